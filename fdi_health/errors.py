@@ -1,0 +1,114 @@
+"""The one error class of fdi-health, and what each of its codes means.
+
+CheckError(code)
+ ├─ a finding: an instance is unknown because of it; the request is answered 503 with a verdict
+ │   ├─ token_unavailable      the secret could not be read, or holds no token
+ │   ├─ token_rejected         the upstream refused the token
+ │   ├─ forbidden              the token is good, its user may not ask this
+ │   ├─ instance_not_found     the upstream does not know the instance
+ │   ├─ instance_not_running   the instance exists and is not running
+ │   ├─ bad_request            the upstream refuses the request as we make it
+ │   ├─ throttled              the upstream asks us to call less often
+ │   ├─ upstream_error         the upstream failed, or answered with something that is no answer (a redirect)
+ │   ├─ timeout                no whole answer before the deadline
+ │   ├─ unreachable            no connection: DNS, refused, reset, proxy
+ │   ├─ tls_error              no trusted connection
+ │   └─ invalid_response       an answer that is not a complete, valid statistics document
+ └─ a problem: the request itself is answered with application/problem+json
+     ├─ malformed_query        400
+     ├─ unknown_path           404
+     ├─ unknown_instance       404
+     ├─ method_not_allowed     405
+     ├─ body_too_large         413
+     ├─ settings_invalid       500
+     ├─ internal_error         500
+     └─ overloaded             503
+
+Callers branch on the code; people read the message and the next step. A message is written by us from things that are
+ours: it never holds a token, a secret, a setting's value, a foreign exception's text or an upstream's words.
+The upstream's own words have one place, `upstream_message`, which is cleaned before it is put there and shown to
+nobody but callers who may see details.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NEXT_STEPS = {
+    "token_unavailable": "Check that FDI_TOKEN points at an existing secret and that this function may read it.",
+    "token_rejected": "Put a fresh IAM token into the secret: tokens live 24 hours and die with a change of the "
+    "user's password, keys or groups.",
+    "forbidden": "Grant the token's user roma:tasks:list and roma:tasks:get in this project.",
+    "instance_not_found": "Compare the ID in FDI_INSTANCES, the project and the region with the console.",
+    "instance_not_running": "Start the instance in the console, or take it out of FDI_INSTANCES.",
+    "bad_request": "Check that FDI_PROJECT_ID is the project that the instance and the token belong to.",
+    "throttled": "Ask less often: raise FDI_CACHE_SECONDS, or give this function an IAM user of its own.",
+    "upstream_error": "Look at the vendor's status page; if it goes on, open a ticket with the request ID.",
+    "timeout": "Ask again; if it goes on, check the network path to the endpoint or raise FDI_DEADLINE_SECONDS.",
+    "unreachable": "Check FDI_REGION or FDI_ENDPOINT, name resolution, proxy variables and outbound firewall rules.",
+    "tls_error": "Check the CA bundle variables and whether something intercepts TLS on the way.",
+    "invalid_response": "Check that FDI_ENDPOINT is ROMA Connect itself, not a login page or proxy; see upstream_code.",
+}
+"""Finding code → what the person who was paged does next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with one setting; never its value.
+
+    Attributes:
+        variable: the environment variable.
+        message: what is wrong, the form that is expected, an example.
+        entry: the entry's number in a list, counted from 1, or None.
+
+    """
+
+    variable: str
+    message: str
+    entry: int | None = None
+
+
+class CheckError(Exception):
+    """A finding's or a problem's reason; see the module docstring for the codes.
+
+    It is both raised and kept as a value. Its text and repr are the code and our own message.
+
+    Attributes:
+        code: one of the codes above.
+        message: what is wrong, in our words, for people.
+        next_step: what the person who was paged does next; the code's own unless a better one is known.
+        upstream_status: the HTTP status that the upstream answered with, or None.
+        upstream_code: the upstream's own `error_code`, cleaned, or None.
+        upstream_message: the upstream's own `error_msg`, cleaned, at most 512 characters, or None: foreign text.
+        request_id: the upstream's ID of the request, cleaned, or None.
+        retry_after: seconds that the upstream asks to wait, or None.
+        faults: what is wrong with the settings (`settings_invalid` only).
+
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        next_step: str | None = None,
+        upstream_status: int | None = None,
+        upstream_code: str | None = None,
+        upstream_message: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        faults: tuple[Fault, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.next_step = next_step if next_step is not None else NEXT_STEPS.get(code)
+        self.upstream_status = upstream_status
+        self.upstream_code = upstream_code
+        self.upstream_message = upstream_message
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.faults = faults
+
+    def __repr__(self) -> str:
+        return f"CheckError({self.code!r}, {self.message!r})"

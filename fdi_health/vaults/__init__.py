@@ -1,0 +1,92 @@
+"""Where secrets are kept: one module per secrets manager, chosen by the scheme of a secret URL.
+
+A vault is stateless: every read asks anew, so a rotated secret is seen. A new one is one file here, one line in
+`_MODULES` and one run of the conformance suite; its module has a function `open_vault(url, environ) -> Vault`, which
+connects to nothing, and is imported only when its scheme is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fdi_health.deadline import Deadline
+
+_MODULES = {
+    "env": "fdi_health.vaults.environment",
+    "file": "fdi_health.vaults.file",
+    "gcpsecretmanager": "fdi_health.vaults.gcp_secret_manager",
+}
+"""URL scheme → module."""
+
+
+class Vault(Protocol):
+    """One secret in one secrets manager."""
+
+    def read(self, deadline: Deadline) -> bytes:
+        """Return the secret's bytes as they are now.
+
+        Raises:
+            CheckError: `token_unavailable`, at the deadline at the latest where the vendor's library allows it; the
+                message says what is wrong (missing, forbidden, disabled, …) and holds no byte of the secret.
+
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SecretUrl:
+    """A secret URL taken apart; `place` is everything between `://` and the query, its case kept.
+
+    Python's own reader lowercases host names, which would change `env://NAME`, and fails on the colons of an ARN.
+
+    Attributes:
+        scheme: names the vault.
+        place: where in it the secret is.
+        query: the text behind `?`, or "".
+        key: the fragment: which key of a JSON secret holds the token, or None.
+
+    """
+
+    scheme: str
+    place: str
+    query: str
+    key: str | None
+
+
+class InvalidSecretUrl(ValueError):  # noqa: N818 -- it names the thing refused
+    """A secret URL that no vault can be opened from; the text says the expected form and never the value."""
+
+
+def parse(text: str) -> SecretUrl:
+    """Take a secret URL apart.
+
+    Raises:
+        InvalidSecretUrl: it is none, or of no known scheme.
+
+    """
+    match = re.fullmatch(r"([a-z]+)://([^?#\s]*)(?:\?([^#\s]*))?(?:#([^\s]+))?", text)
+    if match is None or match[1] not in _MODULES:
+        schemes = ", ".join(f"{scheme}://" for scheme in _MODULES)
+        raise InvalidSecretUrl(f"must be a secret URL with one of {schemes}, e.g. env://ROMA_TOKEN")
+    return SecretUrl(match[1], match[2], match[3] or "", match[4])
+
+
+def open_vault(url: SecretUrl, environ: Mapping[str, str]) -> Vault:
+    """Return the vault that a secret URL names; connects to nothing yet.
+
+    Args:
+        url: from `parse`.
+        environ: the process's environment, looked up again at every read.
+
+    Raises:
+        InvalidSecretUrl: the URL has not the form that its vault needs.
+
+    """
+    vault: Vault = importlib.import_module(_MODULES[url.scheme]).open_vault(url, environ)
+    return vault

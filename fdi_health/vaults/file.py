@@ -1,0 +1,57 @@
+"""`file:///run/secrets/token`: a secret in a file, as container platforms mount it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from fdi_health.errors import CheckError
+from fdi_health.secret import LONGEST
+from fdi_health.vaults import InvalidSecretUrl
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fdi_health.deadline import Deadline
+    from fdi_health.vaults import SecretUrl
+
+_FAULTS: dict[type[OSError], tuple[str, str]] = {
+    FileNotFoundError: ("does not exist", "Mount the secret there, or correct the path in FDI_TOKEN."),
+    NotADirectoryError: ("does not exist", "Mount the secret there, or correct the path in FDI_TOKEN."),
+    PermissionError: ("may not be read by this process", "Let the function's user read it (mode, owner, fsGroup)."),
+}
+"""What the operating system says → what we say."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """The file at `path`; opened by name each time, so that a symlink which Kubernetes swapped is followed anew."""
+
+    path: str
+
+    def read(self, deadline: Deadline) -> bytes:  # noqa: ARG002 -- a file read can't be given one; the caller waits no longer
+        """Return the file's bytes; see `Vault.read`."""
+        try:
+            # Not blocking: opening a named pipe that nobody writes to would wait for ever.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(descriptor, "rb") as file:  # noqa: PTH123 -- it is a descriptor, not a path
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise _unavailable("is no regular file", "Let FDI_TOKEN name the file itself.")
+                return file.read(LONGEST + 1)
+        except OSError as error:
+            raise _unavailable(*_FAULTS.get(type(error), ("could not be read", "Check the mount."))) from None
+
+
+def _unavailable(state: str, next_step: str) -> CheckError:
+    return CheckError("token_unavailable", f"the secret's file {state}", next_step=next_step)
+
+
+def open_vault(url: SecretUrl, environ: Mapping[str, str]) -> File:  # noqa: ARG001 -- every vault's signature
+    """Return the file that the URL names; raises InvalidSecretUrl."""
+    path = unquote(url.place)
+    if not path.startswith("/") or "\0" in path or url.query:
+        raise InvalidSecretUrl("must be file:// and an absolute path, e.g. file:///run/secrets/token")
+    return File(path)

@@ -1,0 +1,153 @@
+"""`gcpsecretmanager://projects/P/secrets/S/versions/V`: a secret in Google Cloud Secret Manager.
+
+Credentials are the application default ones (https://google.aip.dev/auth/4110). SECRET_MANAGER_EMULATOR_HOST, named as
+Google's own libraries name such variables, points at a server on this machine that speaks the API without TLS.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fdi_health.errors import CheckError
+from fdi_health.vaults import InvalidSecretUrl
+from schemas.settings import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from google.cloud import secretmanager_v1
+
+    from fdi_health.deadline import Deadline
+    from fdi_health.vaults import SecretUrl
+
+EMULATOR_VARIABLE = "SECRET_MANAGER_EMULATOR_HOST"
+
+_NAME = re.compile(r"projects/[a-z0-9:.-]+/secrets/[A-Za-z0-9_-]{1,255}/versions/[A-Za-z0-9_-]+", re.ASCII)
+
+_FAULTS: dict[str, tuple[str, str]] = {
+    "NotFound": ("does not exist", "Create the secret and a version of it, or correct the name in FDI_TOKEN."),
+    "PermissionDenied": (
+        "may not be read by this function",
+        "Grant roles/secretmanager.secretAccessor on this secret to the function's service account.",
+    ),
+    "Unauthenticated": ("was asked for without valid credentials", "Check the function's service account."),
+    "DefaultCredentialsError": (
+        "was not asked for: no Google credentials were found",
+        "Run as a service account, or set GOOGLE_APPLICATION_CREDENTIALS.",
+    ),
+    "GoogleAuthError": ("was not asked for: the Google credentials could not be used", "Check the service account."),
+    "FailedPrecondition": ("is not in a state to be read", "Enable the version, or add a new one."),
+    "InvalidArgument": ("has a name that Secret Manager refuses", "Correct the name in FDI_TOKEN."),
+    "ResourceExhausted": ("was not read: Secret Manager asks for fewer calls", "Check the project's quota."),
+    "DeadlineExceeded": ("was not read before the deadline", "Check the way to Secret Manager, or ask again."),
+    "RetryError": ("was not read before the deadline", "Check the way to Secret Manager, or ask again."),
+    "ServiceUnavailable": ("was not read: Secret Manager is out of reach", "Check the way to Secret Manager."),
+}
+"""Name of Google's exception class, or of a base of it → what we say: importing the classes would import grpc."""
+
+_STATES = {"DESTROYED": "its version is destroyed", "DISABLED": "its version is disabled"}
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a secret, or the latest.
+
+    Attributes:
+        name: `projects/P/secrets/S/versions/V`.
+        environ: where the emulator's address may stand.
+
+    """
+
+    name: str
+    environ: Mapping[str, str]
+
+    def read(self, deadline: Deadline) -> bytes:
+        """Return the version's payload; see `Vault.read`. A payload that fails its checksum is read once more."""
+        # At DEBUG this library logs whole answers, the payload among them.
+        logging.getLogger("google.cloud.secretmanager_v1").setLevel(logging.INFO)
+        from google.api_core.exceptions import GoogleAPIError  # 115 ms: only where this vault is used
+        from google.auth.exceptions import GoogleAuthError
+
+        try:
+            client = self._client()
+            try:
+                for _ in range(2):
+                    payload = self._payload(client, deadline)
+                    if _is_intact(payload):
+                        return bytes(payload.data)
+            finally:
+                client.transport.close()  # type: ignore[no-untyped-call] # Google's transports are typed but for this
+        except (GoogleAPIError, GoogleAuthError) as error:
+            raise _fault(error) from None
+        raise _unavailable("was read twice and failed its checksum", "Add the version again; it was damaged.")
+
+    def _client(self) -> secretmanager_v1.SecretManagerServiceClient:
+        from google.cloud import secretmanager_v1
+
+        emulator = self.environ.get(EMULATOR_VARIABLE)
+        if not emulator:
+            return secretmanager_v1.SecretManagerServiceClient()
+        if not is_loopback(emulator.rpartition(":")[0]):
+            raise _unavailable(
+                f"was not asked for: {EMULATOR_VARIABLE} is not on this machine",
+                f"Unset {EMULATOR_VARIABLE}, or give it a loopback address, e.g. 127.0.0.1:9090.",
+            )
+        import grpc
+        from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
+            SecretManagerServiceGrpcTransport,
+        )
+
+        channel = grpc.insecure_channel(emulator)
+        return secretmanager_v1.SecretManagerServiceClient(transport=SecretManagerServiceGrpcTransport(channel=channel))
+
+    def _payload(
+        self, client: secretmanager_v1.SecretManagerServiceClient, deadline: Deadline
+    ) -> secretmanager_v1.SecretPayload:
+        from google.api_core import exceptions, retry
+
+        # `timeout` alone does not bound the call: the library's own retry would go on for a minute.
+        seconds = max(0.001, deadline.remaining())
+        again = retry.Retry(
+            predicate=retry.if_exception_type(exceptions.ServiceUnavailable, exceptions.ResourceExhausted),
+            initial=0.1,
+            maximum=0.5,
+            timeout=seconds,
+        )
+        return client.access_secret_version(name=self.name, timeout=seconds, retry=again).payload
+
+
+def _is_intact(payload: secretmanager_v1.SecretPayload) -> bool:
+    """Whether the payload matches the CRC-32C that came with it; versions that have none pass."""
+    import google_crc32c
+
+    return "data_crc32c" not in payload or payload.data_crc32c == google_crc32c.value(bytes(payload.data))
+
+
+def _fault(error: Exception) -> CheckError:
+    names = [kind.__name__ for kind in type(error).__mro__]
+    state, next_step = next(
+        (_FAULTS[name] for name in names if name in _FAULTS), ("could not be read", "Check Secret Manager's status.")
+    )
+    if "FailedPrecondition" in names:
+        # The vendor's text holds the secret's name; only the word for its state is taken from it.
+        state = next((ours for word, ours in _STATES.items() if word in str(error).upper()), state)
+        if state in _STATES.values():
+            state = f"can't be read: {state}"
+    return _unavailable(state, next_step)
+
+
+def _unavailable(state: str, next_step: str) -> CheckError:
+    return CheckError("token_unavailable", f"the secret {state}", next_step=next_step)
+
+
+def open_vault(url: SecretUrl, environ: Mapping[str, str]) -> Version:
+    """Return the version that the URL names; raises InvalidSecretUrl."""
+    if not _NAME.fullmatch(url.place) or url.query:
+        raise InvalidSecretUrl(
+            "must be gcpsecretmanager://projects/PROJECT/secrets/SECRET/versions/VERSION, "
+            "e.g. gcpsecretmanager://projects/acme/secrets/roma-token/versions/latest"
+        )
+    return Version(url.place, environ)

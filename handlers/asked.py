@@ -1,0 +1,65 @@
+"""What a request asks for: its parameters, its body and how long its caller is ready to wait."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from marshmallow import ValidationError
+
+from fdi_health.deadline import Deadline
+from fdi_health.errors import CheckError
+from schemas import query as query_schema
+from schemas.settings import NUMBER
+
+if TYPE_CHECKING:
+    from werkzeug import Request
+
+_LONGEST_RESERVE_SECONDS = 0.5
+"""What is kept of somebody else's timeout to render and send the answer; never more than half of it."""
+
+
+def parameters(request: Request) -> dict[str, Any]:
+    """Return the request's parameters; see `schemas.query.load`.
+
+    Raises:
+        CheckError: `malformed_query`, `body_too_large`.
+
+    """
+    if len(request.query_string) > query_schema.LONGEST_QUERY:
+        raise CheckError("malformed_query", "the query is longer than 32 KiB; name many instances in a POST body")
+    try:
+        return query_schema.load(dict(request.args.lists()), _body(request))
+    except ValidationError as error:
+        name, messages = next(iter(error.messages_dict.items()))
+        raise CheckError("malformed_query", f"{name} {messages[0]}") from None
+
+
+def deadline(request: Request, own_seconds: float, asked_seconds: float | None) -> Deadline:
+    """Return the moment by which the answer must be out: the nearest of all bounds.
+
+    Args:
+        request: Prometheus says in a header how long it waits.
+        own_seconds: FDI_DEADLINE_SECONDS.
+        asked_seconds: the `deadline` parameter, or None.
+
+    """
+    scrape = request.headers.get("X-Prometheus-Scrape-Timeout-Seconds", "").strip()
+    scrape_seconds = float(scrape) if NUMBER.fullmatch(scrape) else 0.0
+    bounds = [asked_seconds, scrape_seconds - min(_LONGEST_RESERVE_SECONDS, scrape_seconds / 2)]
+    return Deadline.after(min([own_seconds, *(bound for bound in bounds if bound and math.isfinite(bound))]))
+
+
+def _body(request: Request) -> bytes:
+    if request.method != "POST":
+        return b""
+    too_large = CheckError("body_too_large", "the body is longer than 64 KiB")
+    if (request.content_length or 0) > query_schema.LONGEST_BODY:
+        raise too_large
+    body = b""
+    # A chunked body says its length only by ending, and a read may return less than it was asked for.
+    while chunk := request.stream.read(query_schema.LONGEST_BODY + 1 - len(body)):
+        body += chunk
+        if len(body) > query_schema.LONGEST_BODY:
+            raise too_large
+    return body

@@ -1,0 +1,49 @@
+"""The only way in: one request, one answer, whatever happens in between."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from werkzeug import Response
+
+from fdi_health.errors import CheckError
+from handlers import routes
+from handlers.problems import PROBLEMS, log_fault, problem
+
+if TYPE_CHECKING:
+    from werkzeug import Request
+
+    from handlers.process import Process
+
+
+def respond(request: Request, process: Process) -> Response:
+    """Return the answer to a request; never raises, never redirects.
+
+    Args:
+        request: a Werkzeug request; Flask's are such.
+        process: the state of this process.
+
+    """
+    try:
+        response = _answer(request, process)
+    except Exception as error:  # noqa: BLE001 -- the one catch-all: what escapes becomes somebody else's HTML page
+        if not isinstance(error, CheckError) or error.code not in PROBLEMS:
+            log_fault(error)
+            error = CheckError("internal_error", "an unexpected fault; its place is in the function's log")
+        response = problem(error)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Vary"] = "Accept, Authorization, X-Api-Key"
+    return response
+
+
+def _answer(request: Request, process: Process) -> Response:
+    route = routes.find(request.path)
+    if request.method == "OPTIONS":
+        response = Response(status=204, headers={"Allow": route.allow})
+        del response.headers["Content-Type"]
+        return response
+    if request.method not in route.methods:
+        response = problem(CheckError("method_not_allowed", f"this path takes {route.allow}"))
+        response.headers["Allow"] = route.allow
+        return response
+    return route.view(request, process)

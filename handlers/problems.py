@@ -1,0 +1,66 @@
+"""Faults as answers: application/problem+json (RFC 9457) for the caller, one line in the log for us."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from typing import TYPE_CHECKING
+
+from werkzeug import Response
+
+from schemas.problem import ProblemSchema
+
+if TYPE_CHECKING:
+    from fdi_health.errors import CheckError
+
+_LOG = logging.getLogger("fdi_health")
+
+PROBLEMS = {
+    "malformed_query": (400, "The query is malformed"),
+    "unknown_path": (404, "There is nothing here"),
+    "unknown_instance": (404, "An instance is not configured"),
+    "method_not_allowed": (405, "This path does not take this method"),
+    "body_too_large": (413, "The body is too large"),
+    "settings_invalid": (500, "The settings are broken"),
+    "internal_error": (500, "fdi-health itself failed"),
+    "overloaded": (503, "Too many checks are under way"),
+}
+"""Code → status and title."""
+
+
+def problem(error: CheckError) -> Response:
+    """Return the answer for a fault whose code is a problem's."""
+    status, title = PROBLEMS[error.code]
+    document = ProblemSchema().dump(
+        {
+            "type": f"urn:fdi-health:problem:{error.code}",
+            "title": title,
+            "status": status,
+            "code": error.code,
+            "detail": error.message,
+            "faults": error.faults,
+        }
+    )
+    return json_response(document, status, "application/problem+json")
+
+
+def json_response(document: object, status: int, media_type: str = "application/json") -> Response:
+    """Return a compact, all-ASCII JSON answer."""
+    return Response(json.dumps(document, separators=(",", ":")), status, content_type=media_type)
+
+
+def log_fault(error: BaseException) -> None:
+    """Write one line for an unexpected exception: classes and places only, since its text may hold anything."""
+    causes: list[dict[str, object]] = []
+    cause: BaseException | None = error
+    while cause is not None and len(causes) < 10:  # a chain may be a ring
+        frames = traceback.extract_tb(cause.__traceback__)
+        causes.append(
+            {
+                "exception": f"{type(cause).__module__}.{type(cause).__qualname__}",
+                "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+            }
+        )
+        cause = cause.__cause__ or cause.__context__
+    _LOG.error(json.dumps({"severity": "ERROR", "message": "fdi-health itself failed", "causes": causes}))

@@ -1,0 +1,72 @@
+"""What one process keeps for its handlers: the service, opened at first use, and how many checks are under way."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
+from fdi_health.errors import CheckError
+from fdi_health.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DEFAULT_THREADS = 64
+_SPARE_THREADS = 8
+
+
+class Process:
+    """The process's state; opening it never fails, so that /live and /ready answer whatever the settings are.
+
+    Args:
+        environ: the process's environment. THREADS, which functions-framework reads too, is the number of requests
+            that the server lets in at once; all but 8 of them (half, where there are fewer than 16) may be checks.
+
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._lock = threading.Lock()
+        self._service: Service | None = None
+        threads = environ.get("THREADS", "")
+        total = int(threads) if threads.isascii() and threads.isdigit() else DEFAULT_THREADS
+        self._most_checks = max(1, total - min(_SPARE_THREADS, total // 2))
+        self._checks = 0
+
+    def service(self) -> Service:
+        """Return the service, opened by the first caller.
+
+        Raises:
+            CheckError: `settings_invalid`.
+
+        """
+        with self._lock:
+            if self._service is None:
+                self._service = Service.from_environ(self._environ)
+            return self._service
+
+    @contextlib.contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Count a check while it is under way; the server queues in front of us where no deadline sees it.
+
+        Raises:
+            CheckError: `overloaded`, at once, if too many are.
+
+        """
+        with self._lock:
+            if self._checks >= self._most_checks:
+                raise CheckError("overloaded", f"{self._checks} checks are under way already; ask again in a moment")
+            self._checks += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._checks -= 1
+
+    def close(self) -> None:
+        """Close the service, if it was ever opened."""
+        with self._lock:
+            if self._service is not None:
+                self._service.close()
+                self._service = None

@@ -1,0 +1,98 @@
+"""Which path answers what: path → methods and view, one short function per view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from werkzeug import Response
+
+from fdi_health.deadline import Deadline
+from fdi_health.errors import CheckError
+from fdi_health.formats import FORMATS, choose
+from fdi_health.verdict import hide_details
+from handlers import asked
+from handlers.problems import json_response
+from schemas.problem import ReadinessSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from werkzeug import Request
+
+    from handlers.process import Process
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a path answers, and to which methods; OPTIONS is answered for every path.
+
+    Attributes:
+        view: makes the answer; may raise CheckError with a problem's code.
+        methods: the methods it takes.
+
+    """
+
+    view: Callable[[Request, Process], Response]
+    methods: tuple[str, ...] = ("GET", "HEAD")
+
+    @property
+    def allow(self) -> str:
+        """The Allow header."""
+        return ", ".join((*self.methods, "OPTIONS"))
+
+
+def find(path: str) -> Route:
+    """Return the route of a path; one slash at its end is dropped rather than redirected.
+
+    Raises:
+        CheckError: `unknown_path`.
+
+    """
+    route = ROUTES.get(path.removesuffix("/") or "/")
+    if route is None:
+        raise CheckError("unknown_path", f"the paths are {', '.join(ROUTES)}")
+    return route
+
+
+def _verdict(request: Request, process: Process) -> Response:
+    query = asked.parameters(request)
+    form = choose(query["format"], request.headers.get("Accept"))
+    if form is None:
+        raise CheckError("malformed_query", f"format must be one of {', '.join(FORMATS)}, e.g. format=json")
+    service = process.service()
+    selected = service.select(query["instance"])
+    deadline = asked.deadline(request, service.deadline_seconds, query["deadline"])
+    with process.admitted():
+        verdict = service.check(selected, deadline)
+    shown = hide_details(verdict) if service.anonymous == "verdict" else verdict
+    status = form.status or (503 if verdict.status in query["fail_on"] else 200)
+    return Response(form.render(shown), status, {"FDI-Verdict": verdict.status}, content_type=form.media_type)
+
+
+def _live(_request: Request, _process: Process) -> Response:
+    return json_response({"live": True}, 200)
+
+
+def _ready(_request: Request, process: Process) -> Response:
+    try:
+        service = process.service()
+        with process.admitted():
+            faults = service.readiness(Deadline.after(service.deadline_seconds))
+    except CheckError as error:
+        if error.code != "settings_invalid":
+            raise
+        faults = error.faults
+    document = ReadinessSchema().dump({"ready": not faults, "faults": faults})
+    return json_response(document, 503 if faults else 200)
+
+
+_VERDICT = Route(_verdict, ("GET", "HEAD", "POST"))
+
+ROUTES = {
+    "/": _VERDICT,
+    "/health": _VERDICT,
+    "/live": Route(_live),
+    "/ready": Route(_ready),
+}
+"""Path → route; none ends in z, since Cloud Run's front end keeps such paths for itself."""

@@ -1,0 +1,31 @@
+"""Where the pieces are put together: one process, and a way in for each kind of trigger."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from werkzeug import Request
+
+from handlers.http import respond
+from handlers.process import DEFAULT_THREADS, Process
+
+if TYPE_CHECKING:
+    from werkzeug import Response
+
+# functions-framework reads this after it has loaded us; its own default, 4 per core, lets a few slow callers keep
+# /live waiting.
+os.environ.setdefault("THREADS", str(DEFAULT_THREADS))
+
+process = Process(os.environ)
+
+
+def health(request: Request) -> Response:
+    """Answer a request of functions-framework, whose Flask request is a Werkzeug request."""
+    return respond(request, process)
+
+
+@Request.application
+def app(request: Request) -> Response:
+    """Answer a request of any WSGI server."""
+    return respond(request, process)

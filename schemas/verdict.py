@@ -1,0 +1,202 @@
+"""The verdict as a JSON document: dumped from any object of that shape, then checked before it leaves the house.
+
+Checking twice has a reason: marshmallow's `dump` is lenient (0.9 becomes 0, True becomes 1), and a half-true answer is
+the worst that can happen here. So types are refused when they are not exact, and the finished document must agree with
+itself; see `invariants`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from marshmallow import Schema, ValidationError, fields, post_dump, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STATUSES = ("unhealthy", "unknown", "degraded", "healthy")
+REASON_LENGTH = 120
+COUNTS = ("running_tasks_count", "abnormal_tasks_count", "terminated_tasks_count", "completed_tasks_count")
+
+
+class Exactly(fields.Field[Any]):
+    """A value of exactly one type; None only with `allow_none`.
+
+    Args:
+        kind: the type, no subclass of it.
+        smallest: the least number.
+        digits: how many decimals a float has, or None.
+
+    """
+
+    def __init__(
+        self, kind: type[Any], *, smallest: float | None = None, digits: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.kind, self.smallest, self.digits = kind, smallest, digits
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **_: Any) -> Any:  # noqa: ARG002 -- marshmallow's signature
+        if value is None and self.allow_none:
+            return None
+        if type(value) is not self.kind or (self.smallest is not None and not value >= self.smallest):
+            raise ValidationError(f"not exactly a {self.kind.__name__} in range", attr or "")
+        return value if self.digits is None else round(value, self.digits)
+
+
+class Moment(fields.Field[datetime]):
+    """A moment in UTC, whole seconds, `Z`."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **_: Any) -> str:  # noqa: ARG002 -- marshmallow's signature
+        if not isinstance(value, datetime) or value.tzinfo is None:
+            raise ValidationError("not a moment with a time zone", attr or "")
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _status() -> fields.String:
+    return fields.String(required=True, validate=validate.OneOf(STATUSES))
+
+
+class TaskCounts(Schema):
+    """Four exact counts."""
+
+    running_tasks_count = Exactly(int, smallest=0)
+    abnormal_tasks_count = Exactly(int, smallest=0)
+    terminated_tasks_count = Exactly(int, smallest=0)
+    completed_tasks_count = Exactly(int, smallest=0)
+
+
+class Error(Schema):
+    """Why an instance is unknown."""
+
+    code = Exactly(str)
+    message = Exactly(str)
+    next_step = Exactly(str, allow_none=True)
+    upstream_status = Exactly(int, allow_none=True)
+    upstream_code = Exactly(str, allow_none=True)
+    upstream_message = Exactly(str, allow_none=True)
+    request_id = Exactly(str, allow_none=True)
+
+
+class VerdictWarning(Schema):
+    """What somebody should read although nobody is paged."""
+
+    code = Exactly(str)
+    instance = Exactly(str)
+    message = Exactly(str)
+    next_step = Exactly(str)
+
+
+class Instance(Schema):
+    """One instance's part."""
+
+    name = Exactly(str)
+    instance_id = Exactly(str)
+    status = _status()
+    reason = Exactly(str)
+    duration_seconds = Exactly(float, smallest=0, digits=3)
+    common_task_details = fields.Nested(TaskCounts, allow_none=True)
+    cdc_task_details = fields.Nested(TaskCounts, allow_none=True)
+    error = fields.Nested(Error, allow_none=True)
+
+
+class InstancesCount(Schema):
+    """How many instances have which status."""
+
+    total = fields.Function(lambda counts: sum(counts.values()))
+    healthy = Exactly(int, smallest=0)
+    degraded = Exactly(int, smallest=0)
+    unhealthy = Exactly(int, smallest=0)
+    unknown_ = Exactly(int, smallest=0, attribute="unknown", data_key="unknown")  # a schema has an `unknown` of its own
+
+
+class AnonymousVerdict(Schema):
+    """What everybody sees."""
+
+    status = _status()
+    healthy = Exactly(bool)
+    marker = Exactly(str)
+    reason = Exactly(str)
+    checked_at = Moment()
+    age_seconds = Exactly(float, smallest=0, digits=1)
+    duration_seconds = Exactly(float, smallest=0, digits=3)
+    instances_count = fields.Nested(InstancesCount)
+
+    @post_dump
+    def _agrees_with_itself(self, document: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if broken := list(invariants(document)):
+            raise ValidationError(broken)
+        return document
+
+
+class DetailedVerdict(AnonymousVerdict):
+    """What callers who may see details see."""
+
+    totals = fields.Nested(TaskCounts, attribute="details.totals", allow_none=True)
+    warnings = fields.List(fields.Nested(VerdictWarning), attribute="details.warnings")
+    error = fields.Nested(Error, attribute="details.error", allow_none=True)
+    instances = fields.List(fields.Nested(Instance), attribute="details.instances")
+
+
+_ANONYMOUS, _DETAILED = AnonymousVerdict(), DetailedVerdict()
+
+
+def document(verdict: Any) -> dict[str, Any]:
+    """Return the verdict as a JSON document, its keys in the order that callers read.
+
+    Args:
+        verdict: an object with the attributes of `fdi_health.model.Verdict`.
+
+    Raises:
+        ValidationError: it is not of that shape, or does not agree with itself.
+
+    """
+    schema = _ANONYMOUS if verdict.details is None else _DETAILED
+    dumped: dict[str, Any] = schema.dump(verdict)
+    return dumped
+
+
+def invariants(document: dict[str, Any]) -> Iterator[str]:
+    """Yield what the document says in two ways that differ; nothing for a sound one."""
+    status, healthy, counts = document["status"], document["healthy"], document["instances_count"]
+    if healthy is not (status in ("healthy", "degraded")):
+        yield "healthy does not follow from status"
+    if document["marker"] != ("FDI-OK" if healthy else "FDI-NOT-OK"):
+        yield "marker does not follow from healthy"
+    if (document["reason"] == "none") is not (status == "healthy") or len(document["reason"]) > REASON_LENGTH:
+        yield "reason does not follow from status, or is too long"
+    worst = next((name for name in STATUSES if counts[name]), "unknown")
+    if status != worst:
+        yield "status is not the worst of the instances"
+    if "instances" in document:
+        yield from _detail_invariants(document, counts)
+
+
+def _detail_invariants(document: dict[str, Any], counts: dict[str, int]) -> Iterator[str]:
+    instances = document["instances"]
+    for name in STATUSES:
+        if counts[name] != sum(instance["status"] == name for instance in instances):
+            yield f"instances_count.{name} is not what is listed"
+    groups = [
+        group
+        for instance in instances
+        for group in (instance["common_task_details"], instance["cdc_task_details"])
+        if group is not None
+    ]
+    shown = {name: sum(group[name] for group in groups) for name in COUNTS} if groups else None
+    if document["totals"] != shown:
+        yield "totals are not the sum of what is shown"
+    for instance in instances:
+        abnormal = any(
+            group["abnormal_tasks_count"]
+            for group in (instance["common_task_details"], instance["cdc_task_details"])
+            if group is not None
+        )
+        if (instance["status"] == "unhealthy") is not abnormal:
+            yield "an instance's status does not follow from its counts"
+        if (instance["error"] is not None) and instance["status"] != "unknown":
+            yield "an instance has an error and is not unknown"
+        if instance["status"] in ("healthy", "degraded") and not (
+            instance["common_task_details"] or instance["cdc_task_details"]
+        ):
+            yield "an instance is called healthy without an answer"

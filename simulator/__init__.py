@@ -1,0 +1,26 @@
+"""A loopback server that plays ROMA Connect FDI's task statistics, well or badly."""
+
+from simulator.answers import Answer, drip, json_answer, raw_answer, redirect, response_bytes, statistics_answer
+from simulator.documented import DOC_EXAMPLE, DOC_INSTANCE_ID, DOC_PROJECT_ID, HEALTHY, NO_TASKS, error_answer
+from simulator.faults import fault_names
+from simulator.received import Request
+from simulator.simulator import Simulator
+
+__all__ = [
+    "DOC_EXAMPLE",
+    "DOC_INSTANCE_ID",
+    "DOC_PROJECT_ID",
+    "HEALTHY",
+    "NO_TASKS",
+    "Answer",
+    "Request",
+    "Simulator",
+    "drip",
+    "error_answer",
+    "fault_names",
+    "json_answer",
+    "raw_answer",
+    "redirect",
+    "response_bytes",
+    "statistics_answer",
+]

@@ -1,0 +1,124 @@
+"""The command line: `python -m simulator` serves until SIGINT or SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from typing import NoReturn
+
+from simulator.documented import DOC_INSTANCE_ID, DOC_PROJECT_ID
+from simulator.faults import fault_names
+from simulator.simulator import Simulator
+
+# A server that runs for days needs no memory of every request.
+_REQUESTS_REMEMBERED = 1000
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage around it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"simulator: {message}\n")
+
+
+def _instance(text: str) -> tuple[str, list[str]]:
+    instance_id, equals, script = text.partition("=")
+    behaviours = script.split(",")
+    if not instance_id or not equals or not all(behaviours):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be ID=BEHAVIOUR[,BEHAVIOUR...], e.g. payments=status_503,healthy"
+        )
+    return instance_id, behaviours
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} must be a port from 0 (a free one) to 65535, e.g. 8090")
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= len(text) <= 6:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 0 to 999999, e.g. 20")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if 0 <= seconds <= 3600:
+        return seconds
+    raise argparse.ArgumentTypeError(f"{text!r} must be seconds from 0 to 3600, e.g. 0.25")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _OneLineParser(prog="simulator", description="Plays ROMA Connect FDI's task statistics on 127.0.0.1.")
+    parser.add_argument("--port", type=_port, default=8090, help="0 takes a free one (default: 8090)")
+    parser.add_argument("--project-id", default=DOC_PROJECT_ID, help="default: the documented example")
+    parser.add_argument(
+        "--token",
+        action="append",
+        metavar="T",
+        help="accepted in X-Auth-Token; repeatable (default: $SIMULATOR_TOKEN, or simulator-token)",
+    )
+    parser.add_argument(
+        "--restricted-token", action="append", default=[], metavar="T", help="accepted, but sees no task; repeatable"
+    )
+    parser.add_argument(
+        "--instance",
+        action="append",
+        type=_instance,
+        default=[],
+        metavar="ID=BEHAVIOUR[,BEHAVIOUR...]",
+        help="one behaviour per request, the last repeats; repeatable (default: the documented example)",
+    )
+    parser.add_argument(
+        "--fleet", type=_count, default=0, metavar="N", help="add N healthy instances, instance-0000 and on"
+    )
+    parser.add_argument("--latency", type=_seconds, default=0.0, metavar="SECONDS", help="before every answer")
+    parser.add_argument("--limit-per-second", type=_count, metavar="N", help="requests per token before 429")
+    parser.add_argument("--list-faults", action="store_true", help="print the names of all behaviours and exit")
+    return parser
+
+
+def main() -> int:
+    """Serve until told to stop, and return the exit status: 0, or 2 for bad arguments and a busy port."""
+    parser = _parser()
+    options = parser.parse_args()
+    if options.list_faults:
+        print("\n".join(fault_names()))
+        return 0
+    simulator = Simulator(
+        project_id=options.project_id,
+        tokens=options.token or [os.environ.get("SIMULATOR_TOKEN") or "simulator-token"],
+        restricted_tokens=options.restricted_token,
+        latency_seconds=options.latency,
+        port=options.port,
+        remember=_REQUESTS_REMEMBERED,
+    )
+    simulator.limit_per_second = options.limit_per_second
+    for number in range(options.fleet):
+        simulator.play(f"instance-{number:04}", "healthy")
+    try:
+        for instance_id, behaviours in options.instance or [(DOC_INSTANCE_ID, ["doc_example"])]:
+            simulator.play(instance_id, *behaviours)
+    except ValueError as error:
+        parser.error(f"argument --instance: {error}")
+    # Blocked in every thread, so that the signal waits for sigwait instead of interrupting something.
+    stop_signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
+    try:
+        with simulator:
+            print(f"simulator listening on {simulator.url}", flush=True)
+            signal.sigwait(stop_signals)
+    except OSError as error:
+        parser.error(f"cannot listen on port {options.port}: {error.strerror}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

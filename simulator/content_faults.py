@@ -1,0 +1,117 @@
+"""Well-framed 200 and 204 answers whose body is not the statistics it should be."""
+
+from __future__ import annotations
+
+import json
+
+from simulator.answers import Answer, Behaviour, BuiltOnUse, body_answer, head_bytes, json_answer, raw_answer
+from simulator.documented import DOC_EXAMPLE, HEALTHY, REQUEST_ID, task_counts
+
+_HEALTHY_TEXT = json.dumps(HEALTHY)
+_HEALTHY_BODY = _HEALTHY_TEXT.encode()
+_COMMON = HEALTHY["common_task_details"]
+_CDC = HEALTHY["cdc_task_details"]
+_HTML = b"<!DOCTYPE html><html><head><title>Maintenance</title></head><body><h1>maintenance</h1></body></html>"
+_HTML_TYPE = "text/html; charset=utf-8"
+
+# One shared chunk of JSON white space; big bodies repeat it instead of being held whole.
+_CHUNK = b" " * (64 * 1024)
+_HUGE_CHUNKS = 1024
+
+# What stands in the place of the common abnormal_tasks_count of a healthy body, as JSON text.
+COUNT_TEXTS = {
+    "count_float": "0.9",  # C18: truncates to a healthy 0
+    "count_float_integral": "2.0",  # C19
+    "count_true": "true",  # C19: an int to isinstance
+    "count_string_zero": '"0"',  # C19
+    "count_string_two": '"2"',  # C19
+    "count_negative": "-1",  # C19
+    "count_null": "null",  # C19
+    "count_too_big": str(10**12),  # one more than the API definition's maximum
+    "count_2_63": str(2**63),  # C43: one more than a signed 64-bit integer holds
+    "count_5000_digits": "9" * 5000,  # C43: Python refuses to turn more than 4300 digits into an int
+    "count_nan": "NaN",  # C44: not JSON, though Python reads it
+    "count_infinity": "Infinity",  # C44
+    "count_minus_infinity": "-Infinity",  # C44: and it is not greater than zero
+    "count_1e400": "1e400",  # C44: valid JSON that becomes an infinity
+}
+
+
+def _with_count(text: str) -> Answer:
+    return body_answer(
+        _HEALTHY_TEXT.replace('"abnormal_tasks_count": 0', f'"abnormal_tasks_count": {text}', 1).encode()
+    )
+
+
+def _with_note(note: bytes) -> Answer:
+    """Return a healthy body with one more member, whose value is a string of these bytes."""
+    return body_answer(_HEALTHY_BODY[:-1] + b', "note": "' + note + b'"}')
+
+
+def _deep_nesting() -> Answer:
+    return body_answer(b"[" * 100_000)
+
+
+def _huge() -> Answer:
+    length = len(_CHUNK) * _HUGE_CHUNKS + len(_HEALTHY_BODY)
+    head = head_bytes(200, (("Content-Type", "application/json"), ("Content-Length", str(length))))
+    return Answer(((0.0, head), *((0.0, _CHUNK),) * _HUGE_CHUNKS, (0.0, _HEALTHY_BODY)))
+
+
+def _huge_chunked_endless() -> Answer:
+    head = head_bytes(200, (("Content-Type", "application/json"), ("Transfer-Encoding", "chunked")))
+    chunk = b"%x\r\n%b\r\n" % (len(_CHUNK), _CHUNK)
+    return Answer(((0.0, head), (0.0, chunk)), "hang", repeat_last=True)
+
+
+CONTENT_FAULTS: dict[str, Behaviour] = {
+    **{name: _with_count(text) for name, text in COUNT_TEXTS.items()},
+    # Case C20: something is not there
+    "missing_abnormal": json_answer(
+        {
+            "common_task_details": {key: _COMMON[key] for key in _COMMON if key != "abnormal_tasks_count"},
+            "cdc_task_details": _CDC,
+        }
+    ),
+    "missing_group_cdc": json_answer({"common_task_details": _COMMON}),
+    "missing_group_common": json_answer({"cdc_task_details": _CDC}),
+    "group_null": json_answer({"common_task_details": None, "cdc_task_details": _CDC}),
+    "empty_object": json_answer({}),
+    "array": json_answer([]),
+    "json_null": json_answer(None),
+    "json_string": json_answer("healthy"),
+    # Two values for one key, the healthy one last, which is the one most parsers keep
+    "duplicate_count_key": body_answer(
+        _HEALTHY_TEXT.replace('{"running', '{"abnormal_tasks_count": 2, "running', 1).encode()
+    ),
+    "duplicate_group_key": body_answer(
+        f'{{"common_task_details": {json.dumps(task_counts(2, 2, 6, 8))}, {_HEALTHY_TEXT[1:]}'.encode()
+    ),
+    # C22: nothing at all
+    "status_204": raw_answer(head_bytes(204)),
+    "empty_200": body_answer(b""),
+    # C23: somebody else's page
+    "html_200": body_answer(_HTML, content_type=_HTML_TYPE),
+    "html_labelled_json": body_answer(_HTML),
+    "text_200": body_answer(b"OK", content_type="text/plain"),
+    # C24: an error that calls itself a success
+    "error_body_200": json_answer({"error_code": "APIG.9999", "error_msg": "System error", "request_id": REQUEST_ID}),
+    # C77, C78: odd but fine
+    "bom": body_answer(b"\xef\xbb\xbf" + json.dumps(DOC_EXAMPLE).encode()),
+    "extra_fields": json_answer(
+        {
+            "common_task_details": {**DOC_EXAMPLE["common_task_details"], "paused_tasks_count": 4, "detail": {"a": []}},
+            "cdc_task_details": DOC_EXAMPLE["cdc_task_details"],
+            "stream_task_details": {"running_tasks_count": 1},
+            "collected_at": "2025-03-26T00:00:00Z",
+        }
+    ),
+    # Text that is not UTF-8, or cannot become UTF-8 again
+    "utf16": body_answer(_HEALTHY_TEXT.encode("utf-16")),  # json.loads reads it, which is more than the label says
+    "invalid_utf8": _with_note(b"caf\xe9 \xff\xfe"),  # healthy but for bytes no UTF-8 decoder takes
+    "lone_surrogate": _with_note(b"\\ud800"),  # decodes to a string that cannot be encoded
+    # Too much: built when played
+    "deep_nesting": BuiltOnUse(_deep_nesting),  # C45: RecursionError, or worse
+    "huge": BuiltOnUse(_huge),  # 64 MiB of white space, then a healthy document
+    "huge_chunked_endless": BuiltOnUse(_huge_chunked_endless),  # white space for as long as the client reads
+}

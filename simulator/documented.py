@@ -1,0 +1,95 @@
+"""What the vendor documents: statistics documents, and the error codes with their status and message.
+
+Source: the API reference and error-code pages of ROMA Connect, as gathered in the project's notes on the upstream.
+A message marked "our words" belongs to a code whose text those notes do not give.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from simulator.answers import Answer, json_answer, statistics_answer
+
+DOC_PROJECT_ID: Final = "c53626012ba84727b938ca8bf03108ef"
+DOC_INSTANCE_ID: Final = "fae7ff6c-8e07-4cf8-9e67-589cab2f017c"
+
+# A gateway puts the id of the request into its errors; this one is made up.
+REQUEST_ID: Final = "7d1f0c5be2a94386b1c0de55a1e4f00d"
+
+
+def task_counts(running: int, abnormal: int, terminated: int, completed: int) -> dict[str, int]:
+    """Return one group of counts under the documented names, in the documented order."""
+    return {
+        "running_tasks_count": running,
+        "abnormal_tasks_count": abnormal,
+        "terminated_tasks_count": terminated,
+        "completed_tasks_count": completed,
+    }
+
+
+# The documented example: two abnormal common tasks, so unhealthy.
+DOC_EXAMPLE: Final = {"common_task_details": task_counts(2, 2, 6, 8), "cdc_task_details": task_counts(1, 0, 6, 0)}
+HEALTHY: Final = {"common_task_details": task_counts(2, 0, 6, 8), "cdc_task_details": task_counts(1, 0, 6, 0)}
+CDC_ABNORMAL: Final = {"common_task_details": task_counts(2, 0, 6, 8), "cdc_task_details": task_counts(1, 3, 6, 0)}
+# What an empty instance answers, and presumably what a user who may see no task is told.
+NO_TASKS: Final = {"common_task_details": task_counts(0, 0, 0, 0), "cdc_task_details": task_counts(0, 0, 0, 0)}
+
+
+class DocumentedError(NamedTuple):
+    """The HTTP status and message that come with an error code."""
+
+    status: int
+    message: str
+
+
+ERRORS: Final = {
+    # The gateway.
+    "APIG.0101": DocumentedError(404, "The API does not exist or has not been published in the environment"),
+    "APIG.0301": DocumentedError(401, "Incorrect IAM authentication information: decrypt token fail"),
+    "APIG.0308": DocumentedError(429, "policy user over ratelimit, limit:60, time:1 second"),
+    "APIG.1002": DocumentedError(401, "Incorrect token or token resolution failed"),
+    "APIG.1005": DocumentedError(403, "No permissions to request this method"),
+    "APIGW.0301": DocumentedError(401, "Incorrect IAM authentication information: decrypt token fail"),
+    "APIC.0301": DocumentedError(401, "Incorrect IAM authentication information: decrypt token fail"),
+    "APIC.7102": DocumentedError(401, "Incorrect token or token resolution failed"),  # our words
+    "APIC.7106": DocumentedError(403, "No permissions to request this method"),  # our words
+    "APIC.7302": DocumentedError(404, "The instance does not exist"),  # our words
+    # FDI itself.
+    "FDI.3002": DocumentedError(400, "Invalid parameters."),  # our words
+    "FDI.3039": DocumentedError(400, "The project ID does not match."),  # our words
+    "FDI.3081": DocumentedError(404, "The task does not exist."),
+    "FDI.9999": DocumentedError(500, "Network error."),
+    # ROMA's shared resources: token and permission faults come with 400, a missing instance with 500.
+    "ROMA.1000": DocumentedError(400, "No token is available in the request."),
+    "ROMA.1002": DocumentedError(400, "Incorrect token in the request."),
+    "ROMA.1006": DocumentedError(400, "You do not have the permissions required to perform this operation."),
+    "ROMA.4001026": DocumentedError(400, "The instance is not running."),  # our words
+    "ROMA.00110002": DocumentedError(500, "The instance does not exist."),  # our words
+}
+
+
+def error_document(code: str, message: str) -> dict[str, str]:
+    """Return an error body; those of the gateway (APIG, APIGW, APIC) also carry a request_id."""
+    document = {"error_code": code, "error_msg": message}
+    if code.startswith("API"):
+        document["request_id"] = REQUEST_ID
+    return document
+
+
+def error_answer(code: str, message: str | None = None) -> Answer:
+    """Return the answer that comes with a documented code, with another message if given.
+
+    Raises: KeyError for a code that is not in ERRORS.
+    """
+    documented = ERRORS[code]
+    return json_answer(error_document(code, message or documented.message), documented.status)
+
+
+DOCUMENTED = {
+    "doc_example": statistics_answer(DOC_EXAMPLE),  # unhealthy: 2 abnormal common tasks
+    "healthy": statistics_answer(HEALTHY),  # tasks, none of them abnormal
+    "no_tasks": statistics_answer(NO_TASKS),  # eight zeros
+    "cdc_abnormal": statistics_answer(CDC_ABNORMAL),  # the abnormal tasks are in the second group only
+    # error_APIG_0301, error_FDI_3081, …: every documented code with its own status and message
+    **{f"error_{code.replace('.', '_')}": error_answer(code) for code in ERRORS},
+}

@@ -1,0 +1,89 @@
+"""Answers whose framing or content coding is broken, or merely unusual, around a healthy document."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+
+from simulator.answers import (
+    Answer,
+    Behaviour,
+    BuiltOnUse,
+    End,
+    Headers,
+    body_answer,
+    head_bytes,
+    raw_answer,
+    response_bytes,
+)
+from simulator.documented import HEALTHY
+
+_BODY = json.dumps(HEALTHY).encode()
+_GZIPPED = gzip.compress(_BODY, mtime=0)
+_JSON = ("Content-Type", "application/json")
+_LENGTH = ("Content-Length", str(len(_BODY)))
+_CHUNKED = ("Transfer-Encoding", "chunked")
+_ONE_CHUNK = b"%x\r\n%b\r\n" % (len(_BODY), _BODY)
+_LAST_CHUNK = b"0\r\n\r\n"
+_BOMB_MEBIBYTES = 256
+
+
+def _framed(headers: Headers, body: bytes, end: End = "keep") -> Answer:
+    """Return a 200 with exactly these headers after Content-Type, and these bytes as they are."""
+    return raw_answer(head_bytes(200, (_JSON, *headers)) + body, end)
+
+
+def _encoded(coding: str, body: bytes) -> Answer:
+    return body_answer(body, headers=(("Content-Encoding", coding),))
+
+
+def _gzip_bomb() -> Answer:
+    packer = zlib.compressobj(level=9, wbits=31)
+    mebibyte = b" " * (1024 * 1024)
+    parts = [packer.compress(mebibyte) for _ in range(_BOMB_MEBIBYTES)]
+    return _encoded("gzip", b"".join((*parts, packer.compress(_BODY), packer.flush())))
+
+
+FRAMING_FAULTS: dict[str, Behaviour] = {
+    # C46: content codings, true and false
+    "gzip_real": _encoded("gzip", _GZIPPED),  # fine
+    "gzip_mislabelled": _encoded("gzip", _BODY),
+    "gzip_truncated": _encoded("gzip", _GZIPPED[: len(_GZIPPED) // 2]),
+    "gzip_bomb": BuiltOnUse(_gzip_bomb),  # 256 KB that unpack to 256 MiB of white space and a healthy document
+    "encoding_br": _encoded("br", _BODY),  # a coding nobody asked for, and untrue: the body is plain
+    "encoding_identity": _encoded("identity", _BODY),  # fine
+    # Chunks: case C47
+    "chunked_ok": _framed((_CHUNKED,), _ONE_CHUNK + _LAST_CHUNK),  # fine
+    "chunked_bad_size": _framed((_CHUNKED,), b"zz\r\n" + _BODY + b"\r\n" + _LAST_CHUNK),
+    "chunked_eof": _framed((_CHUNKED,), _ONE_CHUNK, "close"),  # the document is whole, the last chunk never comes
+    "chunked_and_length": _framed((_CHUNKED, _LENGTH), _ONE_CHUNK + _LAST_CHUNK),  # two framings that disagree
+    # Lengths: case C47
+    "content_length_twice_differing": _framed((_LENGTH, ("Content-Length", str(len(_BODY) - 1))), _BODY),
+    "content_length_negative": _framed((("Content-Length", "-1"),), _BODY),
+    "content_length_word": _framed((("Content-Length", "many"),), _BODY),
+    "content_length_short": _framed((("Content-Length", str(len(_BODY) - 20)),), _BODY),  # the rest follows unannounced
+    "no_length_close": _framed((), _BODY, "close"),  # fine: the end of the connection ends the body
+    "extra_bytes_after_body": _framed(
+        (_LENGTH,), _BODY + response_bytes(200, _BODY)
+    ),  # the answer to the next request?
+    # C47: status line and headers
+    "header_without_colon": raw_answer(
+        response_bytes(200, _BODY).replace(b"\r\n", b"\r\nthis line has no colon\r\n", 1)
+    ),
+    "status_line_garbage": raw_answer(b"ROMA says hello\r\n" + response_bytes(200, _BODY), "close"),
+    "http_0_9": raw_answer(_BODY, "close"),  # a body and nothing else
+    "http_1_0": raw_answer(response_bytes(200, _BODY).replace(b"HTTP/1.1", b"HTTP/1.0", 1), "close"),  # fine
+    "huge_header": _framed((("X-Filler", "f" * (100 * 1024)), _LENGTH), _BODY),  # one header of 100 KiB
+    "many_headers": _framed((*((f"X-Filler-{number}", "f") for number in range(1000)), _LENGTH), _BODY),
+    # A value holding line ends: a header smuggled in by CR LF, then a bare LF and a bare CR
+    "crlf_in_header": _framed(
+        (
+            ("X-Request-Id", "one\r\nSet-Cookie: smuggled=1"),
+            ("X-Note", "two\nX-Smuggled: 1"),
+            ("X-Rest", "three\rX: 1"),
+            _LENGTH,
+        ),
+        _BODY,
+    ),
+}

@@ -1,0 +1,212 @@
+"""The simulated service: which answer a request gets, by token, limit and the script of its instance."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict, deque
+from threading import Lock
+from typing import TYPE_CHECKING, Self
+
+from simulator.answers import Answer, Reply, body_answer, statistics_answer
+from simulator.documented import DOC_PROJECT_ID, ERRORS, NO_TASKS, error_answer
+from simulator.faults import behaviour_named
+from simulator.received import Request, project_of
+from simulator.server import HOST, LoopbackServer
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable
+    from types import TracebackType
+
+_NO_TOKEN_MESSAGE = "Incorrect IAM authentication information: x-auth-token not found"  # noqa: S105 - a message, no secret
+_SECOND = 1.0
+
+
+class _Script:
+    """The behaviours of one instance, one per request; the last one repeats."""
+
+    def __init__(self, behaviours: Iterable[Answer | Reply]) -> None:
+        self._left = deque(behaviours)
+
+    def next_answer(self, request: Request) -> Answer:
+        behaviour = self._left.popleft() if len(self._left) > 1 else self._left[0]
+        return behaviour if isinstance(behaviour, Answer) else behaviour(request)
+
+    @property
+    def refuses_any_token(self) -> bool:
+        behaviour = self._left[0]
+        return isinstance(behaviour, Answer) and not behaviour.token_checked
+
+
+class Simulator:
+    """ROMA Connect FDI's task statistics on 127.0.0.1, for as long as it is used as a context manager.
+
+    Args:
+        project_id: the one project there is; another one is answered with FDI.3039.
+        tokens: what X-Auth-Token may hold. `tokens` may be changed while the server runs.
+        restricted_tokens: tokens of a user who sees no task: plain statistics come with eight zeros.
+        latency_seconds: time before every answer begins; may be changed while the server runs.
+        port: 0 takes a free one.
+        ssl_context: server-side context; with one, `url` is https.
+        remember: how many of the newest requests `requests` holds; None is all of them.
+
+    `token_fault` is the error code that answers a refused token. `limit_per_second` is how many requests a token may make
+    within any second before it gets 429, None for no limit.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        tokens: Iterable[str],
+        project_id: str = DOC_PROJECT_ID,
+        restricted_tokens: Iterable[str] = (),
+        latency_seconds: float = 0.0,
+        port: int = 0,
+        ssl_context: ssl.SSLContext | None = None,
+        remember: int | None = None,
+    ) -> None:
+        self.project_id = project_id
+        self.tokens: set[str] = set(tokens)
+        self.restricted_tokens: set[str] = set(restricted_tokens)
+        self.latency_seconds = latency_seconds
+        self.limit_per_second: int | None = None
+        self._token_fault = "APIGW.0301"  # noqa: S105 - an error code, no secret
+        self._scripts: dict[str, _Script] = {}
+        self._seen: deque[Request] = deque(maxlen=remember)
+        self._seen_lock = Lock()
+        self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._asked_port = port
+        self._ssl_context = ssl_context
+        self._server: LoopbackServer | None = None
+
+    def __enter__(self) -> Self:
+        """Start listening. Raises: OSError when the port cannot be had."""
+        if self._server is not None:
+            raise RuntimeError("this simulator is running already")
+        self._server = LoopbackServer(self._decide, self._asked_port, self._ssl_context)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the listener and every connection, and wait for the thread to end."""
+        server, self._server = self._running, None
+        server.stop()
+
+    @property
+    def _running(self) -> LoopbackServer:
+        if self._server is None:
+            raise RuntimeError("the simulator is not running: use it in a with statement")
+        return self._server
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on. Raises: RuntimeError when not running."""
+        return self._running.port
+
+    @property
+    def url(self) -> str:
+        """The base URL, without a slash at its end. Raises: RuntimeError when not running."""
+        scheme = "http" if self._ssl_context is None else "https"
+        return f"{scheme}://{HOST}:{self.port}"
+
+    @property
+    def connections_open(self) -> int:
+        """How many clients are connected. Raises: RuntimeError when not running."""
+        return self._running.connections_open
+
+    def drop_idle_connections(self) -> int:
+        """Reset (RST) every connection that is idle in keep-alive, and return how many there were.
+
+        Raises: RuntimeError when not running.
+        """
+        return self._running.drop_idle_connections()
+
+    @property
+    def token_fault(self) -> str:
+        """The error code that answers a refused token; setting a code that is not documented raises ValueError."""
+        return self._token_fault
+
+    @token_fault.setter
+    def token_fault(self, code: str) -> None:
+        if code not in ERRORS:
+            raise ValueError(f"{code!r} is not a documented error code; there are {', '.join(ERRORS)}")
+        self._token_fault = code
+
+    def play(self, instance_id: str, *behaviours: str | Answer | Reply) -> None:
+        """Give an instance its script: one behaviour per request, the last one repeated.
+
+        A request refused for its token or for the limit does not use one up. A behaviour is a name of `fault_names()`,
+        an Answer, or a callable that makes an Answer from the Request.
+
+        Raises: UnknownBehaviourError (a ValueError) for a name that is in no table, ValueError for no behaviour at all.
+        """
+        if not behaviours:
+            raise ValueError(f"instance {instance_id!r} needs at least one behaviour to play")
+        self._scripts[instance_id] = _Script(
+            behaviour_named(behaviour) if isinstance(behaviour, str) else behaviour for behaviour in behaviours
+        )
+
+    @property
+    def requests(self) -> list[Request]:
+        """The requests seen so far, in order: a copy."""
+        with self._seen_lock:
+            return list(self._seen)
+
+    def requests_for(self, instance_id: str) -> list[Request]:
+        """Return the requests that asked for this instance, in order."""
+        return [request for request in self.requests if request.instance_id == instance_id]
+
+    def forget(self) -> None:
+        """Clear `requests`."""
+        with self._seen_lock:
+            self._seen.clear()
+
+    def _decide(self, request: Request) -> Answer:
+        """Record a request and choose its answer. Called in the server's thread only."""
+        with self._seen_lock:
+            self._seen.append(request)
+        return self._choose(request).after(self.latency_seconds)
+
+    def _choose(self, request: Request) -> Answer:
+        # The order is that of the real thing: the gateway's routes, its tokens, its limits, then the service behind it.
+        if request.instance_id is None:
+            return error_answer("APIG.0101")
+        if request.method != "GET":
+            # To HEAD no body may follow.
+            body = b"" if request.method == "HEAD" else b"405 Method Not Allowed\n"
+            return body_answer(body, 405, "text/plain", headers=(("Allow", "GET"),))
+        script = self._scripts.get(request.instance_id)
+        if script is not None and script.refuses_any_token:
+            return script.next_answer(request)
+        refusal = self._refusal(request.token)
+        if refusal is not None:
+            return refusal
+        if project_of(request.target) != self.project_id:
+            return error_answer("FDI.3039")
+        if script is None:
+            return error_answer("APIC.7302")
+        answer = script.next_answer(request)
+        if answer.statistics and request.token in self.restricted_tokens:
+            return statistics_answer(NO_TASKS, wait_seconds=answer.steps[0][0])
+        return answer
+
+    def _refusal(self, token: str | None) -> Answer | None:
+        """Return the answer to a token that is missing, wrong or over its limit, or None when it may pass."""
+        if not token:
+            if self._token_fault.startswith("ROMA."):
+                return error_answer("ROMA.1000")
+            return error_answer("APIGW.0301", _NO_TOKEN_MESSAGE)
+        if token not in self.tokens and token not in self.restricted_tokens:
+            return error_answer(self._token_fault)
+        limit = self.limit_per_second
+        if limit is not None:
+            now = time.monotonic()
+            recent = self._recent[token]
+            while recent and recent[0] <= now - _SECOND:
+                recent.popleft()
+            if len(recent) >= limit:
+                return error_answer("APIG.0308", f"policy user over ratelimit, limit:{limit}, time:1 second")
+            recent.append(now)
+        return None
