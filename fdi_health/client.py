@@ -81,7 +81,7 @@ class Client:
             try:
                 reply = self._ask(instance, token, deadline, abort)
             except CheckError as error:
-                if error.code not in _RETRIED_CODES:
+                if error.code not in _RETRIED_CODES or error.upstream_status is not None:
                     raise
                 failure = error
             else:
@@ -107,7 +107,7 @@ class Client:
         try:
             document = strict_json.loads(reply.body)
         except strict_json.InvalidJSON as error:
-            raise CheckError("invalid_response", f"the answer is {error}", upstream_status=200) from None
+            raise CheckError("invalid_response", f"the answer is no sound JSON: {error}", upstream_status=200) from None
         try:
             loaded = self.schema.load(document)
         except ValidationError as error:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 30.0
 """How long a kept connection is trusted; what sits between us and the upstream may forget an idle one silently."""
 
+_BODILESS = frozenset({204, 304})
+
 
 @dataclass(slots=True)
 class Exchange:
@@ -120,7 +122,11 @@ class _Watched(HTTPConnection):
 
     def getresponse(self) -> Any:
         self.last_used = time.time()
-        return super().getresponse()
+        response = super().getresponse()
+        if response.status < 200 or response.status in _BODILESS:
+            # Should a body follow all the same, it would be read as the answer to the next question.
+            self.close()
+        return response
 
 
 class _WatchedTLS(_Watched, HTTPSConnection):

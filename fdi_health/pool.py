@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,31 +23,35 @@ class Pool:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._waiting: deque[Callable[[], None] | None] = deque()
         self._threads = 0
-        self._free = 0
+        self._idle = 0
 
     def submit(self, work: Callable[[], None]) -> None:
         """Run `work` on one of the threads as soon as one is free; it must not raise."""
-        with self._lock:
-            if self._free > 0:
-                self._free -= 1
+        with self._changed:
+            self._waiting.append(work)
+            if self._idle >= len(self._waiting):
+                self._changed.notify()
             elif self._threads < self._size:
                 self._threads += 1
                 threading.Thread(target=self._serve, name=f"fdi-health-{self._threads}", daemon=True).start()
-        self._work.put(work)
 
     def close(self) -> None:
         """Let every thread end once it is free."""
-        with self._lock:
-            for _ in range(self._threads):
-                self._work.put(None)
+        with self._changed:
+            self._waiting.extend([None] * self._threads)
+            self._changed.notify_all()
 
     def _serve(self) -> None:
-        while (work := self._work.get()) is not None:
+        while (work := self._next()) is not None:
             work()
-            with self._lock:
-                # Work that no thread was reserved for is taken by whoever comes back first.
-                if self._work.empty():
-                    self._free += 1
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._changed:
+            while not self._waiting:
+                self._idle += 1
+                self._changed.wait()
+                self._idle -= 1
+            return self._waiting.popleft()

@@ -81,7 +81,7 @@ def _object(text: str) -> dict[str, Any]:
         document = strict_json.loads(text.encode("utf-8"))
     except strict_json.InvalidJSON as error:
         raise _unavailable(
-            f"the secret was read as JSON and is {error}", "Store valid JSON or the bare token."
+            f"the secret looks like JSON and is not sound: {error}", "Store valid JSON or the bare token."
         ) from None
     if not isinstance(document, dict):
         raise _unavailable("the secret is JSON but no object", 'Store the bare token, or {"token": "…"}.')

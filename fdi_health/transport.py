@@ -195,17 +195,22 @@ def _read(response: requests.Response) -> bytes:
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     try:
         if encoding not in ("identity", ""):
-            raise CheckError("invalid_response", "the answer is encoded although we asked for none")
+            raise _invalid("the answer is encoded although we asked for none")
         body = b""
         while chunk := response.raw.read(BODY_LIMIT + 1 - len(body), decode_content=False):
             body += chunk
             if len(body) > BODY_LIMIT:
-                raise CheckError("invalid_response", "the answer is far too large")
+                raise _invalid("the answer is far too large")
     except (CheckError, urllib3.exceptions.ProtocolError):
         if response.status_code == 200:
             raise
         return b""
     return body
+
+
+def _invalid(message: str) -> CheckError:
+    # With the status: the connection was sound, and another try would bring the same.
+    return CheckError("invalid_response", message, upstream_status=200)
 
 
 def _timeout() -> CheckError:

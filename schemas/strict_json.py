@@ -41,7 +41,7 @@ def loads(data: bytes) -> Any:
         raise InvalidJSON("nested too deeply") from None
     except ValueError:
         # JSONDecodeError carries the whole document as an attribute, which may be a secret: not chained.
-        raise InvalidJSON("not JSON") from None
+        raise InvalidJSON("a syntax error") from None
     return value
 
 

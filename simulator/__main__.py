@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -111,12 +112,13 @@ def main() -> int:
     # Blocked in every thread, so that the signal waits for sigwait instead of interrupting something.
     stop_signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
-    try:
-        with simulator:
-            print(f"simulator listening on {simulator.url}", flush=True)
-            signal.sigwait(stop_signals)
-    except OSError as error:
-        parser.error(f"cannot listen on port {options.port}: {error.strerror}")
+    with contextlib.ExitStack() as running:
+        try:
+            running.enter_context(simulator)
+        except OSError as error:
+            parser.error(f"cannot listen on port {options.port}: {error.strerror}")
+        print(f"simulator listening on {simulator.url}", flush=True)
+        signal.sigwait(stop_signals)
     return 0
 
 

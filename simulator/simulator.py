@@ -50,8 +50,8 @@ class Simulator:
         ssl_context: server-side context; with one, `url` is https.
         remember: how many of the newest requests `requests` holds; None is all of them.
 
-    `token_fault` is the error code that answers a refused token. `limit_per_second` is how many requests a token may make
-    within any second before it gets 429, None for no limit.
+    `token_fault` is the error code that answers a refused token. `limit_per_second` is how many requests a token may
+    make within any second before it gets 429, None for no limit.
 
     """
 

@@ -1,0 +1,93 @@
+"""The function over real HTTP to a simulated upstream: what nearly every test asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from werkzeug import Request
+from werkzeug.test import Client
+
+from handlers.http import respond
+from handlers.process import Process
+from simulator import Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from werkzeug import Response
+    from werkzeug.test import TestResponse
+
+TOKEN = "MIICanary7Qx9Zr4Wd2Lk8"
+"""The token of every test; nothing that leaves the function may hold any part of it."""
+
+PROJECT_ID = "c53626012ba84727b938ca8bf03108ef"
+
+
+@dataclass
+class Function:
+    """A process of the function, called in memory through its WSGI way in."""
+
+    process: Process
+    client: Client
+
+    def get(self, path: str = "/", **kwargs: Any) -> TestResponse:
+        """GET a path."""
+        return self.client.get(path, **kwargs)
+
+    def verdict(self, path: str = "/", **kwargs: Any) -> dict[str, Any]:
+        """GET a path and return the JSON document."""
+        document: dict[str, Any] = self.get(path, **kwargs).get_json()
+        return document
+
+    def instance(self, path: str = "/", **kwargs: Any) -> dict[str, Any]:
+        """GET a path and return the only instance's part of the verdict."""
+        (instance,) = self.verdict(path, **kwargs)["instances"]
+        document: dict[str, Any] = instance
+        return document
+
+
+@pytest.fixture
+def upstream() -> Iterator[Simulator]:
+    """Return a simulated ROMA Connect that knows TOKEN and, for a start, no instance."""
+    with Simulator(tokens=[TOKEN], project_id=PROJECT_ID) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def function(upstream: Simulator) -> Iterator[Callable[..., Function]]:
+    """Return a maker of functions.
+
+    Its positional arguments are what instance `one`, `two`, … play at the upstream, each a behaviour or a tuple of
+    them; keywords are settings, None to leave one out. Callers see details, and nothing is cached, unless a test says
+    otherwise.
+    """
+    made: list[Process] = []
+
+    def make(*plays: Any, **settings: str | None) -> Function:
+        names = [f"{word}" for word, _ in zip(("one", "two", "three", "four"), plays, strict=False)]
+        for name, play in zip(names, plays, strict=True):
+            upstream.play(f"id-{name}", *(play if isinstance(play, tuple) else (play,)))
+        environ: dict[str, str | None] = {
+            "FDI_ENDPOINT": upstream.url,
+            "FDI_PROJECT_ID": PROJECT_ID,
+            "FDI_INSTANCES": ",".join(f"{name}=id-{name}" for name in names),
+            "FDI_TOKEN": "env://ROMA_TOKEN",
+            "ROMA_TOKEN": TOKEN,
+            "FDI_ANONYMOUS": "details",
+            "FDI_CACHE_SECONDS": "0",
+            **settings,
+        }
+        process = Process({name: value for name, value in environ.items() if value is not None})
+        made.append(process)
+
+        @Request.application
+        def app(request: Request) -> Response:
+            return respond(request, process)
+
+        return Function(process, Client(app))
+
+    yield make
+    for process in made:
+        process.close()

@@ -1,0 +1,226 @@
+"""Nothing makes an answer late, and nothing that hangs takes others down with it (CASES, kind "hang")."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from simulator import Simulator
+    from tests.conftest import Function
+
+SPARE_SECONDS = 0.3
+
+
+@pytest.fixture
+def slow_dns(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let every name resolve only when the test is over."""
+    over = threading.Event()
+
+    def getaddrinfo(*_: object, **__: object) -> None:
+        over.wait(30)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield
+    over.set()
+
+
+def test_slow_dns__ends_at_the_deadline_with_bounded_threads(
+    function: Callable[..., Function], slow_dns: None
+) -> None:  # C04
+    checked = function("healthy", FDI_DEADLINE_SECONDS="0.2", FDI_ENDPOINT="https://roma.example")
+    before = threading.active_count()
+
+    for _ in range(20):
+        began = time.monotonic()
+        instance = checked.instance()
+        assert time.monotonic() - began < 0.2 + SPARE_SECONDS
+        assert instance["error"]["code"] == "timeout"
+
+    assert threading.active_count() - before <= 4
+
+
+def test_hanging_instance__leaves_the_others_results_and_bounded_threads(
+    function: Callable[..., Function], upstream: Simulator
+) -> None:  # C101
+    checked = function("healthy", "silent", FDI_DEADLINE_SECONDS="0.1")
+    before = threading.active_count()
+
+    for _ in range(50):
+        verdict = checked.verdict()
+        assert [instance["status"] for instance in verdict["instances"]] == ["healthy", "unknown"]
+
+    # The pool's threads, of which each check needs two, and what is still being cut loose.
+    assert threading.active_count() - before <= 6
+
+
+@pytest.mark.parametrize(
+    ("deadline", "headers", "seconds"),
+    [
+        ("0.3", {}, 0.3),
+        ("50", {}, 0.6),  # may only shorten
+        ("0.4", {"X-Prometheus-Scrape-Timeout-Seconds": "0.4"}, 0.2),  # half is kept in reserve
+        ("50", {"X-Prometheus-Scrape-Timeout-Seconds": "10"}, 0.6),
+        ("50", {"X-Prometheus-Scrape-Timeout-Seconds": "0"}, 0.6),
+        ("50", {"X-Prometheus-Scrape-Timeout-Seconds": "-1"}, 0.6),
+        ("50", {"X-Prometheus-Scrape-Timeout-Seconds": "nan"}, 0.6),
+        ("50", {"X-Prometheus-Scrape-Timeout-Seconds": "9" * 400}, 0.6),
+    ],
+)
+def test_deadline__is_the_nearest_of_all_bounds(
+    function: Callable[..., Function], deadline: str, headers: dict[str, str], seconds: float
+) -> None:
+    checked = function("silent", FDI_DEADLINE_SECONDS="0.6")
+
+    began = time.monotonic()
+    checked.get(f"/?deadline={deadline}", headers=headers)
+
+    assert seconds <= time.monotonic() - began < seconds + SPARE_SECONDS
+
+
+def test_fifo_as_secret__is_no_hang(function: Callable[..., Function], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")
+
+    error = function("healthy", FDI_TOKEN=f"file://{tmp_path}/token").instance()["error"]
+
+    assert (error["code"], error["message"]) == ("token_unavailable", "the secret's file is no regular file")
+
+
+def test_more_hung_instances_than_threads__are_all_answered(function: Callable[..., Function]) -> None:
+    checked = function("silent", "silent", "silent", "healthy", FDI_DEADLINE_SECONDS="0.4", FDI_MAX_PARALLEL="2")
+
+    began = time.monotonic()
+    verdict = checked.verdict()
+
+    assert time.monotonic() - began < 0.4 + SPARE_SECONDS
+    assert [instance["error"]["code"] for instance in verdict["instances"]] == ["timeout"] * 4
+
+
+def test_live__answers_while_checks_hang(function: Callable[..., Function]) -> None:
+    checked = function("silent", FDI_DEADLINE_SECONDS="1")
+
+    with ThreadPoolExecutor(50) as callers:
+        checks = [callers.submit(checked.get) for _ in range(50)]
+        time.sleep(0.1)
+        began = time.monotonic()
+        assert checked.get("/live").status_code == 200
+        assert time.monotonic() - began < SPARE_SECONDS
+        assert {check.result().status_code for check in checks} == {503}
+
+
+def test_too_many_checks__are_turned_away_at_once(function: Callable[..., Function]) -> None:
+    checked = function("silent", FDI_DEADLINE_SECONDS="1", THREADS="9")
+
+    with ThreadPoolExecutor(5) as callers:
+        checks = [callers.submit(checked.get) for _ in range(5)]
+        time.sleep(0.2)
+        began = time.monotonic()
+        response = checked.get()
+        assert time.monotonic() - began < SPARE_SECONDS
+        assert (response.status_code, response.get_json()["code"]) == (503, "overloaded")
+        assert "FDI-Verdict" not in response.headers
+        assert checked.get("/ready").get_json()["code"] == "overloaded"
+        assert {check.result().status_code for check in checks} == {503}
+
+    assert checked.get("/?deadline=0.1").get_json()["marker"] == "FDI-NOT-OK"
+
+
+def test_joined_flight__that_ended_at_anothers_deadline_is_tried_again(
+    function: Callable[..., Function], upstream: Simulator
+) -> None:
+    checked = function(("silent", "healthy"), FDI_DEADLINE_SECONDS="2")
+
+    with ThreadPoolExecutor(2) as callers:
+        hasty = callers.submit(checked.verdict, "/?deadline=0.3")
+        time.sleep(0.1)
+        patient = callers.submit(checked.verdict)
+
+    assert hasty.result()["status"] == "unknown"
+    assert patient.result()["status"] == "healthy"
+
+
+def test_hasty_joiner__does_not_end_the_flight(function: Callable[..., Function]) -> None:
+    checked = function("slow", FDI_DEADLINE_SECONDS="2")
+
+    with ThreadPoolExecutor(2) as callers:
+        patient = callers.submit(checked.verdict)
+        time.sleep(0.05)
+        hasty = callers.submit(checked.verdict, "/?deadline=0.1")
+
+    assert hasty.result()["instances"][0]["error"]["code"] == "timeout"
+    assert patient.result()["status"] == "healthy"
+
+
+def test_burst__costs_one_token_read_and_one_call_per_instance(
+    function: Callable[..., Function], upstream: Simulator, tmp_path: Path
+) -> None:  # C99
+    names = [f"i{number}" for number in range(20)]
+    for name in names:
+        upstream.play(name, "healthy")
+    upstream.latency_seconds = 0.1
+    (tmp_path / "token").write_text(TOKEN)
+    checked = function(FDI_INSTANCES=",".join(names), FDI_TOKEN=f"file://{tmp_path}/token", FDI_CACHE_SECONDS="5")
+
+    with ThreadPoolExecutor(24) as callers:
+        answers = list(callers.map(lambda _: checked.get(), range(24)))
+
+    assert [answer.status_code for answer in answers] == [200] * 24
+    assert sorted(request.instance_id or "" for request in upstream.requests) == sorted(names)
+
+
+def test_connections__are_reused_and_the_pool_is_never_full(
+    function: Callable[..., Function], upstream: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:  # C100
+    names = [f"i{number}" for number in range(20)]
+    for name in names:
+        upstream.play(name, "healthy")
+    upstream.latency_seconds = 0.05
+    checked = function(FDI_INSTANCES=",".join(names))
+
+    assert [checked.get().status_code for _ in range(3)] == [200] * 3
+
+    assert not [record for record in caplog.records if "pool" in record.getMessage().lower()]
+    assert len({request.connection for request in upstream.requests}) <= 20
+
+
+@pytest.mark.parametrize("play", ["reset_idle", "close_idle"])
+def test_kept_connection__that_died_is_replaced(
+    function: Callable[..., Function], upstream: Simulator, play: str
+) -> None:  # C79
+    checked = function(play)
+
+    assert [checked.get().status_code for _ in range(3)] == [200] * 3
+    assert len(upstream.requests) == 3
+
+
+def test_cache__is_reused_for_its_time_and_not_longer(
+    function: Callable[..., Function], upstream: Simulator
+) -> None:  # C14
+    checked = function(("healthy", "silent"), FDI_CACHE_SECONDS="0.5", FDI_DEADLINE_SECONDS="0.2")
+
+    fresh, kept = checked.verdict(), checked.verdict()
+    time.sleep(0.5)
+    late = checked.verdict()
+
+    assert (fresh["status"], kept["status"], late["status"]) == ("healthy", "healthy", "unknown")
+    assert kept["instances"][0]["duration_seconds"] == fresh["instances"][0]["duration_seconds"]
+    assert kept["age_seconds"] <= 0.5
+    assert late["age_seconds"] == 0.0
+
+
+def test_unknown__is_never_kept(function: Callable[..., Function], upstream: Simulator) -> None:  # C15
+    checked = function(("status_500", "status_500", "healthy"), FDI_CACHE_SECONDS="60")
+
+    assert [checked.get().status_code for _ in range(3)] == [503, 503, 200]

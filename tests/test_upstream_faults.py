@@ -1,0 +1,227 @@
+"""Everything that an upstream was seen to do wrong, and what the function says of it (CASES, the upstream's rows)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from simulator import fault_names
+from simulator.answers import body_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from simulator import Simulator
+    from tests.conftest import Function
+
+HEALTHY = {
+    "healthy",
+    "slow",
+    "slow_1500ms",
+    "encoding_identity",
+    "chunked_ok",
+    "chunked_and_length",
+    "no_length_close",
+    "extra_bytes_after_body",
+    "http_1_0",
+    "status_100_continue",
+    "reset_idle",
+    "close_idle",
+    "crlf_in_header",
+}
+UNHEALTHY = {"doc_example", "cdc_abnormal", "bom", "extra_fields"}
+DEGRADED = {"no_tasks"}
+CODES = {
+    "timeout": {  # C01, C02
+        "drip_headers",
+        "drip_body",
+        "silent",
+        "silent_after_headers",
+        "silent_mid_body",
+        # Without a length that can be read, the body ends when the connection does, and this one stays open.
+        "content_length_negative",
+        "content_length_word",
+        "header_without_colon",
+    },
+    "unreachable": {"reset", "reset_mid_headers", "reset_mid_body", "close"},
+    "throttled": {"error_APIG_0308", "status_429"},  # and every retry_after_…: C06
+    "token_rejected": {
+        "error_APIG_0301",
+        "error_APIG_1002",
+        "error_APIGW_0301",
+        "error_APIC_0301",
+        "error_APIC_7102",
+        "error_ROMA_1000",
+        "error_ROMA_1002",
+        "status_401",
+        "refuses_token",
+        "echoes_token",
+        "echoes_access_key",
+        "token_expired_msg",
+        "decrypt_token_fail",
+    },
+    "forbidden": {"error_APIG_1005", "error_APIC_7106", "error_ROMA_1006", "status_403"},
+    "instance_not_found": {
+        "error_APIG_0101",
+        "error_APIC_7302",
+        "error_ROMA_00110002",
+        "status_404",
+        "error_code_number",
+    },
+    "instance_not_running": {"error_ROMA_4001026"},
+    "bad_request": {"error_FDI_3002", "error_FDI_3039", "status_400", "status_405", "status_408", "status_418"},
+    "upstream_error": {
+        "error_FDI_3081",
+        "error_FDI_9999",
+        "status_300",
+        "status_304",
+        "status_500",
+        "status_502",
+        "status_503",
+        "status_504",
+        "status_599",
+        "echoes_marker",
+        "error_msg_1mb",
+        "error_code_odd",
+    },  # and every redirect: C30
+}
+PREFIXES = {"retry_after_": "throttled", "redirect_": "upstream_error"}
+
+
+def expected(name: str) -> tuple[str, str | None]:
+    """Return (status, error code) for a behaviour; what is not listed above is no valid statistics document."""
+    if name in UNHEALTHY:
+        return "unhealthy", None
+    if name in DEGRADED:
+        return "degraded", None
+    if name in HEALTHY:
+        return "healthy", None
+    for code, names in CODES.items():
+        if name in names:
+            return "unknown", code
+    return "unknown", next((code for prefix, code in PREFIXES.items() if name.startswith(prefix)), "invalid_response")
+
+
+@pytest.mark.parametrize("name", fault_names())
+def test_upstream_fault__is_named_and_never_healthy(function: Callable[..., Function], name: str) -> None:
+    status, code = expected(name)
+    deadline = "2" if name == "slow_1500ms" else "0.6"
+    checked = function(name, FDI_DEADLINE_SECONDS=deadline)
+
+    began = time.monotonic()
+    response = checked.get()
+
+    assert time.monotonic() - began < float(deadline) + 0.3
+    (instance,) = response.get_json()["instances"]
+    assert (instance["status"], instance["error"] and instance["error"]["code"]) == (status, code)
+    assert response.status_code == (200 if status in ("healthy", "degraded") else 503)
+    assert response.headers["FDI-Verdict"] == status
+
+
+def test_upstream_fault__leaves_the_neighbours_alone(function: Callable[..., Function]) -> None:  # C01, C28
+    verdict = function("healthy", "drip_body", FDI_DEADLINE_SECONDS="0.5").verdict()
+
+    one, two = verdict["instances"]
+    assert one["status"] == "healthy"
+    assert (two["name"], two["instance_id"], two["error"]["code"]) == ("two", "id-two", "timeout")
+    assert two["common_task_details"] is None
+    assert two["cdc_task_details"] is None
+    assert two["duration_seconds"] == pytest.approx(0.5, abs=0.2)
+
+
+def test_redirect__is_not_followed(function: Callable[..., Function], upstream: Simulator) -> None:  # C30
+    error = function("redirect_302").instance()["error"]
+
+    assert error["upstream_status"] == 302
+    assert len(upstream.requests) == 1
+
+
+def test_error_body_with_200__names_the_upstreams_code(function: Callable[..., Function]) -> None:  # C24
+    assert function("error_body_200").instance()["error"]["upstream_code"] == "APIG.9999"
+
+
+def test_error_beside_valid_counts__is_no_answer(function: Callable[..., Function], upstream: Simulator) -> None:  # C24
+    counts = '{"running_tasks_count":1,"abnormal_tasks_count":0,"terminated_tasks_count":0,"completed_tasks_count":0}'
+    body = f'{{"common_task_details":{counts},"cdc_task_details":{counts},"error_code":"FDI.9999"}}'
+    checked = function("healthy")
+    upstream.play("id-one", body_answer(body.encode()))
+
+    assert checked.instance()["error"]["code"] == "invalid_response"
+
+
+def test_html__is_not_repeated(function: Callable[..., Function]) -> None:  # C23
+    assert b"maintenance" not in function("html_200").get().data
+
+
+def test_retry_after__that_fits_is_waited_for(function: Callable[..., Function], upstream: Simulator) -> None:
+    assert function(("retry_after_1", "healthy"), FDI_DEADLINE_SECONDS="3").verdict()["healthy"] is True
+    first, second = upstream.requests
+    assert second.at - first.at >= 1.0
+
+
+def test_retry_after__beyond_the_deadline_is_answered_at_once(function: Callable[..., Function]) -> None:  # C06
+    began = time.monotonic()
+    assert function("retry_after_3600").instance()["error"]["code"] == "throttled"
+    assert time.monotonic() - began < 1
+
+
+def test_retry__does_not_outlive_the_deadline(function: Callable[..., Function], upstream: Simulator) -> None:  # C07
+    upstream.latency_seconds = 0.5
+    began = time.monotonic()
+
+    instance = function(("status_503", "silent"), FDI_DEADLINE_SECONDS="0.8").instance()
+
+    assert time.monotonic() - began < 0.8 + 0.3
+    assert instance["error"]["code"] in ("timeout", "upstream_error")
+    assert len(upstream.requests) <= 2
+
+
+@pytest.mark.parametrize("first", ["status_502", "status_503", "status_504", "reset", "truncated", "chunked_eof"])
+def test_passing_fault__is_tried_again(function: Callable[..., Function], first: str) -> None:
+    assert function((first, "healthy")).verdict()["healthy"] is True
+
+
+@pytest.mark.parametrize("first", ["status_500", "status_400", "status_404", "html_200", "gzip_real", "huge"])
+def test_lasting_fault__is_not_tried_again(
+    function: Callable[..., Function], upstream: Simulator, first: str
+) -> None:
+    assert function((first, "healthy")).verdict()["healthy"] is False
+    assert len(upstream.requests) == 1
+
+
+def test_refused_token__has_the_better_next_step(function: Callable[..., Function]) -> None:
+    assert "expired" in function("token_expired_msg").instance()["error"]["next_step"]
+    assert "another region" in function("decrypt_token_fail").instance()["error"]["next_step"]
+
+
+def test_user_without_rights__sees_no_tasks_and_is_told(
+    function: Callable[..., Function], upstream: Simulator
+) -> None:
+    upstream.restricted_tokens.add("restricted-token")
+    checked = function("doc_example", ROMA_TOKEN="restricted-token")
+
+    verdict = checked.verdict()
+
+    assert (verdict["status"], verdict["reason"]) == ("degraded", "no tasks visible in one")
+    assert verdict["warnings"][0]["code"] == "no_tasks_visible"
+    assert function("no_tasks", FDI_ALLOW_EMPTY="one").verdict()["status"] == "healthy"
+    assert function("no_tasks", FDI_ALLOW_EMPTY="*").verdict()["status"] == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("play", "groups", "status"),
+    [
+        ("missing_group_cdc", "cdc", "healthy"),
+        ("missing_group_common", "common", "healthy"),
+        ("missing_group_common", "cdc", "unknown"),
+        ("group_null", "cdc,common", "unknown"),
+        ("empty_object", "cdc,common", "unknown"),
+        ("error_body_200", "cdc,common", "unknown"),
+    ],
+)
+def test_optional_group__may_be_absent_but_not_null_and_not_both(
+    function: Callable[..., Function], play: str, groups: str, status: str
+) -> None:
+    assert function(play, FDI_OPTIONAL_TASK_GROUPS=groups).verdict()["status"] == status
