@@ -6,9 +6,9 @@ Foreign exception → our code, first match wins over the exception and all its 
  a certificate refused                       → tls_error
  a connection closed during TLS              → unreachable
  other TLS failures                          → tls_error
- a timeout                                   → timeout
  a name that can't be resolved               → unreachable
  refused, reset, closed                      → unreachable
+ a timeout                                   → timeout
  a broken status line, header, chunk, length → invalid_response
  anything else of requests, urllib3, the OS  → unreachable
 
@@ -55,10 +55,15 @@ _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
     ((ssl.SSLCertVerificationError,), "tls_error", "the server's certificate was refused"),
     ((ssl.SSLEOFError, ssl.SSLZeroReturnError), "unreachable", "the connection was closed during TLS"),
     ((ssl.SSLError, urllib3.exceptions.SSLError, requests.exceptions.SSLError), "tls_error", "TLS failed"),
-    ((requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError), "timeout", "no answer before the deadline"),
     ((socket.gaierror, urllib3.exceptions.NameResolutionError), "unreachable", "the host name could not be resolved"),
     ((ConnectionRefusedError,), "unreachable", "the connection was refused"),
     ((ConnectionError,), "unreachable", "the connection was closed before the answer was complete"),
+    # Not urllib3's own class for timeouts: a connection that is refused is one too.
+    (
+        (requests.Timeout, urllib3.exceptions.ReadTimeoutError, TimeoutError),
+        "timeout",
+        "no answer before the deadline",
+    ),
     (
         (
             urllib3.exceptions.IncompleteRead,

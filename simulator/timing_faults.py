@@ -12,7 +12,7 @@ _HEAD = head_bytes(200, (("Content-Type", "application/json"), ("Content-Length"
 _HALF_BODY = _BODY[: len(_BODY) // 2]
 
 # The head alone lasts more than 20 s at a byte per 100 ms.
-_LONG_HEAD = response_bytes(200, _BODY, headers=(("X-Filler", "f" * 120),))
+_LONG_HEAD = response_bytes(200, _BODY, headers=(("X-Filler", "f" * 130),))
 # Spaces before the JSON are valid JSON; they make the body last 60 s at a byte per 200 ms.
 _PADDED_BODY = _BODY.rjust(300)
 _PADDED_HEAD = head_bytes(200, (("Content-Type", "application/json"), ("Content-Length", str(len(_PADDED_BODY)))))

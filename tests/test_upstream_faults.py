@@ -184,9 +184,7 @@ def test_passing_fault__is_tried_again(function: Callable[..., Function], first:
 
 
 @pytest.mark.parametrize("first", ["status_500", "status_400", "status_404", "html_200", "gzip_real", "huge"])
-def test_lasting_fault__is_not_tried_again(
-    function: Callable[..., Function], upstream: Simulator, first: str
-) -> None:
+def test_lasting_fault__is_not_tried_again(function: Callable[..., Function], upstream: Simulator, first: str) -> None:
     assert function((first, "healthy")).verdict()["healthy"] is False
     assert len(upstream.requests) == 1
 
@@ -196,9 +194,7 @@ def test_refused_token__has_the_better_next_step(function: Callable[..., Functio
     assert "another region" in function("decrypt_token_fail").instance()["error"]["next_step"]
 
 
-def test_user_without_rights__sees_no_tasks_and_is_told(
-    function: Callable[..., Function], upstream: Simulator
-) -> None:
+def test_user_without_rights__sees_no_tasks_and_is_told(function: Callable[..., Function], upstream: Simulator) -> None:
     upstream.restricted_tokens.add("restricted-token")
     checked = function("doc_example", ROMA_TOKEN="restricted-token")
 

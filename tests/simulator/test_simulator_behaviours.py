@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import re
 import time
 from collections import Counter
 from http.client import HTTPConnection, IncompleteRead
@@ -62,9 +63,8 @@ def test_behaviour__plays_and_leaves_the_server_well(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         played(sim, behaviour, seconds=0.3)
-        assert (
-            body_of(exchange(sim, request_bytes(statistics_path(OTHER), close=True))[0]) == json.dumps(HEALTHY).encode()
-        )
+        other, _ = exchange(sim, request_bytes(statistics_path(OTHER), close=True))
+    assert status_and_document(other) == (200, HEALTHY)
     assert caplog.records == []
 
 
@@ -86,7 +86,7 @@ def test_error__documented_status_and_code(sim: Simulator, code: str) -> None:
     assert ("request_id" in document) == code.startswith("API")
 
 
-@pytest.mark.parametrize("behaviour", [name for name in fault_names() if name.startswith("status_")])
+@pytest.mark.parametrize("behaviour", [name for name in fault_names() if re.match(r"status_\d", name)])
 def test_status__is_the_one_in_the_name(sim: Simulator, behaviour: str) -> None:
     assert played(sim, behaviour, seconds=0.1)[0].split(b" ")[1] == behaviour.split("_")[1].encode()
 

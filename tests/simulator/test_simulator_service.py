@@ -166,9 +166,10 @@ def test_method__head_has_no_body(sim: Simulator) -> None:
 
 
 def test_script__advances_and_repeats_the_last(sim: Simulator) -> None:
-    sim.play(
-        INSTANCE, "error_FDI_3081", json_answer({"mine": 1}), lambda request: json_answer(request.method), "healthy"
-    )
+    def method_of(request: Request) -> Answer:
+        return json_answer(request.method)
+
+    sim.play(INSTANCE, "error_FDI_3081", json_answer({"mine": 1}), method_of, "healthy")
     answers = [exchange(sim)[0].partition(b"\r\n\r\n")[2] for _ in range(5)]
     assert [json.loads(answer) for answer in answers[1:]] == [{"mine": 1}, "GET", HEALTHY, HEALTHY]
     assert b"FDI.3081" in answers[0]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TOKEN = "the-token"
 INSTANCE = "instance-1"
 OTHER = "healthy-instance"
+MOST_BYTES = 80 * 1024 * 1024
 
 
 def statistics_path(instance_id: str = INSTANCE, project_id: str = DOC_PROJECT_ID) -> str:
@@ -39,10 +40,10 @@ def connected(simulator: Simulator, timeout_seconds: float = 2.0) -> Iterator[so
 
 
 def read_for(connection: socket.socket, seconds: float) -> tuple[bytes, str]:
-    """Read until the end or for so long; return the bytes and how it ended: "open", "closed" or "reset"."""
-    parts = []
+    """Read until the end, for so long or so much; return the bytes and how it ended: "open", "closed" or "reset"."""
+    parts: list[bytes] = []
     until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
+    while (left := until - time.monotonic()) > 0 and sum(map(len, parts)) < MOST_BYTES:
         connection.settimeout(left)
         try:
             part = connection.recv(1024 * 1024)

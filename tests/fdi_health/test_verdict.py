@@ -1,0 +1,203 @@
+"""The rules that decide whether somebody is paged, as properties and examples."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fdi_health.deadline import Instant
+from fdi_health.errors import NEXT_STEPS, CheckError
+from fdi_health.model import Finding, Instance, Rules, Statistics, TaskCounts, Verdict
+from fdi_health.verdict import hide_details, judge
+from schemas import verdict as verdict_schema
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+COUNT = st.integers(0, 3) | st.integers(0, 999_999_999_999)
+COUNTS = st.builds(TaskCounts, COUNT, COUNT | st.just(0), COUNT, COUNT) | st.just(TaskCounts(0, 0, 0, 0))
+CODES = st.sampled_from(sorted(NEXT_STEPS))
+NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", fullmatch=True)
+
+
+@st.composite
+def findings(draw: st.DrawFn, least: int = 1, most: int = 12) -> list[Finding]:
+    names = draw(st.lists(NAMES, min_size=least, max_size=most, unique=True))
+    return [draw(finding(Instance(name, f"id-{number}"))) for number, name in enumerate(names)]
+
+
+@st.composite
+def finding(draw: st.DrawFn, instance: Instance) -> Finding:
+    if draw(st.booleans()):
+        error = CheckError(draw(CODES), "said so")
+        return Finding(instance, None, error, Instant(0, 0), 0.1)
+    groups = draw(st.tuples(COUNTS, COUNTS | st.none()) | st.tuples(COUNTS | st.none(), COUNTS))
+    return Finding(instance, Statistics(*groups), None, Instant(0, 0), 0.1)
+
+
+def status_by_hand(found: Finding, allow_empty: frozenset[str]) -> str:
+    """Judge one finding in the plainest words there are; shares no line with what it checks."""
+    if found.error is not None:
+        return "unknown"
+    assert found.statistics is not None
+    groups = [g for g in (found.statistics.common_task_details, found.statistics.cdc_task_details) if g is not None]
+    if not groups:
+        return "unknown"
+    for group in groups:
+        if group.abnormal_tasks_count != 0:
+            return "unhealthy"
+    for group in groups:
+        if group.running_tasks_count or group.terminated_tasks_count or group.completed_tasks_count:
+            return "healthy"
+    return "healthy" if found.instance.name in allow_empty or "*" in allow_empty else "degraded"
+
+
+def worst(statuses: list[str]) -> str:
+    if "unhealthy" in statuses:
+        return "unhealthy"
+    if "unknown" in statuses:
+        return "unknown"
+    return "degraded" if "degraded" in statuses else "healthy"
+
+
+@given(findings(), st.data())
+def test_judge__agrees_with_the_plain_rule(found: list[Finding], data: st.DataObject) -> None:
+    names = st.sampled_from(["*", *(f.instance.name for f in found)])
+    allow_empty = data.draw(st.frozensets(names))
+    verdict = judge(found, Rules(allow_empty), NOW)
+
+    statuses = [status_by_hand(f, allow_empty) for f in found]
+    assert verdict.details is not None
+    assert [instance.status for instance in verdict.details.instances] == statuses
+    assert verdict.status == worst(statuses)
+    assert verdict.healthy == (verdict.status in ("healthy", "degraded"))
+
+
+@given(findings(), st.randoms())
+def test_judge__does_not_mind_the_order(found: list[Finding], random: object) -> None:
+    shuffled = list(found)
+    random.shuffle(shuffled)  # type: ignore[attr-defined] # hypothesis types its randoms as object
+    one, other = judge(found, Rules(), NOW), judge(shuffled, Rules(), NOW)
+    assert (one.status, one.instances_count) == (other.status, other.instances_count)
+
+
+@given(findings(least=2))
+def test_judge__one_more_finding_never_makes_it_milder(found: list[Finding]) -> None:
+    order = ["healthy", "degraded", "unknown", "unhealthy"]
+    fewer, more = judge(found[:-1], Rules(), NOW), judge(found, Rules(), NOW)
+    assert order.index(more.status) >= order.index(fewer.status)
+
+
+@given(findings(most=40))
+def test_verdict__is_sound_short_and_safe_with_and_without_details(found: list[Finding]) -> None:
+    verdict = judge(found, Rules(), NOW)
+    for shown in (verdict, hide_details(verdict)):
+        document = verdict_schema.document(shown)  # raises if it does not agree with itself
+        assert 0 < len(document["reason"]) <= 120
+        assert (document["reason"] == "none") == (verdict.status == "healthy")
+
+
+@given(findings())
+def test_hidden_verdict__names_nobody(found: list[Finding]) -> None:
+    hidden = hide_details(
+        judge(
+            [
+                Finding(
+                    Instance(f"zz.{f.instance.name}", f.instance.instance_id),
+                    f.statistics,
+                    f.error,
+                    f.arrived,
+                    f.duration_seconds,
+                )
+                for f in found
+            ],
+            Rules(),
+            NOW,
+        )
+    )
+    assert hidden.details is None
+    assert "zz." not in hidden.reason
+
+
+def verdict_of(*statuses: str, code: str = "timeout") -> Verdict:
+    found = []
+    for number, status in enumerate(statuses):
+        counts = TaskCounts(int(status != "degraded"), 2 if status == "unhealthy" else 0, 0, 0)
+        unknown = status == "unknown"
+        found.append(
+            Finding(
+                Instance(f"n{number}", f"i{number}"),
+                None if unknown else Statistics(counts, TaskCounts(0, 0, 0, 0)),
+                CheckError(code, "said so") if unknown else None,
+                Instant(0, 0),
+                0.1,
+            )
+        )
+    return judge(found, Rules(), NOW)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "reason", "anonymous"),
+    [
+        (["healthy"], "none", "none"),
+        (["unhealthy"], "2 abnormal tasks in n0", "1 of 1 instances unhealthy"),
+        (
+            ["unknown", "unhealthy"],
+            "2 abnormal tasks in n1; n0 unknown (timeout)",
+            "1 of 2 instances unhealthy, 1 unknown (timeout)",
+        ),
+        (["degraded", "healthy"], "no tasks visible in n0", "no tasks visible in 1 of 2 instances"),
+        (
+            ["degraded", "unknown"],
+            "n1 unknown (timeout); no tasks visible in n0",
+            "1 of 2 instances unknown (timeout), 1 degraded",
+        ),
+    ],
+)
+def test_reason__is_worst_first(statuses: list[str], reason: str, anonymous: str) -> None:
+    verdict = verdict_of(*statuses)
+    assert (verdict.reason, verdict.anonymous_reason) == (reason, anonymous)
+
+
+def test_reason__says_how_many_are_left_out() -> None:
+    reason = verdict_of(*["unhealthy"] * 30).reason
+    assert reason.startswith("2 abnormal tasks in n0; 2 abnormal tasks in n1; ")
+    assert reason.endswith("; +26 more")
+    assert len(reason) <= 120
+
+
+def test_reason__fits_the_longest_names() -> None:
+    counts = TaskCounts(0, 999_999_999_999, 0, 0)
+    found = [
+        Finding(Instance(f"{'n' * 60}{number}", f"i{number}"), Statistics(counts, counts), None, Instant(0, 0), 0.1)
+        for number in range(2000)
+    ]
+    assert len(judge(found, Rules(), NOW).reason) <= 120
+
+
+def test_reason__counts_one_task_in_the_singular() -> None:
+    counts = TaskCounts(0, 1, 0, 0)
+    verdict = judge([Finding(Instance("a", "1"), Statistics(counts, None), None, Instant(0, 0), 0.1)], Rules(), NOW)
+    assert verdict.reason == "1 abnormal task in a"
+    assert verdict.details is not None
+    assert verdict.details.instances[0].reason == "1 abnormal common task"
+
+
+def test_no_findings__are_unknown() -> None:
+    verdict = judge([], Rules(), NOW)
+    assert (verdict.status, verdict.healthy, verdict.reason) == ("unknown", False, "no instance was asked")
+    assert verdict.anonymous_reason == "no instance was asked"
+
+
+def test_finding_without_answer_and_error__is_unknown() -> None:
+    for statistics in (None, Statistics(None, None)):
+        verdict = judge([Finding(Instance("a", "1"), statistics, None, Instant(0, 0), 0.1)], Rules(), NOW)
+        assert (verdict.status, verdict.reason) == ("unknown", "a unknown (invalid_response)")
+
+
+def test_finding_with_answer_and_error__is_unknown() -> None:
+    counts = TaskCounts(1, 0, 0, 0)
+    error = CheckError("timeout", "said so")
+    found = Finding(Instance("a", "1"), Statistics(counts, counts), error, Instant(0, 0), 0.1)
+    assert judge([found], Rules(), NOW).status == "unknown"

@@ -1,0 +1,246 @@
+"""Settings: what is accepted, and that every fault is named at once without its value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from marshmallow import ValidationError
+
+from schemas import settings
+
+BASE = {
+    "FDI_ENDPOINT": "https://roma.example",
+    "FDI_PROJECT_ID": "c53626012ba84727b938ca8bf03108ef",
+    "FDI_INSTANCES": "payments=id-1,crm=id-2",
+    "FDI_TOKEN": "env://ROMA_TOKEN",
+}
+
+
+def load(**changes: str) -> dict[str, Any]:
+    return settings.load({**BASE, **changes})
+
+
+def faults(**changes: str) -> list[tuple[str, int | None]]:
+    with pytest.raises(ValidationError) as caught:
+        load(**changes)
+    return [(variable, entry) for variable, entry, _ in settings.faults(caught.value)]
+
+
+def test_settings__have_the_contracts_defaults() -> None:
+    assert load() == {
+        "region": None,
+        "endpoint": "https://roma.example",
+        "project_id": "c53626012ba84727b938ca8bf03108ef",
+        "instances": [("payments", "id-1"), ("crm", "id-2")],
+        "token": "env://ROMA_TOKEN",
+        "deadline_seconds": 4.0,
+        "cache_seconds": 5.0,
+        "max_parallel": 64,
+        "anonymous": "verdict",
+        "allow_empty": [],
+        "optional_task_groups": [],
+    }
+
+
+def test_region__makes_the_endpoint() -> None:
+    assert load(FDI_ENDPOINT="", FDI_REGION="cn-north-4")["endpoint"] == "https://roma.cn-north-4.myhuaweicloud.com"
+    assert load(FDI_REGION="cn-north-4")["endpoint"] == "https://roma.example"
+
+
+@pytest.mark.parametrize(
+    "region", ["127.0.0.1:8443/x#", "a.evil.example/", "cn north", "CN-NORTH-4", "cn-north-4\n.evil", "-", "cn_north"]
+)
+def test_region__can_not_name_a_host(region: str) -> None:  # C41
+    assert faults(FDI_ENDPOINT="", FDI_REGION=region) == [("FDI_REGION", None)]
+
+
+def test_region_or_endpoint__one_is_needed() -> None:
+    assert faults(FDI_ENDPOINT="") == [("FDI_REGION", None)]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "loaded"),
+    [
+        ("https://host/", "https://host"),  # C98
+        ("https://host:8443/gateway/roma/", "https://host:8443/gateway/roma"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://127.8.8.8", "http://127.8.8.8"),
+        ("http://localhost:1/", "http://localhost:1"),
+        ("http://[::1]:1", "http://[::1]:1"),
+        (" https://host ", "https://host"),
+    ],
+)
+def test_endpoint__is_https_or_loopback(endpoint: str, loaded: str) -> None:
+    assert load(FDI_ENDPOINT=endpoint)["endpoint"] == loaded
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "host",
+        "ftp://host",
+        "http://host",
+        "http://10.0.0.1",
+        "http://127.0.0.1.evil.example",
+        "http://localhost.evil.example",
+        "http://[::2]",
+        "https://user:secret@host",
+        "https://host?x=1",
+        "https://host#x",
+        "https://host/../x",
+        "https://host/./x",
+        "https://host:0",
+        "https://host:65536",
+        "https://ho st",
+        "https://host\\x",
+        "https://",
+        "https://host//x",
+    ],
+)
+def test_endpoint__refuses_anything_else(endpoint: str) -> None:
+    assert faults(FDI_ENDPOINT=endpoint) == [("FDI_ENDPOINT", None)]
+
+
+@pytest.mark.parametrize(
+    ("instances", "pairs"),
+    [
+        ("a=1,", [("a", "1")]),  # C95
+        ("fae7ff6c-8e07", [("fae7ff6c-8e07", "fae7ff6c-8e07")]),
+        (" a = 1 ,\n b=2", None),
+        ("a=1,\n b=2", [("a", "1"), ("b", "2")]),
+        ("A.b_c-d=1", [("A.b_c-d", "1")]),
+    ],
+)
+def test_instances__are_aliases_and_ids(instances: str, pairs: list[tuple[str, str]] | None) -> None:
+    if pairs is None:
+        assert faults(FDI_INSTANCES=instances) == [("FDI_INSTANCES", 1)]
+    else:
+        assert load(FDI_INSTANCES=instances)["instances"] == pairs
+
+
+@pytest.mark.parametrize(
+    ("instances", "entries"),
+    [
+        ("", [None]),  # C13
+        (",", [1]),
+        ("a=1,,b=2", [2]),
+        ("{'payments':'id'}", [1]),  # C95
+        ("a=1,a=2", [2]),
+        ("a=1,b=1", [2]),
+        ("a=1,b=a", [2]),
+        ("a=1,1", [2]),
+        ("..=1,.=2", [1, 2]),
+        ("a/b=1", [1]),
+        ("a=b/c", [1]),
+        ("a==1", [1]),
+        ("=1", [1]),
+        ("a=", [1]),
+        ('pay"m\\=1', [1]),  # C81
+        ("x-FDI-OK-x=1", [1]),  # C26
+        ("fdi-ok=1", [1]),
+        ("a=FDI-OK", [1]),
+        (f"{'a' * 65}=1", [1]),
+        ("a=1,{,b=1", [2, 3]),
+    ],
+)
+def test_instances__faults_name_their_entry(instances: str, entries: list[int | None]) -> None:
+    assert faults(FDI_INSTANCES=instances) == [("FDI_INSTANCES", entry) for entry in entries]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("", 4.0), (" 8 ", 8.0), ("0.1", 0.1), ("60", 60.0), ("007", 7.0)])
+def test_number__accepts_plain_decimals(text: str, seconds: float) -> None:  # C94
+    assert load(FDI_DEADLINE_SECONDS=text)["deadline_seconds"] == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["8s", "nan", "inf", "0", "-1", "1_0", "1e1", "+4", "٣", "60.1", "9" * 5000, "4.", ".4"]
+)
+def test_number__refuses_what_python_would_take(text: str) -> None:  # C94
+    assert faults(FDI_DEADLINE_SECONDS=text, FDI_CACHE_SECONDS="x") == [
+        ("FDI_DEADLINE_SECONDS", None),
+        ("FDI_CACHE_SECONDS", None),
+    ]
+
+
+@pytest.mark.parametrize("text", ["0", "257", "8.5", "8.0"])
+def test_max_parallel__is_a_whole_number_to_256(text: str) -> None:
+    assert faults(FDI_MAX_PARALLEL=text) == [("FDI_MAX_PARALLEL", None)]
+
+
+def test_cache_seconds__may_be_zero() -> None:
+    assert load(FDI_CACHE_SECONDS="0")["cache_seconds"] == 0.0
+
+
+@pytest.mark.parametrize("text", ["refuse", "VERDICT", "all"])
+def test_anonymous__is_verdict_or_details(text: str) -> None:
+    assert faults(FDI_ANONYMOUS=text) == [("FDI_ANONYMOUS", None)]
+
+
+@pytest.mark.parametrize(("text", "entries"), [("crm,nope", [2]), ("id-1", [1]), ("a b", [1])])
+def test_allow_empty__names_configured_instances(text: str, entries: list[int]) -> None:
+    assert faults(FDI_ALLOW_EMPTY=text) == [("FDI_ALLOW_EMPTY", entry) for entry in entries]
+    assert load(FDI_ALLOW_EMPTY="crm,")["allow_empty"] == ["crm"]
+    assert load(FDI_ALLOW_EMPTY="*")["allow_empty"] == ["*"]
+
+
+def test_allow_empty__is_not_blamed_for_broken_instances() -> None:
+    assert faults(FDI_ALLOW_EMPTY="crm", FDI_INSTANCES="{") == [("FDI_INSTANCES", 1)]
+
+
+def test_optional_task_groups__are_cdc_and_common() -> None:
+    assert load(FDI_OPTIONAL_TASK_GROUPS="cdc,common")["optional_task_groups"] == ["cdc", "common"]
+    assert faults(FDI_OPTIONAL_TASK_GROUPS="cdc,CDC") == [("FDI_OPTIONAL_TASK_GROUPS", 2)]
+
+
+def test_unknown_variable__is_a_fault_with_a_guess() -> None:
+    with pytest.raises(ValidationError) as caught:
+        load(FDI_ANONYMOS="details", FDI_XYZ="", FDI_CALLERS="env://KEYS")
+    messages = {variable: message for variable, _, message in settings.faults(caught.value)}
+    assert messages.keys() == {"FDI_ANONYMOS", "FDI_XYZ", "FDI_CALLERS"}
+    assert "did you mean FDI_ANONYMOUS?" in messages["FDI_ANONYMOS"]
+    assert "reserved" in messages["FDI_XYZ"]
+
+
+def test_kubernetes_variables__are_left_alone() -> None:
+    assert load(FDI_HEALTH_PORT="tcp://10.0.0.1:80", FDI_HEALTH_SERVICE_HOST="10.0.0.1", fdi_x="1")
+
+
+def test_faults__are_reported_all_at_once() -> None:
+    with pytest.raises(ValidationError) as caught:
+        settings.load({})
+    assert [variable for variable, _, _ in settings.faults(caught.value)] == [
+        "FDI_PROJECT_ID",
+        "FDI_INSTANCES",
+        "FDI_TOKEN",
+        "FDI_REGION",
+    ]
+
+
+@given(
+    variable=st.sampled_from(sorted(str(field.data_key) for field in settings.SettingsSchema().fields.values())),
+    value=st.text(st.characters(exclude_categories=["Cs"]), min_size=6),
+)
+def test_fault__never_shows_the_value(variable: str, value: str) -> None:
+    secret = f"s3cr3t{value}"
+    try:
+        load(**{variable: secret})
+    except ValidationError as error:
+        for _, _, message in settings.faults(error):
+            assert "s3cr3t" not in message
+            assert "e.g." in message
+
+
+@given(
+    st.lists(
+        st.tuples(st.from_regex(r"[A-Za-z][A-Za-z0-9_.]{0,20}", fullmatch=True), st.uuids()),
+        min_size=1,
+        max_size=8,
+        unique_by=(lambda pair: pair[0], lambda pair: pair[1]),
+    )
+)
+def test_instances__round_trip(pairs: list[tuple[str, object]]) -> None:
+    text = ",".join(f"{name}={uuid}" for name, uuid in pairs)
+    assert load(FDI_INSTANCES=text)["instances"] == [(name, str(uuid)) for name, uuid in pairs]

@@ -1,0 +1,121 @@
+"""The verdict's document is exact, and one that does not agree with itself is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from marshmallow import ValidationError
+
+from fdi_health.deadline import Instant
+from fdi_health.errors import CheckError
+from fdi_health.model import Details, Finding, Instance, Rules, Statistics, TaskCounts, Verdict
+from fdi_health.verdict import judge
+from schemas import verdict as verdict_schema
+
+CHECKED_AT = datetime(2026, 11, 24, 16, 0, 0, 900_000, UTC)
+
+
+def verdict(abnormal: int = 0) -> Verdict:
+    counts = TaskCounts(2, abnormal, 6, 8)
+    answered = Finding(Instance("a", "1"), Statistics(counts, counts), None, Instant(0, 0), 0.25)
+    failed = Finding(Instance("b", "2"), None, CheckError("timeout", "late"), Instant(0, 0), 0.5)
+    return judge([answered, *([failed] if abnormal else [])], Rules(), CHECKED_AT, 1.26, 0.0584)
+
+
+def details(found: Verdict) -> Details:
+    assert found.details is not None
+    return found.details
+
+
+def with_first_instance(found: Verdict, **changes: Any) -> Verdict:
+    first, *others = details(found).instances
+    return replace(found, details=replace(details(found), instances=(replace(first, **changes), *others)))
+
+
+def test_document__has_whole_seconds_and_rounded_durations() -> None:
+    document = verdict_schema.document(verdict())
+
+    assert document["checked_at"] == "2026-11-24T16:00:00Z"
+    assert (document["age_seconds"], document["duration_seconds"]) == (1.3, 0.058)
+    assert document["instances_count"] == {"total": 1, "healthy": 1, "degraded": 0, "unhealthy": 0, "unknown": 0}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": "healthy"},
+        {"status": "fine"},
+        {"reason": "none"},
+        {"reason": "x" * 121},
+        {"age_seconds": 1},
+        {"age_seconds": -0.1},
+        {"duration_seconds": float("nan")},
+        {"checked_at": datetime(2026, 11, 24)},  # noqa: DTZ001 -- a moment without a zone is the fault
+        {"checked_at": "2026-11-24T16:00:00Z"},
+        {"instances_count": {"unhealthy": 1, "unknown": 0, "degraded": 0, "healthy": 0}},
+        {"instances_count": {"unhealthy": True, "unknown": 1, "degraded": 0, "healthy": 0}},
+        {"instances_count": {"unhealthy": 0, "unknown": 0, "degraded": 0, "healthy": 2}},
+    ],
+)
+def test_document__refuses_what_does_not_agree(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        verdict_schema.document(replace(verdict(abnormal=2), **changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": "unhealthy"},
+        {"common_task_details": None},
+        {"common_task_details": None, "cdc_task_details": None},
+        {"common_task_details": TaskCounts(2, 1, 6, 8)},
+        {"common_task_details": TaskCounts(2, 0.0, 6, 8)},  # type: ignore[arg-type] # the inexact count is the fault
+        {"common_task_details": TaskCounts(True, 0, 6, 8)},
+        {"common_task_details": TaskCounts(-1, 0, 6, 8)},
+        {"error": CheckError("timeout", "late")},
+        {"duration_seconds": None},
+    ],
+)
+def test_document__refuses_an_instance_that_does_not_agree(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        verdict_schema.document(with_first_instance(verdict(), **changes))
+
+
+def test_document__refuses_totals_that_are_not_the_sum() -> None:
+    found = verdict()
+    for totals in (None, TaskCounts(0, 0, 0, 0)):
+        with pytest.raises(ValidationError):
+            verdict_schema.document(replace(found, details=replace(details(found), totals=totals)))
+
+
+def test_document__keeps_the_order_that_people_read() -> None:
+    document = verdict_schema.document(verdict(abnormal=2))
+    assert list(document["instances"][0]) == [
+        "name",
+        "instance_id",
+        "status",
+        "reason",
+        "duration_seconds",
+        "common_task_details",
+        "cdc_task_details",
+        "error",
+    ]
+    assert list(document["instances"][1]["error"]) == [
+        "code",
+        "message",
+        "next_step",
+        "upstream_status",
+        "upstream_code",
+        "upstream_message",
+        "request_id",
+    ]
+
+
+def test_invariants__compare_marker_and_healthy() -> None:
+    sound = verdict_schema.document(verdict())
+    assert list(verdict_schema.invariants(sound)) == []
+    assert list(verdict_schema.invariants({**sound, "marker": "FDI-NOT-OK"})) != []
+    assert list(verdict_schema.invariants({**sound, "healthy": False})) != []

@@ -1,0 +1,156 @@
+"""Deleting or spoiling any part of any upstream answer never makes a verdict better (CONTRACT, "fail closed")."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from simulator.answers import body_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from simulator import Simulator
+    from tests.conftest import Function
+
+COUNTS = ("running_tasks_count", "abnormal_tasks_count", "terminated_tasks_count", "completed_tasks_count")
+GROUPS = ("common_task_details", "cdc_task_details")
+LARGEST = 999_999_999_999
+BADNESS = {"healthy": 0, "degraded": 1, "unknown": 2, "unhealthy": 3}
+
+COUNT = st.sampled_from([0, 0, 0, 1, 2, LARGEST]) | st.integers(0, LARGEST)
+GROUP = st.fixed_dictionaries(dict.fromkeys(COUNTS, COUNT))
+DOCUMENT = st.fixed_dictionaries(dict.fromkeys(GROUPS, GROUP))
+INVALID = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.text(),
+    st.sampled_from(["0", "1", " 0", "0x0", "", "٣"]),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([0.0, -0.0, 1e300, float("nan"), float("inf"), float("-inf")]),
+    st.integers(max_value=-1),
+    st.integers(min_value=LARGEST + 1),
+    st.lists(st.integers(0, 2), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.integers(0, 2), max_size=2),
+)
+PATHS = [*((group,) for group in GROUPS), *((group, count) for group in GROUPS for count in COUNTS)]
+
+
+def plainly_valid(document: Any) -> bool:
+    """Say whether a document is a complete answer, in words of its own: no schema of the function's is used."""
+    if type(document) is not dict:
+        return False
+    for group in GROUPS:
+        if type(document.get(group)) is not dict:
+            return False
+        for count in COUNTS:
+            value = document[group].get(count)
+            if type(value) is not int or value < 0 or value > LARGEST:
+                return False
+    return True
+
+
+def plain_status(document: Any) -> str:
+    """Say what the status of one instance with this answer is."""
+    if not plainly_valid(document):
+        return "unknown"
+    if any(document[group]["abnormal_tasks_count"] for group in GROUPS):
+        return "unhealthy"
+    return "healthy" if any(document[group][count] for group in GROUPS for count in COUNTS) else "degraded"
+
+
+@pytest.fixture
+def status_of(function: Callable[..., Function], upstream: Simulator) -> Callable[[bytes], str]:
+    checked = function("healthy")
+
+    def ask(body: bytes) -> str:
+        upstream.play("id-one", body_answer(body))
+        response = checked.get()
+        status: str = response.get_json()["status"]
+        good = status in ("healthy", "degraded")
+        assert response.get_json()["healthy"] is good
+        assert (response.status_code == 200) is good
+        assert (b"FDI-OK" in response.data) is good
+        return status
+
+    return ask
+
+
+slow_is_fine = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+
+
+@slow_is_fine
+@given(document=DOCUMENT)
+def test_valid_answer__has_the_plain_status(status_of: Callable[[bytes], str], document: dict[str, Any]) -> None:
+    assert status_of(json.dumps(document).encode()) == plain_status(document)
+
+
+@slow_is_fine
+@given(document=DOCUMENT, path=st.sampled_from(PATHS))
+def test_deleted_part__never_makes_it_better(
+    status_of: Callable[[bytes], str], document: dict[str, Any], path: tuple[str, ...]
+) -> None:
+    less = copy.deepcopy(document)
+    (less[path[0]] if len(path) > 1 else less).pop(path[-1])
+
+    assert status_of(json.dumps(less).encode()) == "unknown"
+
+
+@slow_is_fine
+@given(document=DOCUMENT, path=st.sampled_from(PATHS), value=INVALID)
+def test_spoiled_part__never_makes_it_better(
+    status_of: Callable[[bytes], str], document: dict[str, Any], path: tuple[str, ...], value: Any
+) -> None:
+    spoiled = copy.deepcopy(document)
+    (spoiled[path[0]] if len(path) > 1 else spoiled)[path[-1]] = value
+
+    assert status_of(json.dumps(spoiled).encode()) == plain_status(spoiled) == "unknown"
+
+
+@slow_is_fine
+@given(document=DOCUMENT, data=st.data())
+def test_cut_or_damaged_bytes__never_make_it_better(
+    status_of: Callable[[bytes], str], document: dict[str, Any], data: st.DataObject
+) -> None:
+    body = json.dumps(document, separators=(",", ":")).encode()
+    start = data.draw(st.integers(0, len(body) - 1))
+    end = data.draw(st.integers(start + 1, len(body)))
+    damaged = body[:start] + data.draw(st.binary(max_size=3)) + body[end:]
+    try:
+        parsed = json.loads(damaged)
+    except ValueError:
+        parsed = None
+
+    status = status_of(damaged)
+
+    # What is left may be another valid answer: then that one's own status is the truth.
+    assert status == plain_status(parsed) or status == "unknown"
+
+
+@slow_is_fine
+@given(document=DOCUMENT, group=st.sampled_from(GROUPS), count=st.sampled_from(COUNTS), other=COUNT)
+def test_repeated_key__is_no_answer(
+    status_of: Callable[[bytes], str], document: dict[str, Any], group: str, count: str, other: int
+) -> None:
+    text = json.dumps(document)
+    inner = json.dumps(document[group])
+    twice = f'{inner[:-1]}, "{count}": {other}}}'
+
+    assert status_of(text.replace(inner, twice, 1).encode()) == "unknown"
+
+
+@slow_is_fine
+@given(documents=st.lists(DOCUMENT | INVALID, min_size=2, max_size=4))
+def test_fleet__is_as_bad_as_its_worst(function: Callable[..., Function], documents: list[Any]) -> None:
+    answers = [body_answer(json.dumps(document).encode()) for document in documents]
+
+    verdict = function(*answers).verdict()
+
+    statuses = [plain_status(document) for document in documents]
+    assert [instance["status"] for instance in verdict["instances"]] == statuses
+    assert verdict["status"] == max(statuses, key=BADNESS.__getitem__)
