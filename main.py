@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from werkzeug import Request
 
+from handlers import draining
 from handlers.http import respond
 from handlers.process import DEFAULT_THREADS, Process
 
@@ -22,7 +23,10 @@ process = Process(os.environ)
 
 def health(request: Request) -> Response:
     """Answer a request of functions-framework, whose Flask request is a Werkzeug request."""
-    return respond(request, process)
+    response = respond(request, process)
+    if draining.is_stopping():
+        draining.release(request)
+    return response
 
 
 @Request.application

@@ -58,8 +58,16 @@ def _body(request: Request) -> bytes:
         raise too_large
     body = b""
     # A chunked body says its length only by ending, and a read may return less than it was asked for.
-    while chunk := request.stream.read(query_schema.LONGEST_BODY + 1 - len(body)):
+    while chunk := _read(request, query_schema.LONGEST_BODY + 1 - len(body)):
         body += chunk
         if len(body) > query_schema.LONGEST_BODY:
             raise too_large
     return body
+
+
+def _read(request: Request, size: int) -> bytes:
+    try:
+        chunk: bytes = request.stream.read(size)
+    except Exception:  # noqa: BLE001 -- every server has exceptions of its own for a caller who hangs up or breaks a chunk
+        raise CheckError("malformed_query", "the body ended early or is broken; send it again") from None
+    return chunk

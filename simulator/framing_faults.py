@@ -26,7 +26,7 @@ _LENGTH = ("Content-Length", str(len(_BODY)))
 _CHUNKED = ("Transfer-Encoding", "chunked")
 _ONE_CHUNK = b"%x\r\n%b\r\n" % (len(_BODY), _BODY)
 _LAST_CHUNK = b"0\r\n\r\n"
-_BOMB_MEBIBYTES = 256
+_BOMB_MEBIBYTES = 64
 
 
 def _framed(headers: Headers, body: bytes, end: End = "keep") -> Answer:
@@ -50,7 +50,7 @@ FRAMING_FAULTS: dict[str, Behaviour] = {
     "gzip_real": _encoded("gzip", _GZIPPED),  # fine
     "gzip_mislabelled": _encoded("gzip", _BODY),
     "gzip_truncated": _encoded("gzip", _GZIPPED[: len(_GZIPPED) // 2]),
-    "gzip_bomb": BuiltOnUse(_gzip_bomb),  # 256 KB that unpack to 256 MiB of white space and a healthy document
+    "gzip_bomb": BuiltOnUse(_gzip_bomb),  # 65 KB that unpack to 64 MiB of white space and a healthy document
     "encoding_br": _encoded("br", _BODY),  # a coding nobody asked for, and untrue: the body is plain
     "encoding_identity": _encoded("identity", _BODY),  # fine
     # Chunks: case C47

@@ -84,9 +84,11 @@ class LoopbackServer:
         started.set_result(None)
         await self._stop.wait()
         self._stopping = True
-        server.close()
+        # No new connections; those just accepted settle first, since asyncio leaks one it meets after Server.close.
+        self._loop.remove_reader(listener)
         for _ in range(_TURNS_TO_SETTLE):
             await asyncio.sleep(0)
+        server.close()
         # What is still in its TLS greeting ends with its task, which asyncio.run cancels.
         await self._until_gone(self._connections.copy(), Connection.abort)
 

@@ -37,10 +37,13 @@ class File:
         try:
             # Not blocking: opening a named pipe that nobody writes to would wait for ever.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            with open(descriptor, "rb") as file:  # noqa: PTH123 -- it is a descriptor, not a path
+            try:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise _unavailable("is no regular file", "Let FDI_TOKEN name the file itself.")
-                return file.read(LONGEST + 1)
+                with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 -- a descriptor, not a path
+                    return file.read(LONGEST + 1)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise _unavailable(*_FAULTS.get(type(error), ("could not be read", "Check the mount."))) from None
 

@@ -65,7 +65,8 @@ def test_behaviour__plays_and_leaves_the_server_well(
         played(sim, behaviour, seconds=0.3)
         other, _ = exchange(sim, request_bytes(statistics_path(OTHER), close=True))
     assert status_and_document(other) == (200, HEALTHY)
-    assert caplog.records == []
+    # In development mode asyncio also reports each turn that took long, which a busy machine is enough for.
+    assert [record for record in caplog.records if not record.getMessage().startswith("Executing ")] == []
 
 
 @pytest.mark.parametrize("behaviour", ODD_BUT_HEALTHY)
@@ -205,8 +206,8 @@ def test_gzip__real_and_bomb(sim: Simulator) -> None:
     """C46."""
     assert json.loads(gzip.decompress(body_of(played(sim, "gzip_real")[0]))) == HEALTHY
     bomb = body_of(played(sim, "gzip_bomb")[0])
-    assert len(bomb) < 1024 * 1024
-    assert int.from_bytes(bomb[-4:], "little") > 256 * 1024 * 1024
+    assert len(bomb) < 100_000
+    assert int.from_bytes(bomb[-4:], "little") > 64 * 1024 * 1024
 
 
 def test_redirect__own(sim: Simulator) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import struct
 import threading
 import time
 from http.client import HTTPConnection
+from typing import TYPE_CHECKING
 
 import pytest
 import requests
@@ -24,6 +26,10 @@ from tests.simulator.wire import (
     request_bytes,
     statistics_path,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 def wait_until_open(simulator: Simulator, count: int) -> None:
@@ -205,27 +211,50 @@ def test_huge__does_not_starve_other_connections(sim: Simulator) -> None:
     assert time.monotonic() - begun < 1
 
 
-def test_tls__serves_and_is_refused_by_those_who_do_not_trust_it(tmp_path: pytest.TempPathFactory) -> None:
-    authority = trustme.CA()
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def server_context(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    trusted = f"{tmp_path}/ca.pem"
+    return context
+
+
+@pytest.fixture
+def tls_sim(server_context: ssl.SSLContext) -> Iterator[Simulator]:
+    with Simulator(tokens=[TOKEN], ssl_context=server_context) as simulator:
+        yield simulator
+
+
+def test_tls__serves_and_is_refused_by_those_who_do_not_trust_it(
+    tls_sim: Simulator, authority: trustme.CA, tmp_path: Path
+) -> None:
+    trusted = str(tmp_path / "ca.pem")
     authority.cert_pem.write_to_path(trusted)
-    with Simulator(tokens=[TOKEN], ssl_context=context) as simulator:
-        simulator.play(INSTANCE, "healthy", "reset", "silent")
-        url = simulator.url + statistics_path()
-        assert url.startswith("https://127.0.0.1:")
-        headers = {"X-Auth-Token": TOKEN}
-        with pytest.raises(requests.exceptions.SSLError):
-            requests.get(url, headers=headers, timeout=2)
-        assert requests.get(url, headers=headers, timeout=2, verify=trusted).json() == HEALTHY
-        with pytest.raises(requests.exceptions.ConnectionError):
-            requests.get(url, headers=headers, timeout=2, verify=trusted)
-        with pytest.raises(requests.exceptions.ReadTimeout):
-            requests.get(url, headers=headers, timeout=0.1, verify=trusted)
-        with connected(simulator) as greeting_never_finished:
-            greeting_never_finished.sendall(b"\x16")
+    tls_sim.play(INSTANCE, "healthy", "reset", "silent")
+    url = tls_sim.url + statistics_path()
+    assert url.startswith("https://127.0.0.1:")
+    headers = {"X-Auth-Token": TOKEN}
+    with pytest.raises(requests.exceptions.SSLError):
+        requests.get(url, headers=headers, timeout=2)
+    assert requests.get(url, headers=headers, timeout=2, verify=trusted).json() == HEALTHY
+    with pytest.raises(requests.exceptions.ConnectionError):
+        requests.get(url, headers=headers, timeout=2, verify=trusted)
+    with pytest.raises(requests.exceptions.ReadTimeout):
+        requests.get(url, headers=headers, timeout=0.1, verify=trusted)
+
+
+@pytest.mark.parametrize("seconds_before_the_stop", [0, 0.02])
+def test_tls__stop_does_not_wait_for_a_greeting(server_context: ssl.SSLContext, seconds_before_the_stop: float) -> None:
+    with contextlib.ExitStack() as running:
+        simulator = running.enter_context(Simulator(tokens=[TOKEN], ssl_context=server_context))
+        with connected(simulator) as client:
+            client.sendall(b"\x16")
+            time.sleep(seconds_before_the_stop)
             begun = time.monotonic()
-            simulator.__exit__(None, None, None)
+            running.close()
             assert time.monotonic() - begun < 0.5
-            simulator.__enter__()
+            assert read_for(client, 1)[1] in {"closed", "reset"}

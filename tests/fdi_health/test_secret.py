@@ -1,0 +1,97 @@
+"""What a secret's bytes mean."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fdi_health.errors import CheckError
+from fdi_health.secret import read_token
+
+END = 1_763_913_600.0
+
+
+@pytest.mark.parametrize(
+    ("secret", "key", "value"),
+    [
+        (b"MIIToken", None, "MIIToken"),
+        (b"MIIToken\n", None, "MIIToken"),  # C34
+        (b" \r\n\tMIIToken\r\n ", None, "MIIToken"),
+        (b"\xef\xbb\xbfMIIToken\r\n", None, "MIIToken"),  # C36
+        (b"\r\n\xef\xbb\xbf MIIToken", None, "MIIToken"),
+        (b'{"token":"MIIToken\\n"}', None, "MIIToken"),
+        (b'{"token":"MIIToken","other":1}', None, "MIIToken"),
+        (b'{"roma_token":"MIIToken"}', "roma_token", "MIIToken"),  # C86
+        (b"M" * 20_000, None, "M" * 20_000),  # C93
+        (b"a b", None, "a b"),
+    ],
+)
+def test_secret__holds_a_token(secret: bytes, key: str | None, value: str) -> None:
+    assert read_token(secret, key).value == value
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ('"2025-11-23T16:00:00.000000Z"', END),
+        ('"2025-11-23T16:00:00+00:00"', END),
+        ('"2025-11-23T16:00:00"', END),
+        ('"2025-11-23T18:00:00+02:00"', END),
+        ("null", None),
+    ],
+)
+def test_expires_at__is_iso_8601(text: str, end: float | None) -> None:
+    assert read_token(f'{{"token":"t","expires_at":{text}}}'.encode(), None).expires_at == end
+
+
+@pytest.mark.parametrize(
+    ("secret", "key", "message"),
+    [
+        (b"", None, "the secret is empty"),
+        (b" \n", None, "the secret is empty"),
+        (b"\xef\xbb\xbf", None, "the secret is empty"),
+        (b"\xff\xfeM\0I\0", None, "the secret is UTF-16, not UTF-8"),  # C36
+        (b"M\xff", None, "the secret is not UTF-8 text"),
+        (b"M" * 65_537, None, "the secret is longer than 64 KiB"),
+        (b"MII\nTok", None, "the token holds a character that no HTTP header may hold"),  # C34
+        (b"MII\0", None, "the token holds a character that no HTTP header may hold"),
+        ("MII\u200b".encode(), None, "the token holds a character that no HTTP header may hold"),  # C35
+        ("\u201cMII\u201d".encode(), None, "the token holds a character that no HTTP header may hold"),
+        (b'{"roma_token":"MII"}', None, 'the secret is a JSON object without "token"'),  # C86
+        (b'{"token":""}', None, 'the JSON secret has no text under "token"'),
+        (b'{"token":5}', None, 'the JSON secret has no text under "token"'),
+        (b'{"token":null}', None, 'the JSON secret has no text under "token"'),
+        (b'{"a":"b"}', "c", 'the JSON secret has no text under the key "c"'),
+        (b"MII", "token", "the secret looks like JSON and is not sound: a syntax error"),
+        (b'["MII"]', None, "the secret is JSON but no object"),
+        (b'"MII"', None, "the secret is JSON but no object"),
+        (b'"MII"', "token", "the secret is JSON but no object"),
+        (b'{"token":"MII"', None, "the secret looks like JSON and is not sound: a syntax error"),
+        (
+            b'{"token":"a","token":"b"}',
+            None,
+            "the secret looks like JSON and is not sound: a key stands twice in one object",
+        ),
+        (b'{"token":"a","expires_at":"soon"}', None, '"expires_at" of the JSON secret is no moment'),
+        (b'{"token":"a","expires_at":5}', None, '"expires_at" of the JSON secret is no moment'),
+    ],
+)
+def test_secret__that_holds_none_says_why(secret: bytes, key: str | None, message: str) -> None:
+    with pytest.raises(CheckError) as caught:
+        read_token(secret, key)
+    assert (caught.value.code, caught.value.message) == ("token_unavailable", message)
+    assert caught.value.next_step
+
+
+@given(st.binary(max_size=40) | st.text(max_size=20).map(lambda text: text.encode("utf-8", "ignore")))
+def test_secret__any_bytes_are_a_sendable_token_or_a_fault(secret: bytes) -> None:
+    try:
+        value = read_token(secret, None).value
+    except CheckError as error:
+        assert error.code == "token_unavailable"
+        assert error.__cause__ is None
+    else:
+        assert value.isascii()
+        assert value.isprintable()
+        assert value == value.strip() != ""

@@ -1,0 +1,182 @@
+"""Deadlines, aborts, pools, flights and foreign text, where the whole function can't show them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fdi_health.deadline import Abort, Deadline, Instant, now
+from fdi_health.flights import Flight, Flights
+from fdi_health.foreign_text import clean
+from fdi_health.pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_deadline__counts_down_to_nothing() -> None:
+    moments = iter([10.0, 10.5, 12.0, 13.0, 11.0, 12.0])
+    deadline = Deadline.after(2.0, lambda: next(moments))
+    assert [deadline.remaining() for _ in range(3)] == [1.5, 0.0, 0.0]
+    assert [deadline.expired for _ in range(2)] == [False, True]
+
+
+@given(*[st.floats(0, 1e9)] * 4)
+def test_elapsed__is_what_the_faster_clock_saw(wall: float, later_wall: float, mono: float, later_mono: float) -> None:
+    elapsed = Instant(wall, mono).seconds_until(Instant(later_wall, later_mono))
+    assert elapsed == max(0, later_wall - wall, later_mono - mono)
+
+
+def test_now__reads_both_clocks() -> None:
+    assert abs(now().wall - time.time()) < 1
+    assert abs(now().monotonic - time.monotonic()) < 1
+
+
+def test_abort__runs_what_is_armed_and_nothing_that_is_disarmed() -> None:
+    calls: list[str] = []
+    abort = Abort()
+    abort.fire()
+    abort.arm(lambda: calls.append("armed too late"))
+    abort.disarm()
+    abort.fire()
+    assert calls == ["armed too late"]
+    assert abort.fired
+
+
+def test_pool__runs_everything_on_few_threads_and_reuses_them() -> None:
+    pool = Pool(3)
+    names: list[str] = []
+    done = threading.Semaphore(0)
+
+    def work() -> None:
+        names.append(threading.current_thread().name)
+        done.release()
+
+    for _ in range(50):
+        pool.submit(work)
+        done.acquire(timeout=2)
+    assert len(names) == 50
+    assert len(set(names)) <= 2
+    pool.close()
+
+
+def test_pool__goes_no_further_than_its_size_and_does_not_stop_at_it() -> None:
+    pool = Pool(2)
+    gate, done = threading.Event(), threading.Semaphore(0)
+    running: list[int] = []
+
+    def work() -> None:
+        running.append(1)
+        gate.wait(5)
+        done.release()
+
+    for _ in range(10):
+        pool.submit(work)
+    time.sleep(0.1)
+    assert len(running) == 2
+    gate.set()
+    assert all(done.acquire(timeout=2) for _ in range(10))
+    pool.close()
+
+
+def later(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, daemon=True).start()
+
+
+def test_flight__that_nobody_gave_up_holds_up_nobody() -> None:
+    flights: Flights[str, int] = Flights(later, lambda *_: None)
+    over = threading.Event()
+
+    def stuck(_: Flight[str, int]) -> int:
+        over.wait(5)
+        return 1
+
+    first = flights.begin("key", stuck, Deadline.after(0.05))
+    time.sleep(0.1)
+    assert flights.under_way("key") is None
+    second = flights.begin("key", lambda _: 2, Deadline.after(1))
+    assert first is not None
+    assert second is not None
+    assert second.result.result(1) == 2
+    over.set()
+
+
+def test_flight__that_fails_carries_the_fault_to_all() -> None:
+    flights: Flights[str, int] = Flights(later, lambda *_: None)
+
+    def broken(_: Flight[str, int]) -> int:
+        raise RuntimeError("ours")
+
+    flight = flights.begin("key", broken, Deadline.after(1))
+    assert flight is not None
+    with pytest.raises(RuntimeError, match="ours"):
+        flight.result.result(1)
+    assert flights.under_way("key") is None
+
+
+def test_flight__given_up_late_keeps_its_result() -> None:
+    kept: list[int] = []
+    flights: Flights[str, int] = Flights(lambda work: work(), lambda _, result: kept.append(result))
+    flight = flights.begin("key", lambda _: 1, Deadline.after(1))
+    assert flight is not None
+    assert flights.give_up(flight, lambda: 2) == 1
+    assert kept == [1]
+
+
+def test_flight__that_fails_after_it_was_given_up_is_forgotten() -> None:
+    flights: Flights[str, int] = Flights(later, lambda *_: None)
+    over, ended = threading.Event(), threading.Event()
+
+    def broken(_: Flight[str, int]) -> int:
+        over.wait(5)
+        ended.set()
+        raise RuntimeError("too late to matter")
+
+    flight = flights.begin("key", broken, Deadline.after(0.05))
+    assert flight is not None
+    assert flights.give_up(flight, lambda: 2) == 2
+    over.set()
+    assert ended.wait(2)
+    assert flight.result.result() == 2
+
+
+@pytest.mark.parametrize("text", [None, 5, [], {}, True, "", " \n\x00"])
+def test_foreign_text__that_is_none_stays_none(text: object) -> None:
+    assert clean(text, "secret-token", 10) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("a\r\nb\x1b[31m\u202ec\u200bd\u2028e", "a b [31m c d e"),
+        ("FDI-OK fdi-ok F\u200bDI-OK", "FDI_OK FDI_OK F DI-OK"),
+        ("FDI-\u200bOK", "FDI- OK"),
+        ("token secret-token.", "token [redacted]."),
+        ("SECRET-T and cret-tok", "[redacted] and [redacted]"),
+        ("\ud800x", "x"),
+        ("x" * 600, "x" * 512),
+    ],
+)
+def test_foreign_text__is_cleaned(text: str, shown: str) -> None:
+    assert clean(text, "secret-token", 512) == shown
+
+
+@given(st.text(), st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1), st.integers(1, 60))
+def test_foreign_text__never_shows_eight_characters_of_a_secret(text: str, secret: str, length: int) -> None:
+    shown = clean(f"{text}{secret}{text}", secret, length) or ""
+    assert len(shown) <= length
+    assert "fdi-ok" not in shown.lower()
+    window = min(8, len(secret))
+    remainder = shown.replace("[redacted]", "\0").casefold()
+    if not any(part in "[redacted]fdi_ok" for part in (secret[i : i + window].casefold() for i in range(len(secret)))):
+        assert all(secret[i : i + window].casefold() not in remainder for i in range(len(secret) - window + 1))
+
+
+def test_foreign_text__with_no_secret_is_only_cleaned() -> None:
+    assert clean("text", "", 10) == "text"

@@ -1,0 +1,138 @@
+"""Secrets in the environment and in files."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fdi_health.deadline import Deadline
+from fdi_health.errors import CheckError
+from fdi_health.vaults import InvalidSecretUrl, open_vault, parse
+from tests.conftest import TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from simulator import Simulator
+    from tests.conftest import Function
+
+SOON = Deadline.after(5)
+
+
+def read(url: str, environ: dict[str, str] | None = None) -> bytes:
+    return open_vault(parse(url), environ or {}).read(SOON)
+
+
+def message(url: str) -> str:
+    with pytest.raises(CheckError) as caught:
+        read(url)
+    assert caught.value.code == "token_unavailable"
+    return caught.value.message
+
+
+def test_environment__keeps_the_names_case() -> None:
+    assert read("env://Roma_Token", {"Roma_Token": "a", "roma_token": "b"}) == b"a"
+
+
+def test_environment__gives_undecodable_bytes_as_they_were() -> None:
+    assert read("env://T", {"T": os.fsdecode(b"\xff\xfe")}) == b"\xff\xfe"
+
+
+def test_environment__missing_variable_is_named_by_its_role() -> None:
+    assert message("env://NOWHERE") == "the environment variable that FDI_TOKEN names is not set"
+
+
+def test_file__is_read_anew_each_time(tmp_path: Path) -> None:
+    file = tmp_path / "with space"
+    vault = open_vault(parse(f"file://{tmp_path}/with%20space"), {})
+    for text in (b"one", b"two"):
+        file.write_bytes(text)
+        assert vault.read(SOON) == text
+
+
+def test_file__behind_a_swapped_kubernetes_symlink_is_seen_within_the_request(
+    function: Callable[..., Function], upstream: Simulator, tmp_path: Path
+) -> None:
+    for version, token in (("..1", TOKEN), ("..2", "second-token")):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "token").write_text(token)
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "token").symlink_to("..data/token")
+    checked = function("healthy", FDI_TOKEN=f"file://{tmp_path}/token")
+    assert checked.verdict()["healthy"] is True
+
+    (tmp_path / "..tmp").symlink_to("..2")
+    (tmp_path / "..tmp").rename(tmp_path / "..data")
+    upstream.tokens.clear()
+    upstream.tokens.add("second-token")
+
+    assert checked.verdict()["healthy"] is True
+
+
+def test_file__faults_are_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    assert message(f"file://{tmp_path}/nowhere") == "the secret's file does not exist"
+    assert message(f"file://{tmp_path}/file/below") == "the secret's file does not exist"
+    assert message(f"file://{tmp_path}") == "the secret's file is no regular file"
+    (tmp_path / "loop").symlink_to("loop")
+    assert message(f"file://{tmp_path}/loop") == "the secret's file could not be read"
+
+
+@pytest.fixture
+def not_root() -> Iterator[None]:
+    """Be nobody for a while: root may read every file."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(user)
+
+
+def test_file__that_may_not_be_read_is_named(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    (tmp_path / "token").write_text("x")
+    (tmp_path / "token").chmod(0)
+    request.getfixturevalue("not_root")
+    assert message(f"file://{tmp_path}/token") == "the secret's file may not be read by this process"
+
+
+def test_file__is_read_no_further_than_any_secret_is_long(tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(b"x" * 200_000)
+    assert len(read(f"file://{tmp_path}/token")) == 65_537
+
+
+@pytest.mark.parametrize(
+    ("url", "form"),
+    [
+        ("MIIbaretoken", "must be a secret URL"),
+        ("", "must be a secret URL"),
+        ("vault://x", "must be a secret URL"),
+        ("ENV://X", "must be a secret URL"),
+        ("env://A B", "must be a secret URL"),
+        ("gcpsecretmanager://projects/acme/secrets/roma token/versions/1", "must be a secret URL"),
+        ("env://", "must be env://NAME"),
+        ("env:///NAME", "must be env://NAME"),
+        ("env://1NAME", "must be env://NAME"),
+        ("env://NAME/x", "must be env://NAME"),
+        ("env://NAME?x=1", "must be env://NAME"),
+        ("file://relative/path", "must be file:// and an absolute path"),
+        ("file://", "must be file:// and an absolute path"),
+        ("file:///a?x=1", "must be file:// and an absolute path"),
+        ("file:///a%00b", "must be file:// and an absolute path"),
+    ],
+)
+def test_malformed_url__says_the_form_and_an_example(url: str, form: str) -> None:
+    with pytest.raises(InvalidSecretUrl, match=f"^{form}.*e\\.g\\. "):
+        open_vault(parse(url), {})
+
+
+def test_secret_url__is_taken_apart_with_its_case_kept() -> None:
+    parsed: Any = parse("gcpsecretmanager://projects/P:x/secrets/S/versions/1?a=b#Key/x")
+    assert (parsed.scheme, parsed.place, parsed.query, parsed.key) == (
+        "gcpsecretmanager",
+        "projects/P:x/secrets/S/versions/1",
+        "a=b",
+        "Key/x",
+    )

@@ -1,0 +1,163 @@
+"""The function as functions-framework serves it: a real server, real connections, real signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from tests.conftest import PROJECT_ID, TOKEN
+from tests.servers import functions_framework
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from simulator import Simulator
+
+
+def settings(upstream: Simulator, **changes: str) -> dict[str, str]:
+    return {
+        "FDI_ENDPOINT": upstream.url,
+        "FDI_PROJECT_ID": PROJECT_ID,
+        "FDI_INSTANCES": "payments=id-payments,good=id-good,hung=id-hung",
+        "FDI_TOKEN": "env://ROMA_TOKEN",
+        "ROMA_TOKEN": TOKEN,
+        "FDI_DEADLINE_SECONDS": "1",
+        "FDI_ANONYMOUS": "details",
+        **changes,
+    }
+
+
+@pytest.fixture
+def server(upstream: Simulator, tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    for name, play in (("payments", "doc_example"), ("good", "healthy"), ("hung", "silent")):
+        upstream.play(f"id-{name}", play)
+    with functions_framework(settings(upstream), tmp_path) as started:
+        yield started
+
+
+def test_server__answers_every_way_in(server: tuple[str, subprocess.Popen[bytes]]) -> None:
+    url, _ = server
+    good = f"{url}/?instance=good"
+    with requests.Session() as session:
+        assert session.get(good, timeout=5).json()["healthy"] is True
+        assert session.get(f"{url}/?instance=payments", timeout=5).status_code == 503
+        assert session.head(good, timeout=5).headers["FDI-Verdict"] == "healthy"
+        assert session.options(url, timeout=5).status_code == 204
+        assert session.put(good, data=b"x", timeout=5).status_code == 405
+        assert session.post(url, data=b'{"instance":"good"}', timeout=5).status_code == 200
+        assert session.post(url, data=iter([b'{"instance":', b'"good"}']), timeout=5).status_code == 200
+        assert session.post(good, headers={"Content-Type": "application/json"}, timeout=5).status_code == 200
+        assert session.post(good, data=b" " * 100_000, timeout=5).status_code == 413
+        assert session.post(good, data=iter([b" " * 70_000]), timeout=5).status_code == 413
+        assert session.get(f"{url}/%ff", timeout=5).status_code == 404
+        assert session.get(f"{url}/health/?instance=good", timeout=5, allow_redirects=False).status_code == 200
+        assert session.get(f"{url}//health?instance=good", timeout=5, allow_redirects=False).status_code in (200, 404)
+        for path in ("/robots.txt", "/favicon.ico"):
+            assert session.get(f"{url}{path}", timeout=5).status_code == 404
+
+
+def test_very_long_url__is_refused_quickly(server: tuple[str, subprocess.Popen[bytes]]) -> None:  # C60
+    url, _ = server
+    response = requests.get(f"{url}/?{'&instance=good' * 14_000}", timeout=5)
+    assert response.status_code in (400, 414)
+
+
+def test_live__answers_while_every_check_hangs(server: tuple[str, subprocess.Popen[bytes]]) -> None:
+    url, _ = server
+    requests.get(f"{url}/?instance=good", timeout=5)
+
+    with ThreadPoolExecutor(50) as callers:
+        checks = [callers.submit(requests.get, f"{url}/?instance=hung", timeout=10) for _ in range(50)]
+        time.sleep(0.4)
+        began = time.monotonic()
+        assert requests.get(f"{url}/live", timeout=5).status_code == 200
+        assert time.monotonic() - began < 0.3
+        assert {check.result().status_code for check in checks} == {503}
+
+
+def test_sigterm__lets_the_answer_out_and_ends(server: tuple[str, subprocess.Popen[bytes]]) -> None:  # C05, C12
+    url, process = server
+    requests.get(f"{url}/?instance=good", timeout=5)
+
+    with ThreadPoolExecutor(1) as caller:
+        pending = caller.submit(requests.get, url, timeout=10)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        response = pending.result()
+        process.wait(10)
+
+    assert time.monotonic() - began < 1 + 1
+    assert response.status_code == 503
+    statuses = {instance["name"]: instance["status"] for instance in response.json()["instances"]}
+    assert statuses == {"payments": "unhealthy", "good": "healthy", "hung": "unknown"}
+    assert process.returncode == 0
+
+
+def test_sigterm__with_a_worker_stuck_in_dns_ends_too(upstream: Simulator, tmp_path: Path) -> None:  # C05
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket, time\nsocket.getaddrinfo = lambda *a, **k: time.sleep(30)\n"
+    )
+    changes = {"FDI_ENDPOINT": "https://roma.example", "PYTHONPATH": str(tmp_path), "FDI_DEADLINE_SECONDS": "0.5"}
+    with functions_framework(settings(upstream, **changes), tmp_path) as (url, process):
+        assert requests.get(url, timeout=5).json()["status"] == "unknown"
+        process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        process.wait(10)
+        assert time.monotonic() - began < 2
+
+
+def test_broken_settings__start_all_the_same(upstream: Simulator, tmp_path: Path) -> None:  # C97
+    with functions_framework({"FDI_REGION": "cn-north-4"}, tmp_path) as (url, _):
+        assert requests.get(f"{url}/live", timeout=5).status_code == 200
+        assert requests.get(f"{url}/ready", timeout=5).status_code == 503
+        assert requests.get(url, timeout=5).json()["code"] == "settings_invalid"
+
+
+def test_caller_that_hangs_up__is_not_a_fault_of_ours(
+    server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    url, _ = server
+    host, port = url.removeprefix("http://").split(":")
+    for request in (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /?instance=hung HTTP/1.1\r\nHost: x\r\n\r\n",
+    ):
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(request)
+    time.sleep(0.3)
+
+    assert requests.get(f"{url}/?instance=good", timeout=5).status_code == 200
+    assert b"itself failed" not in (tmp_path / "server.log").read_bytes()
+
+
+def test_first_requests_at_once__open_one_service(upstream: Simulator, tmp_path: Path) -> None:
+    names = [f"i{number}" for number in range(20)]
+    for name in names:
+        upstream.play(name, "healthy")
+    upstream.latency_seconds = 0.05
+    changes = {"FDI_INSTANCES": ",".join(names), "FDI_DEADLINE_SECONDS": "4"}
+    with functions_framework(settings(upstream, **changes), tmp_path) as (url, _):
+        together = threading.Barrier(24)
+
+        def ask(_: int) -> dict[str, object]:
+            together.wait()
+            document: dict[str, object] = json.loads(requests.get(url, timeout=10).content)
+            return document
+
+        with ThreadPoolExecutor(24) as callers:
+            answers = list(callers.map(ask, range(24)))
+    assert {answer["status"] for answer in answers} == {"healthy"}
+    assert len(upstream.requests) == 20
+    assert b"pool" not in (tmp_path / "server.log").read_bytes()
