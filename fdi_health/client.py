@@ -77,7 +77,9 @@ class Client:
             CheckError: any finding code but `token_unavailable`.
 
         """
-        for attempt in range(1, ATTEMPTS + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 reply = self._ask(instance, token, deadline, abort)
             except CheckError as error:
@@ -94,9 +96,8 @@ class Client:
             if seconds is None:
                 seconds = self.jitter(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
             if attempt == ATTEMPTS or seconds >= deadline.remaining() or abort.fired:
-                break
+                raise failure
             self.wait(seconds)
-        raise failure
 
     def _ask(self, instance: Instance, token: Token, deadline: Deadline, abort: Abort) -> Reply:
         path = f"/v2/{self.project_id}/fdi/instances/{instance.instance_id}/statistics/tasks"

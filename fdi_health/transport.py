@@ -177,19 +177,15 @@ class Transport:
         self._adapter.close()
 
     def _exchange(self, request: requests.PreparedRequest, exchange: Exchange) -> Reply:
-        response = None
+        seconds = max(0.001, exchange.deadline.remaining())
         try:
-            with carrying(exchange):
-                seconds = max(0.001, exchange.deadline.remaining())
-                response = self._adapter.send(request, stream=True, timeout=seconds, proxies=self._proxies)
+            with (
+                carrying(exchange),
+                self._adapter.send(request, stream=True, timeout=seconds, proxies=self._proxies) as response,
+            ):
                 body = _read(response)
-        except CheckError:
-            raise
         except _FOREIGN as error:
             raise _meaning(error, exchange) from error
-        finally:
-            if response is not None:
-                response.close()
         if exchange.abort.fired or exchange.deadline.expired:
             raise _timeout()
         return Reply(response.status_code, response.headers, body)

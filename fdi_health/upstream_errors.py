@@ -21,6 +21,9 @@ _BY_ERROR_CODE: dict[str, tuple[str, str]] = {
     "APIG.0301": _TOKEN,
     "APIGW.0301": _TOKEN,
     "APIC.0301": _TOKEN,
+    "APIG.0307": _TOKEN,  # "The token must be updated": what a change of groups does to every token of the account
+    "APIGW.0307": _TOKEN,
+    "APIC.0307": _TOKEN,
     "APIG.1002": _TOKEN,
     "APIC.7102": _TOKEN,
     "ROMA.1000": ("token_rejected", "the upstream saw no token"),

@@ -145,6 +145,23 @@ def test_flight__that_fails_after_it_was_given_up_is_forgotten() -> None:
     assert flight.result.result() == 2
 
 
+def test_flight__given_up_after_it_was_replaced_is_late_all_the_same() -> None:
+    flights: Flights[str, int] = Flights(later, lambda *_: None)
+    over = threading.Event()
+
+    def stuck(_: Flight[str, int]) -> int:
+        over.wait(5)
+        return 1
+
+    first = flights.begin("key", stuck, Deadline.after(0))
+    second = flights.begin("key", stuck, Deadline.after(5))
+    assert first is not None
+    assert second is not None
+    assert flights.give_up(first, lambda: 2) == 2
+    over.set()
+    assert second.result.result(1) == 1
+
+
 @pytest.mark.parametrize("text", [None, 5, [], {}, True, "", " \n\x00"])
 def test_foreign_text__that_is_none_stays_none(text: object) -> None:
     assert clean(text, "secret-token", 10) is None

@@ -268,10 +268,24 @@ def test_body_over_64_kib__is_413(function: Callable[..., Function]) -> None:
 
 def test_chunked_body_over_64_kib__is_413(function: Callable[..., Function]) -> None:
     response = function("healthy").client.post(
-        "/", input_stream=io.BytesIO(b" " * 65_537), environ_overrides={"wsgi.input_terminated": True}
+        "/",
+        input_stream=io.BytesIO(b" " * 65_537),
+        environ_overrides={"wsgi.input_terminated": True, "CONTENT_LENGTH": ""},
     )
 
     assert response.status_code == 413
+
+
+def test_body_that_breaks_off__is_the_callers_fault(function: Callable[..., Function]) -> None:
+    class Broken(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise OSError("hung up")
+
+    response = function("healthy").client.post(
+        "/", input_stream=Broken(), environ_overrides={"wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
+    )
+
+    assert (response.status_code, response.get_json()["code"]) == (400, "malformed_query")
 
 
 @pytest.mark.parametrize("path", ["/nope", "/\xff", "/h%C3%A9", "/health%2F..", "/healthz", "/favicon.ico", "/metrics"])
