@@ -14,6 +14,9 @@ from google.cloud import secretmanager_v1
 if TYPE_CHECKING:
     from types import TracebackType
 
+RIGHT = -1
+"""Stands for whatever checksum the payload has."""
+
 SERVICE = "google.cloud.secretmanager.v1.SecretManagerService"
 
 
@@ -23,7 +26,7 @@ class SecretManager:
 
     Attributes:
         payload: the secret's bytes.
-        checksum: what is sent as CRC-32C; None sends none, "right" the right one.
+        checksum: what is sent as CRC-32C; None sends none, RIGHT the right one.
         failures: status codes and texts that answer the next calls before the payload does; the last one for good if
             `keep_failing`.
         names: the names that were asked for.
@@ -31,7 +34,7 @@ class SecretManager:
     """
 
     payload: bytes = b""
-    checksum: int | str | None = "right"
+    checksum: int | None = RIGHT
     failures: list[tuple[Any, str]] = field(default_factory=list)
     keep_failing: bool = False
     silent: bool = False
@@ -70,6 +73,5 @@ class SecretManager:
             context.abort(*failure)
         payload = secretmanager_v1.SecretPayload(data=self.payload)
         if self.checksum is not None:
-            right = google_crc32c.value(self.payload)
-            payload.data_crc32c = right if self.checksum == "right" else self.checksum
+            payload.data_crc32c = google_crc32c.value(self.payload) if self.checksum == RIGHT else self.checksum
         return secretmanager_v1.AccessSecretVersionResponse(name=request.name, payload=payload)

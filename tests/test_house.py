@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import tomllib
 from typing import TYPE_CHECKING
@@ -65,7 +66,7 @@ def test_example_environment__lists_every_setting() -> None:
 
 def test_main__answers_wsgi_and_reserves_threads() -> None:
     assert Client(main.app).get("/live").status_code == 200
-    assert main.os.environ["THREADS"]
+    assert os.environ["THREADS"]
 
 
 def test_robots_and_favicon__are_404_over_wsgi() -> None:  # C62

@@ -40,7 +40,7 @@ class File:
             try:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise _unavailable("is no regular file", "Let FDI_TOKEN name the file itself.")
-                with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 -- a descriptor, not a path
+                with open(descriptor, "rb", closefd=False) as file:
                     return file.read(LONGEST + 1)
             finally:
                 os.close(descriptor)

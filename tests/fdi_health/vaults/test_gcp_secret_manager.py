@@ -192,9 +192,9 @@ def test_payload__is_not_logged_at_debug(manager: SecretManager, caplog: pytest.
     ],
 )
 def test_malformed_url__says_the_form(place: str) -> None:
+    url = parse(f"gcpsecretmanager://{place}")
     with pytest.raises(InvalidSecretUrl, match=r"gcpsecretmanager://projects/.* e\.g\. gcpsecretmanager://"):
-        parsed = parse(f"gcpsecretmanager://{place}")
-        open_vault(parsed, {})
+        open_vault(url, {})
 
 
 def test_grpc__is_imported_only_where_it_is_used() -> None:
