@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 import time
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
@@ -42,11 +41,10 @@ class Wait(Protocol):
         ...
 
 
-@dataclass(frozen=True)
 class Client:
     """Asks for one instance's statistics.
 
-    Attributes:
+    Args:
         transport: the endpoint.
         project_id: the project all instances are in.
         optional_groups: task groups that an answer may lack.
@@ -56,16 +54,19 @@ class Client:
 
     """
 
-    transport: Transport
-    project_id: str
-    optional_groups: Collection[str] = ()
-    wait: Wait = time.sleep
-    jitter: Callable[[float], float] = lambda most: random.uniform(0, most)  # noqa: S311 -- spreads load, guards nothing
-    wall: Callable[[], float] = time.time
-    schema: StatisticsSchema = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "schema", StatisticsSchema(optional_groups=self.optional_groups))
+    def __init__(
+        self,
+        transport: Transport,
+        project_id: str,
+        optional_groups: Collection[str] = (),
+        wait: Wait = time.sleep,
+        jitter: Callable[[float], float] = lambda most: random.uniform(0, most),  # noqa: S311 -- spreads load, guards nothing
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._transport = transport
+        self._project_id = project_id
+        self._schema = StatisticsSchema(optional_groups=optional_groups)
+        self._wait, self._jitter, self._wall = wait, jitter, wall
 
     def statistics(self, instance: Instance, token: Token, deadline: Deadline, abort: Abort) -> Statistics:
         """Return the instance's valid statistics.
@@ -94,15 +95,15 @@ class Client:
                     raise failure
             seconds = failure.retry_after
             if seconds is None:
-                seconds = self.jitter(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
+                seconds = self._jitter(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
             if attempt == ATTEMPTS or seconds >= deadline.remaining() or abort.fired:
                 raise failure
-            self.wait(seconds)
+            self._wait(seconds)
 
     def _ask(self, instance: Instance, token: Token, deadline: Deadline, abort: Abort) -> Reply:
-        path = f"/v2/{self.project_id}/fdi/instances/{instance.instance_id}/statistics/tasks"
+        path = f"/v2/{self._project_id}/fdi/instances/{instance.instance_id}/statistics/tasks"
         headers = {"X-Auth-Token": token.value, "Accept": "application/json", "User-Agent": "fdi-health"}
-        return self.transport.get(path, headers, deadline, abort)
+        return self._transport.get(path, headers, deadline, abort)
 
     def _read(self, reply: Reply, token: Token) -> Statistics:
         try:
@@ -110,7 +111,7 @@ class Client:
         except strict_json.InvalidJSON as error:
             raise CheckError("invalid_response", f"the answer is no sound JSON: {error}", upstream_status=200) from None
         try:
-            loaded = self.schema.load(document)
+            loaded = self._schema.load(document)
         except ValidationError as error:
             raise CheckError(
                 "invalid_response",
@@ -134,7 +135,7 @@ class Client:
             message,
             next_step=next_step_of(raw_code, words["upstream_message"]),
             upstream_status=reply.status,
-            retry_after=_retry_after(reply.headers, self.wall()),
+            retry_after=_retry_after(reply.headers, self._wall()),
             **words,
         )
 

@@ -12,7 +12,6 @@ import contextlib
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from requests.adapters import HTTPAdapter
@@ -35,22 +34,22 @@ IDLE_SECONDS = 30.0
 _BODILESS = frozenset({204, 304})
 
 
-@dataclass(slots=True)
 class Exchange:
     """One request and its answer, as the connection that carries it sees them.
 
-    Attributes:
+    Args:
         deadline: when it must be over.
         abort: what another thread ends it with.
         fresh: whether it must not use a kept connection.
+
+    Attributes:
         reused: whether it went over a kept connection.
 
     """
 
-    deadline: Deadline
-    abort: Abort
-    fresh: bool = False
-    reused: bool = field(default=False, init=False)
+    def __init__(self, deadline: Deadline, abort: Abort, *, fresh: bool = False) -> None:
+        self.deadline, self.abort, self.fresh = deadline, abort, fresh
+        self.reused = False
 
 
 _here = threading.local()

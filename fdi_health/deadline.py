@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(NamedTuple):
     """A moment on one monotonic clock; everything a request waits for ends there.
 
     Attributes:
@@ -39,8 +37,7 @@ class Deadline:
         return self.clock() >= self.at
 
 
-@dataclass(frozen=True, slots=True)
-class Instant:
+class Instant(NamedTuple):
     """A moment read off both clocks at once.
 
     A platform that freezes a process between two requests may stop its monotonic clock, and an operator may set the

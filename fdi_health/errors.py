@@ -32,7 +32,7 @@ nobody but callers who may see details.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 NEXT_STEPS = {
     "token_unavailable": "Check that FDI_TOKEN points at an existing secret and that this function may read it.",
@@ -52,8 +52,7 @@ NEXT_STEPS = {
 """Finding code → what the person who was paged does next."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """One thing wrong with one setting; never its value.
 
     Attributes:

@@ -6,8 +6,7 @@ Nothing here raises a CheckError: an error is a value in the finding of the inst
 from __future__ import annotations
 
 from concurrent.futures import wait
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fdi_health.deadline import now
 from fdi_health.errors import CheckError
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 _RENEWING = "renewing the token"
 
 
-@dataclass(slots=True)
-class _Trip:
+class _Trip(NamedTuple):
     """One request's way to one instance's finding: a flight, begun or joined.
 
     Attributes:
@@ -41,11 +39,10 @@ class _Trip:
     begun: bool
 
 
-@dataclass
 class Fleet:
     """The instances of one endpoint.
 
-    Attributes:
+    Args:
         client: asks one instance.
         pool: the threads that wait for the upstream.
         cache_seconds: how long an answer is reused; an unknown one never is.
@@ -53,15 +50,12 @@ class Fleet:
 
     """
 
-    client: Client
-    pool: Pool
-    cache_seconds: float
-    clock: Callable[[], Instant] = now
-    _kept: dict[str, Finding] = field(default_factory=dict, init=False)
-    _flights: Flights[str, Finding] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._flights = Flights(self.pool.submit, self._keep)
+    def __init__(self, client: Client, pool: Pool, cache_seconds: float, clock: Callable[[], Instant] = now) -> None:
+        self._client = client
+        self._cache_seconds = cache_seconds
+        self._clock = clock
+        self._kept: dict[str, Finding] = {}
+        self._flights: Flights[str, Finding] = Flights(pool.submit, self._keep)
 
     def check(self, instances: Sequence[Instance], tokens: TokenSource, deadline: Deadline) -> list[Finding]:
         """Return one finding per instance, in their order, at the deadline at the latest.
@@ -73,7 +67,7 @@ class Fleet:
                 `token_unavailable` if it was still waiting for a token.
 
         """
-        began = self.clock()
+        began = self._clock()
         found: dict[str, Finding] = {}
         waiting = list(instances)
         while waiting:
@@ -121,7 +115,7 @@ class Fleet:
     def _known_or_joined(self, instance: Instance, found: dict[str, Finding], trips: list[_Trip]) -> bool:
         with self._flights.lock:
             kept = self._kept.get(instance.instance_id)
-            if kept is not None and kept.arrived.seconds_until(self.clock()) < self.cache_seconds:
+            if kept is not None and kept.arrived.seconds_until(self._clock()) < self._cache_seconds:
                 found[instance.instance_id] = kept
                 return True
             flight = self._flights.under_way(instance.instance_id)
@@ -147,12 +141,12 @@ class Fleet:
         self, instance: Instance, token: Token, tokens: TokenSource
     ) -> Callable[[Flight[str, Finding]], Finding]:
         def probe(flight: Flight[str, Finding]) -> Finding:
-            began = self.clock()
+            began = self._clock()
             try:
                 statistics = self._ask(instance, token, tokens, flight)
             except CheckError as error:
                 return self._unknown(instance, error, began)
-            arrived = self.clock()
+            arrived = self._clock()
             return Finding(instance, statistics, None, arrived, began.seconds_until(arrived))
 
         return probe
@@ -161,7 +155,7 @@ class Fleet:
         if flight.deadline.expired:
             raise CheckError("timeout", "no thread was free before the deadline")
         try:
-            return self.client.statistics(instance, token, flight.deadline, flight.abort)
+            return self._client.statistics(instance, token, flight.deadline, flight.abort)
         except CheckError as error:
             if error.code != "token_rejected":
                 raise
@@ -170,13 +164,13 @@ class Fleet:
             flight.stage = ""
             if renewed.value == token.value:
                 raise
-        return self.client.statistics(instance, renewed, flight.deadline, flight.abort)
+        return self._client.statistics(instance, renewed, flight.deadline, flight.abort)
 
     def _unknown(self, instance: Instance, error: CheckError, began: Instant) -> Finding:
         # What is kept as a value keeps neither the frames nor the foreign exceptions it was raised from.
         error = error.with_traceback(None)
         error.__cause__ = error.__context__ = None
-        arrived = self.clock()
+        arrived = self._clock()
         return Finding(instance, None, error, arrived, began.seconds_until(arrived))
 
     def _keep(self, instance_id: str, finding: Finding) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from fdi_health.deadline import Abort, Deadline
@@ -23,24 +22,25 @@ WORTH_ANOTHER_SECONDS = 0.3
 """Who joined a flight that ended at somebody else's deadline begins one of its own if this much is left."""
 
 
-@dataclass(eq=False, slots=True)
 class Flight(Generic[Key, Result]):
     """One piece of work and its result.
 
-    Attributes:
+    Args:
         key: what it is about.
         deadline: its own end; that of the caller who began it.
+
+    Attributes:
         abort: ends it early.
         result: set exactly once, by the work or by whoever gave it up.
         stage: what the work is waiting for, in its own words; read by whoever gives it up.
 
     """
 
-    key: Key
-    deadline: Deadline
-    abort: Abort = field(default_factory=Abort)
-    result: Future[Result] = field(default_factory=Future)
-    stage: str = ""
+    def __init__(self, key: Key, deadline: Deadline) -> None:
+        self.key, self.deadline = key, deadline
+        self.abort = Abort()
+        self.result: Future[Result] = Future()
+        self.stage = ""
 
 
 class Flights(Generic[Key, Result]):

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from fdi_health.errors import CheckError
 from schemas import strict_json
@@ -23,8 +22,7 @@ _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-@dataclass(frozen=True, slots=True)
-class SecretToken:
+class SecretToken(NamedTuple):
     """A token as a secret holds it; its repr hides the value.
 
     Attributes:
@@ -33,8 +31,11 @@ class SecretToken:
 
     """
 
-    value: str = field(repr=False)
+    value: str
     expires_at: float | None = None
+
+    def __repr__(self) -> str:
+        return f"SecretToken(expires_at={self.expires_at})"
 
 
 def read_token(secret: bytes, key: str | None) -> SecretToken:

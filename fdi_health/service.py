@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from marshmallow import ValidationError
 
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from fdi_health.vaults import Vault
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One endpoint with its instances and the token for them."""
 
     transport: Transport
@@ -36,8 +34,7 @@ class Target:
     instances: tuple[Instance, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedTuple):
     """Everything that a process keeps between two requests; nothing that a restart would lose.
 
     Attributes:

@@ -21,9 +21,8 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import certifi
 import requests
@@ -95,8 +94,7 @@ _CERTIFICATE_FAULTS = {
 """OpenSSL's X509_V_ERR_… → our words (x509_vfy.h)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A whole HTTP answer.
 
     Attributes:

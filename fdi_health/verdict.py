@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from fdi_health.model import GROUPS, WORST_FIRST, Details, InstanceVerdict, TaskCounts, Verdict, VerdictWarning
@@ -64,7 +64,7 @@ def judge(
 
 def hide_details(verdict: Verdict) -> Verdict:
     """Return the verdict as callers who may not see details get it: no name, ID, count of tasks or foreign text."""
-    return replace(verdict, reason=verdict.anonymous_reason, details=None)
+    return verdict._replace(reason=verdict.anonymous_reason, details=None)
 
 
 def _judge_instance(finding: Finding, rules: Rules) -> InstanceVerdict:
@@ -106,7 +106,7 @@ def _group_counts(statistics: Statistics) -> dict[str, TaskCounts]:
 
 
 def _sum(counts: Sequence[TaskCounts]) -> TaskCounts | None:
-    return sum(counts[1:], counts[0]) if counts else None
+    return reduce(TaskCounts.plus, counts) if counts else None
 
 
 def _tasks(number: int, noun: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from werkzeug import Response
 
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
     from handlers.process import Process
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """What a path answers, and to which methods; OPTIONS is answered for every path.
 
     Attributes:

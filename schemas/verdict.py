@@ -7,6 +7,7 @@ itself; see `invariants`.
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,9 @@ class DetailedVerdict(AnonymousVerdict):
     instances = fields.List(fields.Nested(Instance), attribute="details.instances")
 
 
-_ANONYMOUS, _DETAILED = AnonymousVerdict(), DetailedVerdict()
+@functools.cache
+def _schema(kind: type[AnonymousVerdict]) -> AnonymousVerdict:
+    return kind()
 
 
 def document(verdict: Any) -> dict[str, Any]:
@@ -151,7 +154,7 @@ def document(verdict: Any) -> dict[str, Any]:
         ValidationError: it is not of that shape, or does not agree with itself.
 
     """
-    schema = _ANONYMOUS if verdict.details is None else _DETAILED
+    schema = _schema(AnonymousVerdict if verdict.details is None else DetailedVerdict)
     dumped: dict[str, Any] = schema.dump(verdict)
     return dumped
 

@@ -12,6 +12,7 @@ import pytest
 from fdi_health.deadline import Abort, Deadline
 from fdi_health.errors import CheckError
 from fdi_health.model import Instance, Token
+from fdi_health.secret import read_token
 from handlers.process import Process
 from simulator import fault_names
 from simulator.answers import json_answer
@@ -70,7 +71,7 @@ def test_raised_error__has_a_clean_traceback(
     (target,) = checked.process.service().targets
 
     with pytest.raises(CheckError) as caught:
-        target.fleet.client.statistics(Instance("one", "id-one"), Token(TOKEN, 1), Deadline.after(1), Abort())
+        target.fleet._client.statistics(Instance("one", "id-one"), Token(TOKEN, 1), Deadline.after(1), Abort())
 
     clean(*traceback.format_exception(caught.value))
 
@@ -191,7 +192,8 @@ def test_long_token__is_sent_whole(function: Callable[..., Function], upstream: 
 
 
 def test_reprs__hide_the_token() -> None:
-    assert repr(Token(TOKEN, 1)) == "Token(serial=1, expires_at=None)"
+    assert f"{Token(TOKEN, 1)}" == repr(Token(TOKEN, 1)) == "Token(serial=1, expires_at=None)"
+    assert repr(read_token(TOKEN.encode(), None)) == "SecretToken(expires_at=None)"
     assert repr(CheckError("timeout", "late")) == "CheckError('timeout', 'late')"
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fdi_health.formats import json_format
 
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from fdi_health.model import Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(NamedTuple):
     """One form of the answer.
 
     Attributes:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +38,7 @@ class Vault(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class SecretUrl:
+class SecretUrl(NamedTuple):
     """A secret URL taken apart; `place` is everything between `://` and the query, its case kept.
 
     Python's own reader lowercases host names, which would change `env://NAME`, and fails on the colons of an ARN.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -439,7 +438,7 @@ def test_finding_that_escapes__is_a_fault_of_ours(
 def test_half_true_verdict__never_leaves_the_house(
     function: Callable[..., Function], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(service, "judge", lambda *args, **kwargs: replace(judge(*args, **kwargs), status="healthy"))
+    monkeypatch.setattr(service, "judge", lambda *args, **kwargs: judge(*args, **kwargs)._replace(status="healthy"))
     response = function("doc_example").get()
 
     assert (response.status_code, response.get_json()["code"]) == (500, "internal_error")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,7 +31,7 @@ def details(found: Verdict) -> Details:
 
 def with_first_instance(found: Verdict, **changes: Any) -> Verdict:
     first, *others = details(found).instances
-    return replace(found, details=replace(details(found), instances=(replace(first, **changes), *others)))
+    return found._replace(details=details(found)._replace(instances=(first._replace(**changes), *others)))
 
 
 def test_document__has_whole_seconds_and_rounded_durations() -> None:
@@ -62,7 +61,7 @@ def test_document__has_whole_seconds_and_rounded_durations() -> None:
 )
 def test_document__refuses_what_does_not_agree(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        verdict_schema.document(replace(verdict(abnormal=2), **changes))
+        verdict_schema.document(verdict(abnormal=2)._replace(**changes))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +87,7 @@ def test_document__refuses_totals_that_are_not_the_sum() -> None:
     found = verdict()
     for totals in (None, TaskCounts(0, 0, 0, 0)):
         with pytest.raises(ValidationError):
-            verdict_schema.document(replace(found, details=replace(details(found), totals=totals)))
+            verdict_schema.document(found._replace(details=details(found)._replace(totals=totals)))
 
 
 def test_document__keeps_the_order_that_people_read() -> None:
