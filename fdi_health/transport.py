@@ -161,7 +161,7 @@ class Transport:
         request = requests.PreparedRequest()
         request.method = "GET"
         request.url = f"{self.endpoint}{path}"
-        request.headers = CaseInsensitiveDict({"Accept-Encoding": "identity", "Connection": "keep-alive", **headers})
+        request.headers = CaseInsensitiveDict({"Accept-Encoding": "identity", **headers})
         exchange = Exchange(deadline, abort)
         try:
             return self._exchange(request, exchange)

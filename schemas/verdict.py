@@ -8,6 +8,7 @@ itself; see `invariants`.
 from __future__ import annotations
 
 import functools
+import operator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -54,11 +55,19 @@ class Moment(fields.Field[datetime]):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+class ByAttribute(Schema):
+    """A schema over objects whose fields are attributes; marshmallow would try `obj["name"]` on NamedTuples first."""
+
+    def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
+        """Return an attribute; `a.b` is b of a."""
+        return operator.attrgetter(attr)(obj) if "." in attr else getattr(obj, attr, default)
+
+
 def _status() -> fields.String:
     return fields.String(required=True, validate=validate.OneOf(STATUSES))
 
 
-class TaskCounts(Schema):
+class TaskCounts(ByAttribute):
     """Four exact counts."""
 
     running_tasks_count = Exactly(int, smallest=0)
@@ -67,7 +76,7 @@ class TaskCounts(Schema):
     completed_tasks_count = Exactly(int, smallest=0)
 
 
-class Error(Schema):
+class Error(ByAttribute):
     """Why an instance is unknown."""
 
     code = Exactly(str)
@@ -79,7 +88,7 @@ class Error(Schema):
     request_id = Exactly(str, allow_none=True)
 
 
-class VerdictWarning(Schema):
+class VerdictWarning(ByAttribute):
     """What somebody should read although nobody is paged."""
 
     code = Exactly(str)
@@ -88,7 +97,7 @@ class VerdictWarning(Schema):
     next_step = Exactly(str)
 
 
-class Instance(Schema):
+class Instance(ByAttribute):
     """One instance's part."""
 
     name = Exactly(str)
@@ -111,7 +120,7 @@ class InstancesCount(Schema):
     unknown_ = Exactly(int, smallest=0, attribute="unknown", data_key="unknown")  # a schema has an `unknown` of its own
 
 
-class AnonymousVerdict(Schema):
+class AnonymousVerdict(ByAttribute):
     """What everybody sees."""
 
     status = _status()
