@@ -179,8 +179,11 @@ class Adapter(HTTPAdapter):
         host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
         return host, {"ssl_context": self._context} if self._context else {}
 
-    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """Leave verification to the shared context, which requires it."""
+    def pool_for(self, request: PreparedRequest, proxies: dict[str, str]) -> HTTPConnectionPool:
+        """Return the pool that leads where the request goes, through a proxy perhaps."""
+        pool: Any = self.get_connection_with_tls_context(request, verify=True, proxies=proxies)
+        found: HTTPConnectionPool = pool
+        return found
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> PoolManager:
         """Use the same connections through a proxy."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 from werkzeug import Request
 from werkzeug.test import Client
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
     from werkzeug import Response
     from werkzeug.test import TestResponse
+
+# Machines are noisy: how long one example takes says nothing.
+settings.register_profile("noisy", deadline=None)
+settings.load_profile("noisy")
 
 TOKEN = "MIICanary7Qx9Zr4Wd2Lk8"
 """The token of every test; nothing that leaves the function may hold any part of it."""
