@@ -9,6 +9,7 @@ from werkzeug import Request
 
 from handlers import draining
 from handlers.http import respond
+from handlers.intake import take_body
 from handlers.process import DEFAULT_THREADS, Process
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ process = Process(os.environ)
 
 def health(request: Request) -> Response:
     """Answer a request of functions-framework, whose Flask request is a Werkzeug request."""
+    take_body(request.environ)
     response = respond(request, process)
     if draining.is_stopping():
         draining.release(request)

@@ -9,6 +9,8 @@ object away from us, and is bounded by the seconds that were left when it began.
 from __future__ import annotations
 
 import contextlib
+import http.client
+import re
 import socket
 import threading
 import time
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 30.0
 """How long a kept connection is trusted; what sits between us and the upstream may forget an idle one silently."""
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LENGTH = re.compile(r"[0-9]{1,18}(, *[0-9]{1,18})*")
+"""Several lengths in one line are fine if they agree, which urllib3 checks (RFC 9110, 8.6)."""
 
 _BODILESS = frozenset({204, 304})
 
@@ -106,9 +112,37 @@ def _connect(connection: HTTPConnection) -> socket.socket:
     raise NewConnectionError(connection, "no address accepted the connection") from last
 
 
+class _StrictResponse(http.client.HTTPResponse):
+    """An answer whose framing is taken at its word or not at all.
+
+    Python stops at the first header line that it can't read and drops the rest, lengths and encodings among it; it
+    reads to the end of the connection where it can't read the length; and it takes a chunk of a negative size to mean
+    everything. urllib3 would log what was dropped, which may be our token.
+    """
+
+    def begin(self) -> None:
+        """Read status line and headers; raises HTTPException where a header can't be trusted."""
+        super().begin()
+        lengths = self.msg.get_all("Content-Length", [])
+        if (
+            self.msg.defects
+            or self.msg.get_payload()
+            or not all(_HEADER_NAME.fullmatch(name) for name in self.msg)
+            or not all(_LENGTH.fullmatch(length) for length in lengths)
+        ):
+            raise http.client.HTTPException("a broken header")
+
+    def _read_next_chunk_size(self) -> int:
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc] # the hook has no public name
+        if size < 0:
+            raise ValueError("a chunk of a negative size")
+        return size
+
+
 class _Watched(HTTPConnection):
     """A connection whose socket the exchange under way can cut."""
 
+    response_class = _StrictResponse
     last_used = 0.0
 
     def _new_conn(self) -> socket.socket:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fdi_health.deadline import now
 from fdi_health.errors import CheckError
-from fdi_health.flights import WORTH_ANOTHER_SECONDS, Flight, Flights
+from fdi_health.flights import Flight, Flights, had_less_time
 from fdi_health.model import Finding
 
 if TYPE_CHECKING:
@@ -74,11 +74,13 @@ class Fleet:
             trips = self._set_out(waiting, tokens, deadline, began, found)
             wait([trip.flight.result for trip in trips], timeout=deadline.remaining())
             waiting = []
+            # All of them first: should one raise, a fault of ours, none of the others is left in the air.
             for trip in trips:
-                finding = self._arrive(trip, began)
+                self._end(trip, began)
+            for trip in trips:
+                finding = trip.flight.result.result() if trip.flight.result.done() else self._late(trip, began)
                 found[trip.instance.instance_id] = finding
-                timed_out = finding.error is not None and finding.error.code == "timeout"
-                if timed_out and not trip.begun and deadline.remaining() >= WORTH_ANOTHER_SECONDS:
+                if finding.error is not None and not trip.begun and had_less_time(trip.flight, deadline):
                     waiting.append(trip.instance)
         return [found[instance.instance_id] for instance in instances]
 
@@ -106,7 +108,7 @@ class Fleet:
                     continue
                 flight = self._flights.begin(instance.instance_id, self._probing(instance, token, tokens), deadline)
             if flight is None:
-                stuck = CheckError("timeout", "earlier probes of this instance are still stuck")
+                stuck = CheckError("timeout", "earlier probes of this instance are still stuck, or no thread was free")
                 found[instance.instance_id] = self._unknown(instance, stuck, began)
             else:
                 trips.append(_Trip(instance, flight, begun=True))
@@ -123,13 +125,9 @@ class Fleet:
                 trips.append(_Trip(instance, flight, begun=False))
             return flight is not None
 
-    def _arrive(self, trip: _Trip, began: Instant) -> Finding:
-        result = trip.flight.result
-        if result.done():
-            return result.result()
-        if trip.begun:
-            return self._flights.give_up(trip.flight, lambda: self._late(trip, began))
-        return self._late(trip, began)
+    def _end(self, trip: _Trip, began: Instant) -> None:
+        if trip.begun and not trip.flight.result.done():
+            self._flights.give_up(trip.flight, lambda: self._late(trip, began))
 
     def _late(self, trip: _Trip, began: Instant) -> Finding:
         error = CheckError("timeout", "no answer before the deadline")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fdi_health.deadline import Abort, Deadline
 
@@ -23,7 +23,7 @@ WORTH_ANOTHER_SECONDS = 0.3
 
 
 class Flight(Generic[Key, Result]):
-    """One piece of work and its result.
+    """One piece of work and its result, which is set at most once, by the work or by whoever gives it up.
 
     Args:
         key: what it is about.
@@ -31,7 +31,7 @@ class Flight(Generic[Key, Result]):
 
     Attributes:
         abort: ends it early.
-        result: set exactly once, by the work or by whoever gave it up.
+        result: what callers wait for.
         stage: what the work is waiting for, in its own words; read by whoever gives it up.
 
     """
@@ -41,6 +41,11 @@ class Flight(Generic[Key, Result]):
         self.abort = Abort()
         self.result: Future[Result] = Future()
         self.stage = ""
+
+
+def had_less_time(flight: Flight[Any, Any], deadline: Deadline) -> bool:
+    """Whether a flight we joined may have failed only because its beginner had clearly less time than we have left."""
+    return flight.deadline.at + WORTH_ANOTHER_SECONDS <= deadline.at and deadline.remaining() >= WORTH_ANOTHER_SECONDS
 
 
 class Flights(Generic[Key, Result]):
@@ -73,7 +78,7 @@ class Flights(Generic[Key, Result]):
     def begin(
         self, key: Key, work: Callable[[Flight[Key, Result]], Result], deadline: Deadline
     ) -> Flight[Key, Result] | None:
-        """Begin a flight where none is under way; None where too many of this key's are stuck already.
+        """Begin a flight where none is under way; None where too many of this key's are stuck or no thread is to be had.
 
         Args:
             key: what it is about.
@@ -82,18 +87,25 @@ class Flights(Generic[Key, Result]):
 
         """
         with self.lock:
-            if self._under_way.pop(key, None) is not None:
-                # Nobody gave it up at its deadline, as its beginner should have: it holds up nobody else.
+            overdue = self._under_way.pop(key, None)
+            if overdue is not None:
+                # Nobody gave it up at its deadline: what was begun on the side has nobody who waits for it.
                 self._stragglers[key] += 1
+                overdue.abort.fire()
             if self._stragglers[key] >= STRAGGLERS:
                 return None
             flight: Flight[Key, Result] = Flight(key, deadline)
             self._under_way[key] = flight
-        self._run(lambda: self._fly(flight, work))
+            try:
+                self._run(lambda: self._fly(flight, work))
+            except RuntimeError:
+                # No thread could be started: there is no work that would ever take the flight off the books.
+                del self._under_way[key]
+                return None
         return flight
 
-    def give_up(self, flight: Flight[Key, Result], late: Callable[[], Result]) -> Result:
-        """End a flight that is not done at its deadline, and return its result: the late one, if it still has none."""
+    def give_up(self, flight: Flight[Key, Result], late: Callable[[], Result]) -> None:
+        """End a flight that is not done at its deadline; its result is the late one, if it still has none."""
         with self.lock:
             if not flight.result.done():
                 if self._under_way.get(flight.key) is flight:
@@ -101,7 +113,6 @@ class Flights(Generic[Key, Result]):
                     self._stragglers[flight.key] += 1
                 flight.result.set_result(late())
         flight.abort.fire()
-        return flight.result.result()
 
     def _fly(self, flight: Flight[Key, Result], work: Callable[[Flight[Key, Result]], Result]) -> None:
         try:

@@ -29,14 +29,25 @@ class Pool:
         self._idle = 0
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Run `work` on one of the threads as soon as one is free; it must not raise."""
+        """Run `work` on one of the threads as soon as one is free; it must not raise.
+
+        Raises:
+            RuntimeError: there is no thread yet and the system gives us none.
+
+        """
         with self._changed:
             self._waiting.append(work)
             if self._idle >= len(self._waiting):
                 self._changed.notify()
             elif self._threads < self._size:
-                self._threads += 1
-                threading.Thread(target=self._serve, name=f"fdi-health-{self._threads}", daemon=True).start()
+                try:
+                    threading.Thread(target=self._serve, name=f"fdi-health-{self._threads}", daemon=True).start()
+                except RuntimeError:
+                    if self._threads == 0:
+                        self._waiting.pop()
+                        raise
+                else:
+                    self._threads += 1
 
     def close(self) -> None:
         """Let every thread end once it is free."""

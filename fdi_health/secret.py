@@ -51,7 +51,7 @@ def read_token(secret: bytes, key: str | None) -> SecretToken:
     """
     text = _text(secret)
     if key is not None:
-        return SecretToken(_header_value(_string_at(_object(text), key, f'the key "{key}"')))
+        return SecretToken(_header_value(_string_at(_object(text), key, "the key that FDI_TOKEN names")))
     if text[0] not in '{["':
         return SecretToken(_header_value(text))
     document = _object(text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fdi_health.deadline import Deadline, now
 from fdi_health.errors import CheckError
-from fdi_health.flights import WORTH_ANOTHER_SECONDS, Flight, Flights
+from fdi_health.flights import Flight, Flights, had_less_time
 from fdi_health.model import Token
 from fdi_health.secret import read_token
 
@@ -80,16 +80,15 @@ class Tokens:
                 joined = self._reads.under_way(_KEY)
                 flight = joined or self._reads.begin(_KEY, self._read, deadline)
             if flight is None:
-                raise _too_late("earlier reads of the secret are still stuck")
+                raise _unavailable("earlier reads of the secret are still stuck, or no thread was free")
             wait([flight.result], timeout=deadline.remaining())
-            if flight.result.done():
-                result = flight.result.result()
-            else:
-                result = _too_late(_LATE) if joined else self._reads.give_up(flight, lambda: _too_late(_LATE))
+            if not joined and not flight.result.done():
+                self._reads.give_up(flight, lambda: _unavailable(_LATE))
+            result = flight.result.result() if flight.result.done() else _unavailable(_LATE)
             if isinstance(result, Token):
                 return result
-            if joined and joined.deadline.expired and deadline.remaining() >= WORTH_ANOTHER_SECONDS:
-                continue  # Whoever began it had less time than we have.
+            if joined and had_less_time(joined, deadline):
+                continue
             raise CheckError(result.code, result.message, next_step=result.next_step)
 
     def _read(self, flight: Flight[str, Token | CheckError]) -> Token | CheckError:
@@ -98,6 +97,9 @@ class Tokens:
             secret = read_token(self._vault.read(flight.deadline), self._json_key)
         except CheckError as error:
             return error
+        except (OSError, ValueError):
+            # What a vendor's library lets through; its text may hold anything.
+            return _unavailable("the secret could not be read")
         return Token(secret.value, serial, secret.expires_at)
 
     def _keep(self, _key: str, result: Token | CheckError) -> None:
@@ -118,7 +120,7 @@ class Tokens:
         return rested and life > 0 and self._read_at.seconds_until(present) >= life - min(300.0, life / 10)
 
 
-def _too_late(message: str) -> CheckError:
+def _unavailable(message: str) -> CheckError:
     return CheckError("token_unavailable", message)
 
 

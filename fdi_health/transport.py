@@ -138,8 +138,9 @@ class Transport:
 
     @classmethod
     def open(cls, endpoint: str, environ: Mapping[str, str], connections: int) -> Self:
-        """Return a transport with the environment's CA bundle and proxies, both read now; connects to nothing.
+        """Return a transport with a CA bundle and proxies, both read now; connects to nothing.
 
+        The CA bundle's variables are looked up in `environ`, the proxies' by requests, in the process's environment.
         requests reads a netrc file, which would add or replace credentials: nothing here does.
         """
         context = _tls_context(environ) if endpoint.startswith("https:") else None

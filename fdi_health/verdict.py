@@ -88,7 +88,7 @@ def _status_and_reason(finding: Finding, rules: Rules) -> tuple[Status, str]:
     if finding.statistics is None or _group_counts(finding.statistics) == {}:
         return "unknown", "no answer"
     abnormal = [
-        f"{_tasks(counts.abnormal_tasks_count, f'abnormal {group} task')}"
+        _tasks(counts.abnormal_tasks_count, f"abnormal {group} task")
         for group, counts in _group_counts(finding.statistics).items()
         if counts.abnormal_tasks_count > 0
     ]

@@ -9,6 +9,7 @@ from marshmallow import ValidationError
 
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
+from handlers.intake import BROKEN
 from schemas import query as query_schema
 from schemas.settings import NUMBER
 
@@ -53,6 +54,8 @@ def deadline(request: Request, own_seconds: float, asked_seconds: float | None) 
 def _body(request: Request) -> bytes:
     if request.method != "POST":
         return b""
+    if request.environ.get(BROKEN):
+        raise CheckError("malformed_query", "the body ended early, came too slowly or is broken; send it again")
     too_large = CheckError("body_too_large", "the body is longer than 64 KiB")
     if (request.content_length or 0) > query_schema.LONGEST_BODY:
         raise too_large

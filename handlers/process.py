@@ -30,7 +30,7 @@ class Process:
         self._lock = threading.Lock()
         self._service: Service | None = None
         threads = environ.get("THREADS", "")
-        total = int(threads) if threads.isascii() and threads.isdigit() else DEFAULT_THREADS
+        total = int(threads) if threads.isascii() and threads.isdigit() and len(threads) < 5 else DEFAULT_THREADS
         self._most_checks = max(1, total - min(_SPARE_THREADS, total // 2))
         self._checks = 0
 

@@ -74,9 +74,10 @@ class FormatName(fields.Field[str]):
     """The name of a format; whether there is one is the registry's to say."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> str:  # noqa: ARG002 -- marshmallow's signature
-        if len(set(value)) != 1 or not isinstance(value[0], str):
+        if not all(isinstance(text, str) for text in value) or len(set(value)) != 1:
             raise ValidationError("must be the name of one format, e.g. format=json")
-        return value[0]
+        name: str = value[0]
+        return name
 
 
 class QuerySchema(Schema):

@@ -84,6 +84,8 @@ def test_raised_error__has_a_clean_traceback(
         lambda token: token[-9:],
         lambda token: token.lower(),
         lambda token: f"\x1b[31m{token}\x00",
+        lambda token: "\u200b".join(token[start : start + 7] for start in range(0, len(token), 7)),
+        lambda token: " ".join(token),
         lambda token: "x" * 505 + token,
         lambda token: f"ﬃ{token}",  # grows when its case is folded
     ],

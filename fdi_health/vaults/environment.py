@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fdi_health.errors import CheckError
@@ -21,7 +21,7 @@ class Variable:
     """The variable `name` of `environ`."""
 
     name: str
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
 
     def read(self, deadline: Deadline) -> bytes:  # noqa: ARG002 -- the contract's; memory needs no deadline
         """Return the variable's bytes; see `Vault.read`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fdi_health.errors import CheckError
@@ -62,12 +62,13 @@ class Version:
     """
 
     name: str
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
 
     def read(self, deadline: Deadline) -> bytes:
         """Return the version's payload; see `Vault.read`. A payload that fails its checksum is read once more."""
         # At DEBUG this library logs whole answers, the payload among them.
-        logging.getLogger("google.cloud.secretmanager_v1").setLevel(logging.INFO)
+        library = logging.getLogger("google.cloud.secretmanager_v1")
+        library.setLevel(max(library.level, logging.INFO))
         from google.api_core.exceptions import GoogleAPIError  # 115 ms: only where this vault is used
         from google.auth.exceptions import GoogleAuthError
 

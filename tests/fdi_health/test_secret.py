@@ -62,7 +62,7 @@ def test_expires_at__is_iso_8601(text: str, end: float | None) -> None:
         (b'{"token":""}', None, 'the JSON secret has no text under "token"'),
         (b'{"token":5}', None, 'the JSON secret has no text under "token"'),
         (b'{"token":null}', None, 'the JSON secret has no text under "token"'),
-        (b'{"a":"b"}', "c", 'the JSON secret has no text under the key "c"'),
+        (b'{"a":"b"}', "c", "the JSON secret has no text under the key that FDI_TOKEN names"),
         (b"MII", "token", "the secret looks like JSON and is not sound: a syntax error"),
         (b'["MII"]', None, "the secret is JSON but no object"),
         (b'"MII"', None, "the secret is JSON but no object"),
