@@ -78,7 +78,7 @@ class Flights(Generic[Key, Result]):
     def begin(
         self, key: Key, work: Callable[[Flight[Key, Result]], Result], deadline: Deadline
     ) -> Flight[Key, Result] | None:
-        """Begin a flight where none is under way; None where too many of this key's are stuck or no thread is to be had.
+        """Begin a flight where none is under way; None where too many of this key's are stuck or no thread is free.
 
         Args:
             key: what it is about.

@@ -24,7 +24,7 @@ def clean(text: Any, secret: str, length: int) -> str | None:
     """Return `text` without the secret or any part of it, at most `length` characters long.
 
     Control, formatting, surrogate and unassigned characters go first, so that nothing hides in between, and white
-    space becomes single spaces; then parts of the secret become `[redacted]`, white space or not, and the healthy marker
+    space becomes single spaces; then parts of the secret become `[redacted]`, spaced out or not, and the healthy marker
     becomes `FDI_OK`, so that a keyword checker never finds in a failing answer what only a healthy one may hold.
 
     Returns:

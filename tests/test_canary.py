@@ -13,6 +13,7 @@ from fdi_health.deadline import Abort, Deadline
 from fdi_health.errors import CheckError
 from fdi_health.model import Instance, Token
 from fdi_health.secret import read_token
+from fdi_health.vaults import open_vault, parse
 from handlers.process import Process
 from simulator import fault_names
 from simulator.answers import json_answer
@@ -85,7 +86,7 @@ def test_raised_error__has_a_clean_traceback(
         lambda token: token.lower(),
         lambda token: f"\x1b[31m{token}\x00",
         lambda token: "\u200b".join(token[start : start + 7] for start in range(0, len(token), 7)),
-        lambda token: " ".join(token),
+        lambda token: " ".join([*token]),
         lambda token: "x" * 505 + token,
         lambda token: f"ﬃ{token}",  # grows when its case is folded
     ],
@@ -197,6 +198,17 @@ def test_reprs__hide_the_token() -> None:
     assert f"{Token(TOKEN, 1)}" == repr(Token(TOKEN, 1)) == "Token(serial=1, expires_at=None)"
     assert repr(read_token(TOKEN.encode(), None)) == "SecretToken(expires_at=None)"
     assert repr(CheckError("timeout", "late")) == "CheckError('timeout', 'late')"
+
+
+def test_key_in_the_secret_url__is_not_shown(function: Callable[..., Function]) -> None:  # C26
+    checked = function("healthy", FDI_TOKEN="env://ROMA_TOKEN#FDI-OK", ROMA_TOKEN='{"a":"b"}')
+
+    assert "FDI-OK" not in checked.get().text + checked.get("/ready").text
+
+
+@pytest.mark.parametrize("url", ["env://ROMA_TOKEN", "gcpsecretmanager://projects/p/secrets/s/versions/1"])
+def test_vault__shows_no_environment(url: str) -> None:
+    assert TOKEN not in repr(open_vault(parse(url), {"ROMA_TOKEN": TOKEN}))
 
 
 def test_process__shows_no_environment() -> None:

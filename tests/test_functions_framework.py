@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,6 @@ from tests.servers import functions_framework
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
-    from pathlib import Path
 
     from simulator import Simulator
 
@@ -140,6 +140,36 @@ def test_caller_that_hangs_up__is_not_a_fault_of_ours(
 
     assert requests.get(f"{url}/?instance=good", timeout=5).status_code == 200
     assert b"itself failed" not in (tmp_path / "server.log").read_bytes()
+
+
+def test_body_that_never_comes__holds_nobody_for_long(server: tuple[str, subprocess.Popen[bytes]]) -> None:
+    url, _ = server
+    host, port = url.removeprefix("http://").split(":")
+    for method, status in (("GET", b"200"), ("PUT", b"405"), ("POST", b"405")):
+        with socket.create_connection((host, int(port)), timeout=3) as connection:
+            connection.sendall(f"{method} /live HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n".encode())
+            if method != "POST":
+                assert connection.recv(100).split()[1] == status
+    with socket.create_connection((host, int(port)), timeout=8) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
+        assert connection.recv(100).split()[1] == b"400"
+
+
+def test_endless_body__does_not_fill_the_memory(server: tuple[str, subprocess.Popen[bytes]]) -> None:
+    url, process = server
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
+    def kibibytes() -> int:
+        return int(Path(f"/proc/{children[-1]}/status").read_text().partition("VmRSS:")[2].split()[0])
+
+    before = kibibytes()
+    for method, path, status in (("POST", "/", 413), ("PUT", "/live", 405)):
+        pieces = iter([b"x" * 1_000_000] * 100)
+        try:
+            assert requests.request(method, f"{url}{path}", data=pieces, timeout=20).status_code == status
+        except requests.ConnectionError:
+            continue  # the server may hang up on what it does not want
+    assert kibibytes() - before < 20_000
 
 
 def test_first_requests_at_once__open_one_service(upstream: Simulator, tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from simulator import fault_names
-from simulator.answers import body_answer
+from simulator.answers import body_answer, raw_answer
+from tests.conftest import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,10 +42,6 @@ CODES = {
         "silent",
         "silent_after_headers",
         "silent_mid_body",
-        # Without a length that can be read, the body ends when the connection does, and this one stays open.
-        "content_length_negative",
-        "content_length_word",
-        "header_without_colon",
     },
     "unreachable": {"reset", "reset_mid_headers", "reset_mid_body", "close"},
     "throttled": {"error_APIG_0308", "status_429"},  # and every retry_after_…: C06
@@ -149,6 +147,44 @@ def test_error_beside_valid_counts__is_no_answer(function: Callable[..., Functio
     upstream.play("id-one", body_answer(body.encode()))
 
     assert checked.instance()["error"]["code"] == "invalid_response"
+
+
+HEALTHY_BODY = (
+    b'{"common_task_details":{"running_tasks_count":1,"abnormal_tasks_count":0,"terminated_tasks_count":0,'
+    b'"completed_tasks_count":0},"cdc_task_details":{"running_tasks_count":1,"abnormal_tasks_count":0,'
+    b'"terminated_tasks_count":0,"completed_tasks_count":0}}'
+)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "broken\r\nContent-Length: 1000",
+        "broken\r\nContent-Encoding: gzip",
+        "Content-Length : 1000",
+        "Content-Length: 1000abc",
+        "Content-Length: -1",
+        "Content-Length: +1",
+        "X\0: a\r\nContent-Length: 1000",
+        "X Y: a",
+        ": a",
+    ],
+)
+def test_broken_header__is_no_answer_and_not_logged(
+    function: Callable[..., Function], caplog: pytest.LogCaptureFixture, head: str
+) -> None:  # C25, C46, C47
+    answer = raw_answer(
+        f"HTTP/1.1 200 OK\r\n{head}\r\nX-Echo: {TOKEN}\r\n\r\n".encode("latin-1") + HEALTHY_BODY, "close"
+    )
+    caplog.set_level(logging.DEBUG)
+
+    assert function(answer).instance()["error"]["code"] == "invalid_response"
+    assert TOKEN not in caplog.text
+
+
+def test_chunk_of_negative_size__is_no_answer(function: Callable[..., Function]) -> None:
+    answer = raw_answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n" + HEALTHY_BODY, "hang")
+    assert function(answer).instance()["error"]["code"] == "invalid_response"
 
 
 def test_html__is_not_repeated(function: Callable[..., Function]) -> None:  # C23

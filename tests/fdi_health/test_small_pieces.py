@@ -84,6 +84,50 @@ def test_pool__goes_no_further_than_its_size_and_does_not_stop_at_it() -> None:
     pool.close()
 
 
+class NoThread(threading.Thread):
+    """A thread that the system has no room for."""
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+def test_pool__that_gets_no_thread_says_so_and_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, done = Pool(2), threading.Semaphore(0)
+    with monkeypatch.context() as scarce:
+        scarce.setattr(threading, "Thread", NoThread)
+        with pytest.raises(RuntimeError):
+            pool.submit(done.release)
+    pool.submit(done.release)
+    assert done.acquire(timeout=2)
+    assert not done.acquire(timeout=0.05)
+    pool.close()
+
+
+def test_pool__that_gets_no_further_thread_goes_on_with_those_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, gate, done = Pool(2), threading.Event(), threading.Semaphore(0)
+
+    def wait_for_gate() -> None:
+        gate.wait(5)
+
+    pool.submit(wait_for_gate)
+    with monkeypatch.context() as scarce:
+        scarce.setattr(threading, "Thread", NoThread)
+        pool.submit(done.release)
+    gate.set()
+    assert done.acquire(timeout=2)
+    pool.close()
+
+
+def test_flight__without_a_thread_leaves_no_trace() -> None:
+    def no_thread(_: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    flights: Flights[str, int] = Flights(no_thread, lambda *_: None)
+    for _ in range(5):
+        assert flights.begin("key", lambda _: 1, Deadline.after(1)) is None
+        assert flights.under_way("key") is None
+
+
 def later(work: Callable[[], None]) -> None:
     threading.Thread(target=work, daemon=True).start()
 

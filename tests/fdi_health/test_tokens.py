@@ -182,6 +182,16 @@ def test_hanging_reads__are_not_piled_up() -> None:
         pytest.fail("the token was never read again")
 
 
+def test_fault_of_a_vendors_library__is_token_unavailable() -> None:
+    class Odd:
+        def read(self, deadline: Deadline) -> bytes:
+            raise IsADirectoryError("s3cr3t")
+
+    with pytest.raises(CheckError) as caught:
+        Tokens(Odd()).current(soon())
+    assert (caught.value.code, caught.value.message) == ("token_unavailable", "the secret could not be read")
+
+
 def test_joiner_with_more_time__reads_for_itself() -> None:
     over = threading.Event()
     shelf = Shelf([b"one"], hang=over)

@@ -12,6 +12,7 @@ import pytest
 from fdi_health import service
 from fdi_health.errors import CheckError
 from fdi_health.verdict import judge
+from handlers.intake import BROKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -236,6 +237,8 @@ def test_body__steers_only_if_all_of_it_is_ours(
         ({"deadline": 0}, "deadline"),
         ({"deadline": [1, "x"]}, "deadline"),
         ({"format": 1}, "format"),
+        ({"format": {}}, "format"),
+        ({"format": [[]]}, "format"),
     ],
 )
 def test_body_of_ours__is_validated(function: Callable[..., Function], body: dict[str, Any], name: str) -> None:
@@ -283,6 +286,12 @@ def test_body_that_breaks_off__is_the_callers_fault(function: Callable[..., Func
     response = function("healthy").client.post(
         "/", input_stream=Broken(), environ_overrides={"wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
     )
+
+    assert (response.status_code, response.get_json()["code"]) == (400, "malformed_query")
+
+
+def test_body_that_did_not_come_whole__is_the_callers_fault(function: Callable[..., Function]) -> None:
+    response = function("healthy").client.post("/", environ_overrides={BROKEN: True})
 
     assert (response.status_code, response.get_json()["code"]) == (400, "malformed_query")
 

@@ -10,7 +10,7 @@ from handlers.process import Process
 
 @pytest.mark.parametrize(
     ("threads", "admitted"),
-    [("64", 56), ("16", 8), ("8", 4), ("1", 1), ("0", 1), ("", 56), ("many", 56), ("٣", 56)],
+    [("64", 56), ("16", 8), ("8", 4), ("1", 1), ("0", 1), ("", 56), ("many", 56), ("٣", 56), ("9" * 5000, 56)],
 )
 def test_admission__keeps_threads_free_for_live(threads: str, admitted: int) -> None:
     process = Process({"THREADS": threads})

@@ -1,0 +1,74 @@
+"""A body is taken off the wire once, bounded in bytes and in time."""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from handlers.intake import BROKEN, take_body
+
+
+def taken(
+    method: str = "POST", body: bytes = b"", length: str | None = None, environ: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    wsgi: dict[str, Any] = {"REQUEST_METHOD": method, "wsgi.input": io.BytesIO(body), **(environ or {})}
+    if length is not None:
+        wsgi["CONTENT_LENGTH"] = length
+    take_body(wsgi)
+    return wsgi
+
+
+def left(wsgi: dict[str, Any]) -> bytes:
+    body: bytes = wsgi["wsgi.input"].read()
+    assert wsgi["CONTENT_LENGTH"] == str(len(body))
+    return body
+
+
+@pytest.mark.parametrize(
+    ("length", "terminated", "expected"),
+    [("5", False, b"hello"), ("3", False, b"hel"), (None, True, b"hello"), ("", True, b"hello"), (None, False, b"")],
+)
+def test_body__comes_by_its_length_or_its_end(length: str | None, terminated: bool, expected: bytes) -> None:
+    wsgi = taken(body=b"hello", length=length, environ={"wsgi.input_terminated": terminated})
+    assert (left(wsgi), wsgi[BROKEN]) == (expected, False)
+
+
+@pytest.mark.parametrize("length", ["9", "many", "9" * 30])
+def test_body__shorter_than_announced_is_broken(length: str) -> None:
+    wsgi = taken(body=b"hello", length=length)
+    assert wsgi[BROKEN] is (length == "9")
+    assert left(wsgi) == b""
+
+
+def test_body__is_taken_no_further_than_is_allowed() -> None:
+    assert len(left(taken(body=b"x" * 200_000, length="200000"))) == 65_537
+    assert len(left(taken(body=b"x" * 200_000, environ={"wsgi.input_terminated": True}))) == 65_537
+
+
+def test_body__of_other_methods_is_left_alone() -> None:
+    assert left(taken("GET", b"hello", "5")) == b""
+
+
+def test_body__that_raises_is_broken() -> None:
+    class Broken(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise RuntimeError("a server's own")
+
+    assert taken(length="5", environ={"wsgi.input": Broken()})[BROKEN] is True
+
+
+@pytest.mark.parametrize("with_socket", [True, False])
+def test_body__that_does_not_come_is_given_up(with_socket: bool) -> None:
+    ours, callers = socket.socketpair()
+    with ours, callers, ours.makefile("rb") as stream:
+        ours.settimeout(0.5)
+        wsgi: dict[str, Any] = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "5", "wsgi.input": stream}
+        wsgi["gunicorn.socket"] = ours if with_socket else None
+        began = time.monotonic()
+        take_body(wsgi, seconds=0.1)
+        assert wsgi[BROKEN] is True
+        assert (time.monotonic() - began < 0.4) is with_socket
