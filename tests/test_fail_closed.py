@@ -81,7 +81,7 @@ def status_of(function: Callable[..., Function], upstream: Simulator) -> Callabl
     return ask
 
 
-slow_is_fine = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+slow_is_fine = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=120)
 
 
 @slow_is_fine
