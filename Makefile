@@ -10,8 +10,10 @@ LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# No shell in between: what ends make ends the demo.
+run: export PORT := $(PORT)
 run: $(VENV)/.runtime ## Start the function against a simulated ROMA Connect on 127.0.0.1:8080
-	@PORT=$(PORT) $(BIN)/python -m simulator.demo
+	@$(BIN)/python -m simulator.demo
 
 test: check ## Check style, types and imports, and run every test
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing

@@ -44,8 +44,8 @@ def main() -> int:
                 f"Port {port} on {HOST} is taken. Free it, or choose another one: make run PORT=8081", file=sys.stderr
             )
             return 2
-    # However we are told to stop, the two programs are ended first.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # However we are told to stop, the two programs are ended first. Shells start background jobs deaf to SIGINT.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
         with (
