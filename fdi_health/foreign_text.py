@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Any
 
-from schemas.settings import MARKER
+from schemas.settings_fields import MARKER
 
 _READ_CHARACTERS = 1024
 """How much of a text is looked at; more than can ever be shown."""

@@ -1,26 +1,12 @@
 """HTTP with a deadline, a size limit and one meaning for every way it can fail; the only user of requests.
 
-Foreign exception → our code, first match wins over the exception and all its causes:
-
- a proxy's                                   → unreachable
- a certificate refused                       → tls_error
- a connection closed during TLS              → unreachable
- other TLS failures                          → tls_error
- a name that can't be resolved               → unreachable
- refused, reset, closed                      → unreachable
- a timeout                                   → timeout
- a broken status line, header, chunk, length → invalid_response
- anything else of requests, urllib3, the OS  → unreachable
-
-Whatever it looks like, past the deadline it is a timeout: a socket that we shut down ourselves reads as a short body
-or even as an empty header block, without an error.
+Whatever it looks like, past the deadline it is a timeout: a socket that we shut down ourselves reads as a short body or
+even as an empty header block, without an error.
 """
 
 from __future__ import annotations
 
 import contextlib
-import http.client
-import socket
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -33,9 +19,10 @@ from requests.utils import get_environ_proxies
 
 from fdi_health.connections import Adapter, Exchange, carrying
 from fdi_health.errors import CheckError
+from fdi_health.foreign_errors import FOREIGN, meaning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from fdi_health.deadline import Abort, Deadline
 
@@ -45,56 +32,6 @@ BODY_LIMIT = 256 * 1024
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 _NO_RETRIES = urllib3.Retry(0, read=False)
-
-_FOREIGN = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
-
-_MEANINGS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
-    (
-        (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError, requests.exceptions.InvalidProxyURL),
-        "unreachable",
-        "the proxy did not let the request through",
-    ),
-    ((ssl.SSLCertVerificationError,), "tls_error", "the server's certificate was refused"),
-    ((ssl.SSLEOFError, ssl.SSLZeroReturnError), "unreachable", "the connection was closed during TLS"),
-    ((ssl.SSLError, urllib3.exceptions.SSLError, requests.exceptions.SSLError), "tls_error", "TLS failed"),
-    ((socket.gaierror, urllib3.exceptions.NameResolutionError), "unreachable", "the host name could not be resolved"),
-    ((ConnectionRefusedError,), "unreachable", "the connection was refused"),
-    ((ConnectionError,), "unreachable", "the connection was closed before the answer was complete"),
-    # Not urllib3's own class for timeouts: a connection that is refused is one too.
-    (
-        (requests.Timeout, urllib3.exceptions.ReadTimeoutError, TimeoutError),
-        "timeout",
-        "no answer before the deadline",
-    ),
-    (
-        (
-            urllib3.exceptions.IncompleteRead,
-            urllib3.exceptions.InvalidChunkLength,
-            urllib3.exceptions.InvalidHeader,
-            urllib3.exceptions.ResponseNotChunked,
-            urllib3.exceptions.BodyNotHttplibCompatible,
-            requests.exceptions.ChunkedEncodingError,
-            requests.exceptions.ContentDecodingError,
-            urllib3.exceptions.DecodeError,
-            http.client.HTTPException,
-        ),
-        "invalid_response",
-        "the answer was broken or cut off",
-    ),
-    (_FOREIGN, "unreachable", "no connection could be made"),
-)
-
-_CERTIFICATE_FAULTS = {
-    10: "the server's certificate has expired",
-    9: "the server's certificate is not valid yet",
-    18: "the server's certificate is signed by itself",
-    19: "the server's certificate comes from an unknown CA",
-    20: "the server's certificate comes from an unknown CA",
-    21: "the server's certificate comes from an unknown CA",
-    62: "the server's certificate is for another host name",
-    64: "the server's certificate is for another IP address",
-}
-"""OpenSSL's X509_V_ERR_… → our words (x509_vfy.h)."""
 
 
 class Reply(NamedTuple):
@@ -199,7 +136,7 @@ class Transport:
                 )
                 with contextlib.closing(response):
                     body = _read(response)
-        except _FOREIGN as error:
+        except FOREIGN as error:
             raise _meaning(error, exchange) from error
         if exchange.abort.fired or exchange.deadline.expired:
             raise _timeout()
@@ -245,31 +182,6 @@ def _meaning(error: BaseException, exchange: Exchange) -> CheckError:
     if exchange.abort.fired or exchange.deadline.expired:
         return _timeout()
     return meaning(error)
-
-
-def meaning(error: BaseException) -> CheckError:
-    """Return what a foreign exception means, by the table in the module docstring; none of its text is kept."""
-    causes = tuple(_causes(error))
-    for types, code, message in _MEANINGS:
-        for cause in causes:
-            if isinstance(cause, types):
-                if isinstance(cause, ssl.SSLCertVerificationError):
-                    message = _CERTIFICATE_FAULTS.get(cause.verify_code, message)  # noqa: PLW2901 -- said more precisely
-                return CheckError(code, message)
-    return CheckError("unreachable", "no connection could be made")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the exception and everything that requests, urllib3 and Python wrapped into it, the outermost first."""
-    seen: set[int] = set()
-    found: list[BaseException] = [error]
-    while found:
-        cause = found.pop(0)
-        if id(cause) not in seen:
-            seen.add(id(cause))
-            yield cause
-            wrapped = (*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__)
-            found += [inner for inner in wrapped if isinstance(inner, BaseException)]
 
 
 def _tls_context(environ: Mapping[str, str]) -> ssl.SSLContext | CheckError:

@@ -11,7 +11,7 @@ from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from handlers.intake import BROKEN
 from schemas import query as query_schema
-from schemas.settings import NUMBER
+from schemas.settings_fields import NUMBER
 
 if TYPE_CHECKING:
     from werkzeug import Request

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from schemas import strict_json
-from schemas.settings import NAME, NUMBER
+from schemas.settings_fields import NAME, NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

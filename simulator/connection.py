@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._opened(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the interface of asyncio.Protocol
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- the interface of asyncio.Protocol
         """Stop playing: nobody listens."""
         if self._playing:
             self._playing.cancel()

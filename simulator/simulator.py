@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-_NO_TOKEN_MESSAGE = "Incorrect IAM authentication information: x-auth-token not found"  # noqa: S105 - a message, no secret
+_NO_TOKEN_MESSAGE = "Incorrect IAM authentication information: x-auth-token not found"  # noqa: S105 -- a message, no secret
 _SECOND = 1.0
 
 
@@ -71,7 +71,7 @@ class Simulator:
         self.restricted_tokens: set[str] = set(restricted_tokens)
         self.latency_seconds = latency_seconds
         self.limit_per_second: int | None = None
-        self._token_fault = "APIGW.0301"  # noqa: S105 - an error code, no secret
+        self._token_fault = "APIGW.0301"  # noqa: S105 -- an error code, no secret
         self._scripts: dict[str, _Script] = {}
         self._seen: deque[Request] = deque(maxlen=remember)
         self._seen_lock = Lock()

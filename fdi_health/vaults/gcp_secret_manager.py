@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fdi_health.errors import CheckError
 from fdi_health.vaults import InvalidSecretUrl
-from schemas.settings import is_loopback
+from schemas.settings_fields import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

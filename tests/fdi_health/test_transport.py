@@ -18,7 +18,8 @@ import urllib3.exceptions
 from fdi_health import connections
 from fdi_health.deadline import Abort, Deadline
 from fdi_health.errors import NEXT_STEPS, CheckError
-from fdi_health.transport import CA_VARIABLES, Transport, meaning
+from fdi_health.foreign_errors import meaning
+from fdi_health.transport import CA_VARIABLES, Transport
 from simulator import Simulator
 from tests.conftest import PROJECT_ID, TOKEN
 

@@ -29,7 +29,7 @@ COMMAND = (sys.executable, "-m", "simulator")
 @contextlib.contextmanager
 def started(*arguments: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start the command on a free port, and give the process and the URL of its ready line."""
-    with subprocess.Popen(  # noqa: S603 - our own program
+    with subprocess.Popen(  # noqa: S603 -- our own program
         (*COMMAND, "--port", "0", *arguments),
         cwd=ROOT,
         env={**os.environ, **variables},
@@ -47,7 +47,7 @@ def started(*arguments: str, **variables: str) -> Iterator[tuple[subprocess.Pope
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own program
+    return subprocess.run(  # noqa: S603 -- our own program
         (*COMMAND, *arguments), cwd=ROOT, capture_output=True, text=True, timeout=10, check=False
     )
 

@@ -1,0 +1,149 @@
+"""The forms that settings can have; each says in its fault what it expects, with an example, and never the value."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
+NAME = re.compile(r"(?!\.+\Z)[A-Za-z0-9_.-]{1,64}", re.ASCII)
+"""An instance's alias; dots alone are a path's own words."""
+
+INSTANCE_ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
+NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
+MARKER = re.compile("FDI-OK", re.IGNORECASE)
+"""The marker of a healthy answer; keyword checkers may ignore case."""
+
+REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+", re.ASCII)
+_ENDPOINT = re.compile(
+    r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)"
+    r"(:(?P<port>[0-9]{1,5}))?(?P<path>(/(?!\.+(/|\Z))[A-Za-z0-9._~-]+)*)/?",
+    re.ASCII,
+)
+
+
+class Matching(fields.Field[str]):
+    """A text of one form.
+
+    Args:
+        form: the whole text matches it.
+        expected: the message, with an example.
+
+    """
+
+    def __init__(self, form: re.Pattern[str], expected: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.form = form
+        self.expected = expected
+
+    def _deserialize(self, value: str, attr: str | None, data: Any, **_: Any) -> str:  # noqa: ARG002 -- marshmallow's signature
+        if not self.form.fullmatch(value):
+            raise ValidationError(self.expected)
+        return value
+
+
+class Endpoint(fields.Field[str]):
+    """The base URL of the API; https, except to this machine itself."""
+
+    def _deserialize(self, value: str, attr: str | None, data: Any, **_: Any) -> str:  # noqa: ARG002 -- marshmallow's signature
+        match = _ENDPOINT.fullmatch(value)
+        if match is None or not 0 < int(match["port"] or 443) < 65536:
+            raise ValidationError(
+                "must be https://HOST[:PORT][/PATH] with no user, query or fragment, "
+                "e.g. https://roma.cn-north-4.myhuaweicloud.com"
+            )
+        if match["scheme"] == "http" and not is_loopback(match["host"]):
+            raise ValidationError(
+                "must begin with https:// (http:// is for loopback addresses only), "
+                "e.g. https://roma.cn-north-4.myhuaweicloud.com"
+            )
+        return value.removesuffix("/")
+
+
+class Number(fields.Field[float]):
+    """A plain decimal number within bounds; Python's own readers would also take `1_0`, `1e3` and `nan`."""
+
+    def __init__(self, smallest: float, largest: float, example: str, *, whole: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.smallest, self.largest, self.whole = smallest, largest, whole
+        kind = "a whole number" if whole else "a number"
+        self.expected = f"must be {kind} from {smallest:g} to {largest:g}, e.g. {example}"
+
+    def _deserialize(self, value: str, attr: str | None, data: Any, **_: Any) -> float:  # noqa: ARG002 -- marshmallow's signature
+        if not NUMBER.fullmatch(value) or (self.whole and "." in value):
+            raise ValidationError(self.expected)
+        # A float first: int() refuses thousands of digits, float() makes them infinity, which is out of bounds.
+        number = float(value)
+        if not self.smallest <= number <= self.largest:
+            raise ValidationError(self.expected)
+        return int(number) if self.whole else number
+
+
+class Entries(fields.Field[list[str]]):
+    """A comma-separated list; a comma at the end is fine, an empty entry elsewhere is not.
+
+    Args:
+        form: every entry matches it.
+        expected: the message for one that does not.
+
+    """
+
+    def __init__(self, form: re.Pattern[str], expected: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.form = form
+        self.expected = expected
+
+    def _deserialize(self, value: str, attr: str | None, data: Any, **_: Any) -> list[str]:  # noqa: ARG002 -- marshmallow's signature
+        entries = _split(value)
+        faults = {number: [self.expected] for number, entry in enumerate(entries, 1) if not self.form.fullmatch(entry)}
+        if faults:
+            raise ValidationError(faults)
+        return entries
+
+
+class Instances(fields.Field[list[tuple[str, str]]]):
+    """`alias=ID` or bare IDs, comma-separated; loads to (name, instance ID) pairs in their order."""
+
+    def _deserialize(self, value: str, attr: str | None, data: Any, **_: Any) -> list[tuple[str, str]]:  # noqa: ARG002 -- marshmallow's signature
+        pairs: list[tuple[str, str]] = []
+        faults: dict[int, list[str]] = {}
+        taken: set[str] = set()
+        for number, entry in enumerate(_split(value), 1):
+            name, equals, instance_id = entry.rpartition("=")
+            pair = (name if equals else instance_id, instance_id)
+            if fault := _instance_fault(*pair, taken):
+                faults[number] = [fault]
+            pairs.append(pair)
+            taken |= set(pair)
+        if faults:
+            raise ValidationError(faults)
+        return pairs
+
+
+def _instance_fault(name: str, instance_id: str, taken: set[str]) -> str | None:
+    if not NAME.fullmatch(name) or not INSTANCE_ID.fullmatch(instance_id):
+        return "must be alias=ID or a bare ID, e.g. payments=fae7ff6c-8e07-4cf8-9e67-589cab2f017c"
+    if MARKER.search(name) or MARKER.search(instance_id):
+        return "must not hold FDI-OK, the word that checkers look for; give it another alias, e.g. payments=ID"
+    if {name, instance_id} & taken:
+        return "repeats an alias or ID of an earlier entry; each may stand once, e.g. payments=ID1,crm=ID2"
+    return None
+
+
+def _split(value: str) -> list[str]:
+    entries = [entry.strip() for entry in value.split(",")]
+    if len(entries) > 1 and not entries[-1]:
+        entries.pop()
+    return entries
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or IP address can only be this machine itself."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
