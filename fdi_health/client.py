@@ -27,8 +27,14 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 """The most requests for one finding."""
 
+LONGEST_HOLD_SECONDS = 5.0
+"""The longest that a throttled upstream is left alone; a Retry-After may ask for hours."""
+
 _FIRST_WAIT_SECONDS = 0.1
-_RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+_THROTTLED_SECONDS = 1.0
+"""The vendor counts calls per user and second."""
+
+_RETRIED_STATUSES = frozenset({502, 503, 504})
 _RETRIED_CODES = frozenset({"unreachable", "invalid_response"})
 """What the transport raises when a connection failed or broke: another one may do better."""
 
@@ -67,12 +73,14 @@ class Client:
         self._project_id = project_id
         self._schema = StatisticsSchema(optional_groups=optional_groups)
         self._wait, self._jitter, self._wall = wait, jitter, wall
+        self._held_until = float("-inf")
 
     def statistics(self, instance: Instance, token: Token, deadline: Deadline, abort: Abort) -> Statistics:
         """Return the instance's valid statistics.
 
         Connection errors, 429, 502, 503 and 504 are tried again, at most `ATTEMPTS` times in all, after a wait with
-        full jitter or after what `Retry-After` says, and never when that would pass the deadline.
+        full jitter or after what `Retry-After` says, and never when that would pass the deadline. Once the upstream
+        has asked for fewer calls, it gets none from anybody until then, for `LONGEST_HOLD_SECONDS` at most.
 
         Raises:
             CheckError: any finding code but `token_unavailable`.
@@ -81,6 +89,7 @@ class Client:
         attempt = 0
         while True:
             attempt += 1
+            self._respect_hold(deadline)
             try:
                 reply = self._ask(instance, token, deadline, abort)
             except CheckError as error:
@@ -91,14 +100,32 @@ class Client:
                 if reply.status == 200:
                     return self._read(reply, token)
                 failure = self._failure(reply, token)
-                if reply.status not in _RETRIED_STATUSES or failure.code not in ("throttled", "upstream_error"):
+                passing = failure.code == "upstream_error" and reply.status in _RETRIED_STATUSES
+                if not passing and failure.code != "throttled":
                     raise failure
-            seconds = failure.retry_after
-            if seconds is None:
-                seconds = self._jitter(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
+            seconds = self._seconds_to_wait(failure, attempt, deadline)
             if attempt == ATTEMPTS or seconds >= deadline.remaining() or abort.fired:
                 raise failure
             self._wait(seconds)
+
+    def _respect_hold(self, deadline: Deadline) -> None:
+        left = self._held_until - deadline.clock()
+        if left > 0:
+            message = "the upstream asked for fewer calls a moment ago and is left alone until then"
+            raise CheckError("throttled", message, retry_after=left)
+
+    def _seconds_to_wait(self, failure: CheckError, attempt: int, deadline: Deadline) -> float:
+        seconds = failure.retry_after
+        if failure.code == "throttled":
+            if seconds is None:
+                seconds = _THROTTLED_SECONDS + self._jitter(_THROTTLED_SECONDS)
+            hold = min(seconds, LONGEST_HOLD_SECONDS)
+            self._held_until = max(self._held_until, deadline.clock() + hold)
+            # A little later than the hold ends, and not all at once.
+            return seconds + self._jitter(_FIRST_WAIT_SECONDS)
+        if seconds is None:
+            seconds = self._jitter(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
+        return seconds
 
     def _ask(self, instance: Instance, token: Token, deadline: Deadline, abort: Abort) -> Reply:
         path = f"/v2/{self._project_id}/fdi/instances/{instance.instance_id}/statistics/tasks"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from simulator import fault_names
-from simulator.answers import body_answer, raw_answer
+from simulator.answers import body_answer, json_answer, raw_answer
 from tests.conftest import TOKEN
 
 if TYPE_CHECKING:
@@ -195,6 +195,49 @@ def test_retry_after__that_fits_is_waited_for(function: Callable[..., Function],
     assert function(("retry_after_1", "healthy"), FDI_DEADLINE_SECONDS="3").verdict()["healthy"] is True
     first, second = upstream.requests
     assert second.at - first.at >= 1.0
+
+
+@pytest.mark.parametrize("name", ["retry_after_3600", "status_429", "error_APIG_0308", "retry_after_word"])
+def test_throttled_upstream__is_left_alone_by_everybody(
+    function: Callable[..., Function], upstream: Simulator, name: str
+) -> None:
+    checked = function(name, "healthy", FDI_DEADLINE_SECONDS="0.5", FDI_CACHE_SECONDS="60")
+    assert checked.instance("/?instance=one")["error"]["code"] == "throttled"
+
+    for path in ("/?instance=one", "/?instance=two"):
+        instance = checked.instance(path)
+        assert (instance["status"], instance["error"]["code"]) == ("unknown", "throttled")
+
+    assert len(upstream.requests) == 1
+
+
+def test_throttled_upstream__is_asked_again_when_the_time_is_up(
+    function: Callable[..., Function], upstream: Simulator
+) -> None:
+    checked = function(("retry_after_1", "healthy"), FDI_DEADLINE_SECONDS="0.5")
+
+    assert checked.verdict()["status"] == "unknown"
+    assert checked.verdict()["status"] == "unknown"
+    time.sleep(1.0)
+    assert checked.verdict()["status"] == "healthy"
+
+    first, second = upstream.requests
+    assert second.at - first.at >= 1.0
+
+
+def test_throttling__is_known_by_its_code_whatever_the_status(
+    function: Callable[..., Function], upstream: Simulator
+) -> None:
+    answer = json_answer({"error_code": "APIG.0308", "error_msg": "policy user over ratelimit"}, 400)
+    checked = function(answer, FDI_DEADLINE_SECONDS="0.5")
+
+    assert [checked.instance()["error"]["code"] for _ in range(2)] == ["throttled"] * 2
+    assert len(upstream.requests) == 1
+
+
+def test_token_fault_behind_a_503__is_not_tried_again(function: Callable[..., Function], upstream: Simulator) -> None:
+    assert function(json_answer({"error_code": "ROMA.1002"}, 503)).instance()["error"]["code"] == "token_rejected"
+    assert len(upstream.requests) == 1
 
 
 def test_retry_after__beyond_the_deadline_is_answered_at_once(function: Callable[..., Function]) -> None:  # C06
