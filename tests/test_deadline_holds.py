@@ -95,7 +95,7 @@ def test_fifo_as_secret__is_no_hang(function: Callable[..., Function], tmp_path:
 
     error = function("healthy", FDI_TOKEN=f"file://{tmp_path}/token").instance()["error"]
 
-    assert (error["code"], error["message"]) == ("token_unavailable", "the secret's file is no regular file")
+    assert (error["code"], error["message"]) == ("token_unavailable", "the secret is a file that is no regular file")
 
 
 def test_more_hung_instances_than_threads__are_all_answered(function: Callable[..., Function]) -> None:

@@ -11,12 +11,15 @@ import importlib
 import re
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from fdi_health.errors import CheckError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fdi_health.deadline import Deadline
 
 _MODULES = {
+    "awssecretsmanager": "fdi_health.vaults.aws_secrets_manager",
     "env": "fdi_health.vaults.environment",
     "file": "fdi_health.vaults.file",
     "gcpsecretmanager": "fdi_health.vaults.gcp_secret_manager",
@@ -88,3 +91,31 @@ def open_vault(url: SecretUrl, environ: Mapping[str, str]) -> Vault:
     """
     vault: Vault = importlib.import_module(_MODULES[url.scheme]).open_vault(url, environ)
     return vault
+
+
+def unavailable(state: str, next_step: str) -> CheckError:
+    """Return the error of a vault that could not give its secret.
+
+    Args:
+        state: goes on after "the secret"; ours, and without any of the secret's bytes or names.
+        next_step: what the person who was paged does.
+
+    """
+    return CheckError("token_unavailable", f"the secret {state}", next_step=next_step)
+
+
+def fault_of(
+    error: BaseException, faults: Mapping[str, tuple[str, str]], otherwise: tuple[str, str], *more_names: str
+) -> CheckError:
+    """Return what a vendor's exception means, by the driver's table; none of its text is kept.
+
+    Args:
+        error: the exception.
+        faults: name → state and next step, as for `unavailable`. Names, because importing the vendor's classes would
+            import its library.
+        otherwise: the same for what the table does not name.
+        more_names: names to look up before those of the exception's class and its bases, such as an error code.
+
+    """
+    names = (*more_names, *(kind.__name__ for kind in type(error).__mro__))
+    return unavailable(*next((faults[name] for name in names if name in faults), otherwise))

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from fdi_health.errors import CheckError
 from fdi_health.secret import LONGEST
-from fdi_health.vaults import InvalidSecretUrl
+from fdi_health.vaults import InvalidSecretUrl, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fdi_health.deadline import Deadline
+    from fdi_health.errors import CheckError
     from fdi_health.vaults import SecretUrl
 
 _FAULTS: dict[type[OSError], tuple[str, str]] = {
@@ -49,7 +49,7 @@ class File:
 
 
 def _unavailable(state: str, next_step: str) -> CheckError:
-    return CheckError("token_unavailable", f"the secret's file {state}", next_step=next_step)
+    return unavailable(f"is a file that {state}", next_step)
 
 
 def open_vault(url: SecretUrl, environ: Mapping[str, str]) -> File:  # noqa: ARG001 -- every vault's signature

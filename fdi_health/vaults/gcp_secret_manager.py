@@ -11,8 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fdi_health.errors import CheckError
-from fdi_health.vaults import InvalidSecretUrl
+from fdi_health.vaults import InvalidSecretUrl, fault_of, unavailable
 from schemas.settings_fields import is_loopback
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from google.cloud import secretmanager_v1
 
     from fdi_health.deadline import Deadline
+    from fdi_health.errors import CheckError
     from fdi_health.vaults import SecretUrl
 
 EMULATOR_VARIABLE = "SECRET_MANAGER_EMULATOR_HOST"
@@ -83,7 +83,7 @@ class Version:
                 client.transport.close()  # type: ignore[no-untyped-call] # Google's transports are typed but for this
         except (GoogleAPIError, GoogleAuthError) as error:
             raise _fault(error) from None
-        raise _unavailable("was read twice and failed its checksum", "Add the version again; it was damaged.")
+        raise unavailable("was read twice and failed its checksum", "Add the version again; it was damaged.")
 
     def _client(self) -> secretmanager_v1.SecretManagerServiceClient:
         from google.cloud import secretmanager_v1
@@ -92,7 +92,7 @@ class Version:
         if not emulator:
             return secretmanager_v1.SecretManagerServiceClient()
         if not is_loopback(emulator.rpartition(":")[0]):
-            raise _unavailable(
+            raise unavailable(
                 f"was not asked for: {EMULATOR_VARIABLE} is not on this machine",
                 f"Unset {EMULATOR_VARIABLE}, or give it a loopback address, e.g. 127.0.0.1:9090.",
             )
@@ -128,20 +128,13 @@ def _is_intact(payload: secretmanager_v1.SecretPayload) -> bool:
 
 
 def _fault(error: Exception) -> CheckError:
-    names = [kind.__name__ for kind in type(error).__mro__]
-    state, next_step = next(
-        (_FAULTS[name] for name in names if name in _FAULTS), ("could not be read", "Check Secret Manager's status.")
-    )
-    if "FailedPrecondition" in names:
-        # The vendor's text holds the secret's name; only the word for its state is taken from it.
-        state = next((ours for word, ours in _STATES.items() if word in str(error).upper()), state)
-        if state in _STATES.values():
-            state = f"can't be read: {state}"
-    return _unavailable(state, next_step)
-
-
-def _unavailable(state: str, next_step: str) -> CheckError:
-    return CheckError("token_unavailable", f"the secret {state}", next_step=next_step)
+    # The vendor's text holds the secret's name; only the word for its state is taken from it.
+    states = [word for word in _STATES if word in str(error).upper()]
+    faults = {
+        **_FAULTS,
+        **{word: (f"can't be read: {_STATES[word]}", _FAULTS["FailedPrecondition"][1]) for word in states},
+    }
+    return fault_of(error, faults, ("could not be read", "Check Secret Manager's status."), *states)
 
 
 def open_vault(url: SecretUrl, environ: Mapping[str, str]) -> Version:

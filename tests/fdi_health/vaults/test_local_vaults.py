@@ -74,11 +74,11 @@ def test_file__behind_a_swapped_kubernetes_symlink_is_seen_within_the_request(
 
 def test_file__faults_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    assert message(f"file://{tmp_path}/nowhere") == "the secret's file does not exist"
-    assert message(f"file://{tmp_path}/file/below") == "the secret's file does not exist"
-    assert message(f"file://{tmp_path}") == "the secret's file is no regular file"
+    assert message(f"file://{tmp_path}/nowhere") == "the secret is a file that does not exist"
+    assert message(f"file://{tmp_path}/file/below") == "the secret is a file that does not exist"
+    assert message(f"file://{tmp_path}") == "the secret is a file that is no regular file"
     (tmp_path / "loop").symlink_to("loop")
-    assert message(f"file://{tmp_path}/loop") == "the secret's file could not be read"
+    assert message(f"file://{tmp_path}/loop") == "the secret is a file that could not be read"
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_file__that_may_not_be_read_is_named(tmp_path: Path, request: pytest.Fix
     (tmp_path / "token").write_text("x")
     (tmp_path / "token").chmod(0)
     request.getfixturevalue("not_root")
-    assert message(f"file://{tmp_path}/token") == "the secret's file may not be read by this process"
+    assert message(f"file://{tmp_path}/token") == "the secret is a file that may not be read by this process"
 
 
 def test_file__is_read_no_further_than_any_secret_is_long(tmp_path: Path) -> None:
