@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from werkzeug import Response
     from werkzeug.test import TestResponse
 
+pytest.register_assert_rewrite("tests.conformance.vault")
+
 # Machines are noisy: how long one example takes says nothing.
 settings.register_profile("noisy", deadline=None, max_examples=60)
 settings.load_profile("noisy")
@@ -51,6 +53,13 @@ class Function:
         (instance,) = self.verdict(path, **kwargs)["instances"]
         document: dict[str, Any] = instance
         return document
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each vault of the conformance suite the states that it can be in."""
+    for fixture, table in (("state", "states"), ("passing_state", "passing_states")):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, sorted(getattr(metafunc.cls, table)))
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import grpc
 import pytest
@@ -15,8 +16,10 @@ import pytest
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.vaults import InvalidSecretUrl, open_vault, parse
+from tests.conformance.vault import VaultSuite
 from tests.conftest import TOKEN
 from tests.secret_manager_server import SecretManager
+from tests.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +35,62 @@ URL = f"gcpsecretmanager://{NAME}"
 def manager() -> Iterator[SecretManager]:
     with SecretManager(payload=TOKEN.encode()) as server:
         yield server
+
+
+@dataclass
+class Harness:
+    """A secret in the loopback Secret Manager."""
+
+    server: SecretManager
+    url: str = URL
+
+    def __post_init__(self) -> None:
+        self.environ = {"SECRET_MANAGER_EMULATOR_HOST": self.server.host}
+
+    def put(self, secret: bytes) -> None:
+        self.server.payload = secret
+
+    def remove(self) -> None:
+        self.fail(grpc.StatusCode.NOT_FOUND)
+
+    def fail(self, code: Any, text: str = "s3cr3t words", *, once: bool = False) -> None:
+        self.server.failures, self.server.keep_failing = [(code, text)], not once
+
+    def be_silent(self) -> None:
+        self.server.silent = True
+
+    def be_damaged(self) -> None:
+        self.server.checksum = 1
+
+    def be_gone(self) -> None:
+        self.environ["SECRET_MANAGER_EMULATOR_HOST"] = f"127.0.0.1:{free_port()}"
+
+
+def failing(code: Any, text: str = "s3cr3t words", *, once: bool = False) -> Callable[[Harness], None]:
+    return lambda harness: harness.fail(code, text, once=once)
+
+
+class TestSecretManager(VaultSuite):
+    """The suite against Google Cloud Secret Manager."""
+
+    states: ClassVar = {
+        "forbidden": failing(grpc.StatusCode.PERMISSION_DENIED),
+        "no credentials": failing(grpc.StatusCode.UNAUTHENTICATED),
+        "disabled": failing(grpc.StatusCode.FAILED_PRECONDITION, "[s3cr3t] is in DISABLED state"),
+        "destroyed": failing(grpc.StatusCode.FAILED_PRECONDITION, "[s3cr3t] is in DESTROYED state"),
+        "throttled for good": failing(grpc.StatusCode.RESOURCE_EXHAUSTED),
+        "wrong checksum": Harness.be_damaged,
+        "silent": Harness.be_silent,
+        "gone": Harness.be_gone,
+    }
+    passing_states: ClassVar = {
+        "throttled once": failing(grpc.StatusCode.RESOURCE_EXHAUSTED, once=True),
+        "out of reach once": failing(grpc.StatusCode.UNAVAILABLE, once=True),
+    }
+
+    @pytest.fixture
+    def harness(self, manager: SecretManager) -> Harness:
+        return Harness(manager)
 
 
 def read(host: str, seconds: float = 2.0) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.vaults import InvalidSecretUrl, open_vault, parse
+from tests.conformance.vault import VaultSuite
 from tests.conftest import TOKEN
 
 if TYPE_CHECKING:
@@ -18,6 +20,54 @@ if TYPE_CHECKING:
 
     from simulator import Simulator
     from tests.conftest import Function
+
+
+@dataclass
+class EnvironmentHarness:
+    """A secret in an environment."""
+
+    url: str = "env://SECRET"
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def put(self, secret: bytes) -> None:
+        self.environ["SECRET"] = os.fsdecode(secret)
+
+    def remove(self) -> None:
+        self.environ.clear()
+
+
+class TestEnvironment(VaultSuite):
+    """The suite against the environment."""
+
+    @pytest.fixture
+    def harness(self) -> EnvironmentHarness:
+        return EnvironmentHarness()
+
+
+@dataclass
+class FileHarness:
+    """A secret in a file."""
+
+    file: Path
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.url = f"file://{self.file}"
+
+    def put(self, secret: bytes) -> None:
+        self.file.write_bytes(secret)
+
+    def remove(self) -> None:
+        self.file.unlink(missing_ok=True)
+
+
+class TestFile(VaultSuite):
+    """The suite against a file."""
+
+    @pytest.fixture
+    def harness(self, tmp_path: Path) -> FileHarness:
+        return FileHarness(tmp_path / "secret")
+
 
 SOON = Deadline.after(5)
 

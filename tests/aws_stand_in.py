@@ -1,0 +1,83 @@
+"""A loopback stand-in for AWS Secrets Manager in the moods that moto does not have: forbidding, throttling, silent."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class AwsStandIn:
+    """Answers GetSecretValue.
+
+    Attributes:
+        answer: the document of a success.
+        failures: (status, error code, message) that answer the next calls before the success does; the last one for
+            good if `keep_failing`.
+        silent: whether it never answers.
+        asked: the documents that were sent.
+        regions: the region that each call was signed for.
+
+    """
+
+    def __init__(self) -> None:
+        self.answer: dict[str, Any] = {"Name": "roma", "SecretString": "token"}
+        self.failures: list[tuple[int, str, str]] = []
+        self.keep_failing = False
+        self.silent = False
+        self.asked: list[dict[str, Any]] = []
+        self.regions: list[str] = []
+        self._over = threading.Event()
+
+    def __enter__(self) -> Self:
+        """Listen on a free loopback port."""
+        stand_in = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_POST(self) -> None:
+                # AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, …
+                stand_in.regions.append(self.headers["Authorization"].split("/")[2])
+                status, document = stand_in.reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                body = json.dumps(document).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/x-amz-json-1.1")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._server.block_on_close = False
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop, silent calls included."""
+        self._over.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def reply(self, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Return status and document for a call."""
+        self.asked.append(asked)
+        if self.silent:
+            self._over.wait(30)
+        if self.failures:
+            status, code, message = self.failures[0] if self.keep_failing else self.failures.pop(0)
+            return status, {"__type": code, "message": message}
+        return 200, self.answer

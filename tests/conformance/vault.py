@@ -1,0 +1,159 @@
+"""The suite that every vault passes: the answer is the secret or `token_unavailable` with a true message, in time.
+
+A driver's test module has a class that inherits `VaultSuite` and a fixture `harness` of about ten lines; `states` names
+the troubles its secrets manager can get into and how to bring each about. What a driver can't be in, it leaves out.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import pytest
+
+from fdi_health.deadline import Deadline
+from fdi_health.errors import CheckError
+from fdi_health.tokens import Tokens
+from fdi_health.vaults import open_vault, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+SECONDS = 1.5
+SPARE_SECONDS = 0.3
+
+MESSAGES = {
+    "removed": ("does not exist", "not set"),
+    "forbidden": "may not be read by this",
+    "disabled": "its version is disabled",
+    "destroyed": "its version is destroyed",
+    "pending deletion": "not in a state to be read",
+    "wrong checksum": "failed its checksum",
+    "silent": "before the deadline",
+    "gone": ("out of reach", "before the deadline"),
+    "no credentials": "credentials",
+    "throttled for good": ("asks for fewer calls", "before the deadline"),
+}
+"""State → what its message must say, one of these."""
+
+
+class Harness(Protocol):
+    """One secret of one secrets manager, for a test to arrange.
+
+    Attributes:
+        url: its secret URL.
+        environ: the function's environment.
+
+    """
+
+    url: str
+    environ: Mapping[str, str]
+
+    def put(self, secret: bytes) -> None:
+        """Store the secret; again, to rotate it."""
+        ...
+
+    def remove(self) -> None:
+        """Let the secret not exist."""
+        ...
+
+
+def token_of(harness: Harness, key: str = "", seconds: float = SECONDS) -> str:
+    """Read the token as the function does, in the function's time."""
+    url = parse(f"{harness.url}{key}")
+    began = time.monotonic()
+    try:
+        return Tokens(open_vault(url, harness.environ), url.key).current(Deadline.after(seconds)).value
+    finally:
+        assert time.monotonic() - began < seconds + SPARE_SECONDS
+
+
+def message_of(harness: Harness, key: str = "", seconds: float = SECONDS) -> str:
+    """Read the token, expecting `token_unavailable`, and return what it says."""
+    with pytest.raises(CheckError) as caught:
+        token_of(harness, key, seconds)
+    assert caught.value.code == "token_unavailable"
+    assert caught.value.next_step
+    assert "s3cr3t" not in repr(caught.value) + str(caught.value.next_step)
+    return caught.value.message
+
+
+class VaultSuite:
+    """Inherit it and give it a `harness`."""
+
+    states: ClassVar[Mapping[str, Callable[[Any], None]]] = {"removed": lambda harness: harness.remove()}
+    passing_states: ClassVar[Mapping[str, Callable[[Any], None]]] = {"no trouble": lambda _: None}
+    """Troubles that pass within the deadline."""
+
+    longest = 20_000
+
+    def test_vault__secret_that_does_not_exist(self, harness: Harness) -> None:
+        harness.remove()
+        assert any(words in message_of(harness) for words in MESSAGES["removed"])
+
+    def test_vault__secret(self, harness: Harness) -> None:
+        harness.put(b"s3cr3t-token")
+        assert token_of(harness) == "s3cr3t-token"
+
+    @pytest.mark.parametrize("secret", [b"s3cr3t\n", b" s3cr3t\r\n\t", b"\xef\xbb\xbfs3cr3t"])
+    def test_vault__outer_white_space_and_bom(self, harness: Harness, secret: bytes) -> None:
+        harness.put(secret)
+        assert token_of(harness) == "s3cr3t"
+
+    @pytest.mark.parametrize(
+        ("secret", "message"),
+        [
+            (b" \n", "is empty"),
+            (b"s3cr\n3t", "no HTTP header may hold"),
+            ("s3cr3t\u200b".encode(), "no HTTP header may hold"),
+            (b'{"other":"s3cr3t"}', 'a JSON object without "token"'),
+            (b'["s3cr3t"]', "JSON but no object"),
+        ],
+    )
+    def test_vault__secret_that_is_no_token(self, harness: Harness, secret: bytes, message: str) -> None:
+        harness.put(secret)
+        assert message in message_of(harness)
+
+    @pytest.mark.parametrize("secret", ["s3cr3t".encode("utf-16"), b"\xfd\xff\x80s3cr3t"])
+    def test_vault__secret_that_is_no_utf_8(self, harness: Harness, secret: bytes) -> None:
+        harness.put(secret)
+        assert "UTF-8" in message_of(harness) or "no HTTP header may hold" in message_of(harness)
+
+    def test_vault__long_secret(self, harness: Harness) -> None:
+        harness.put(b"M" * self.longest)
+        assert token_of(harness) == "M" * self.longest
+
+    def test_vault__json_with_and_without_a_key(self, harness: Harness) -> None:
+        harness.put(b'{"token":"one","roma":"two"}')
+        assert token_of(harness) == "one"
+        assert token_of(harness, "#roma") == "two"
+        assert "FDI_TOKEN names" in message_of(harness, "#missing")
+
+    def test_vault__rotation_between_two_reads(self, harness: Harness) -> None:
+        url = parse(harness.url)
+        harness.put(b"old")
+        tokens = Tokens(open_vault(url, harness.environ))
+        refused = tokens.current(Deadline.after(SECONDS))
+        harness.put(b"new")
+        assert tokens.renew(refused, Deadline.after(SECONDS)).value == "new"
+
+    def test_vault__many_readers_at_once(self, harness: Harness) -> None:
+        harness.put(b"s3cr3t")
+        url = parse(harness.url)
+        tokens = Tokens(open_vault(url, harness.environ))
+        with ThreadPoolExecutor(8) as readers:
+            found = readers.map(lambda _: tokens.current(Deadline.after(SECONDS)).serial, range(8))
+            assert set(found) == {1}
+
+    def test_vault__in_trouble(self, harness: Harness, state: str) -> None:
+        harness.put(b"s3cr3t")
+        self.states[state](harness)
+        said = message_of(harness)
+        wanted = MESSAGES[state]
+        assert any(words in said for words in ((wanted,) if isinstance(wanted, str) else wanted)), said
+
+    def test_vault__in_trouble_that_passes(self, harness: Harness, passing_state: str) -> None:
+        harness.put(b"s3cr3t")
+        self.passing_states[passing_state](harness)
+        assert token_of(harness) == "s3cr3t"
