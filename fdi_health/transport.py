@@ -15,7 +15,7 @@ import certifi
 import requests
 import urllib3
 import urllib3.exceptions
-from requests.utils import get_environ_proxies
+from requests.utils import get_environ_proxies, select_proxy
 
 from fdi_health.connections import Adapter, Exchange, carrying
 from fdi_health.errors import CheckError
@@ -58,6 +58,9 @@ class Transport:
         proxies: scheme → proxy URL; may hold passwords.
         connections: how many connections are kept.
 
+    Attributes:
+        endpoint, context: as given.
+
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Transport:
         connections: int = 64,
     ) -> None:
         self.endpoint = endpoint
+        self.context = context
         self._no_context = context if isinstance(context, CheckError) else None
         self._adapter = Adapter(context if isinstance(context, ssl.SSLContext) else None, connections)
         self._proxies = dict(proxies or {})
@@ -80,7 +84,7 @@ class Transport:
         The CA bundle's variables are looked up in `environ`, the proxies' by requests, in the process's environment.
         requests reads a netrc file, which would add or replace credentials: nothing here does.
         """
-        context = _tls_context(environ) if endpoint.startswith("https:") else None
+        context = tls_context(environ) if endpoint.startswith("https:") else None
         return cls(endpoint, context, get_environ_proxies(endpoint), connections)
 
     def get(self, path: str, headers: Mapping[str, str], deadline: Deadline, abort: Abort) -> Reply:
@@ -108,6 +112,11 @@ class Transport:
             if error.code != "unreachable" or not exchange.reused:
                 raise
         return self._exchange(path, headers, Exchange(deadline, abort, fresh=True))
+
+    @property
+    def proxy(self) -> str | None:
+        """The URL of the proxy that leads to the endpoint, or None; may hold a password."""
+        return select_proxy(self.endpoint, self._proxies)
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -184,7 +193,8 @@ def _meaning(error: BaseException, exchange: Exchange) -> CheckError:
     return meaning(error)
 
 
-def _tls_context(environ: Mapping[str, str]) -> ssl.SSLContext | CheckError:
+def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext | CheckError:
+    """Return the context that trusts the CA bundle of the environment, or the error that keeps us from making one."""
     variable = next((name for name in CA_VARIABLES if environ.get(name)), None)
     place = Path(environ[variable] if variable else certifi.where())
     try:

@@ -1,10 +1,8 @@
-"""Faults as answers: application/problem+json (RFC 9457) for the caller, one line in the log for us."""
+"""Faults as answers: application/problem+json (RFC 9457)."""
 
 from __future__ import annotations
 
 import json
-import logging
-import traceback
 from typing import TYPE_CHECKING
 
 from werkzeug import Response
@@ -13,8 +11,6 @@ from schemas.problem import ProblemSchema
 
 if TYPE_CHECKING:
     from fdi_health.errors import CheckError
-
-_LOG = logging.getLogger("fdi_health")
 
 PROBLEMS = {
     "malformed_query": (400, "The query is malformed"),
@@ -48,19 +44,3 @@ def problem(error: CheckError) -> Response:
 def json_response(document: object, status: int, media_type: str = "application/json") -> Response:
     """Return a compact, all-ASCII JSON answer."""
     return Response(json.dumps(document, separators=(",", ":")), status, content_type=media_type)
-
-
-def log_fault(error: BaseException) -> None:
-    """Write one line for an unexpected exception: classes and places only, since its text may hold anything."""
-    causes: list[dict[str, object]] = []
-    cause: BaseException | None = error
-    while cause is not None and len(causes) < 10:  # a chain may be a ring
-        frames = traceback.extract_tb(cause.__traceback__)
-        causes.append(
-            {
-                "exception": f"{type(cause).__module__}.{type(cause).__qualname__}",
-                "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
-            }
-        )
-        cause = cause.__cause__ or cause.__context__
-    _LOG.error(json.dumps({"severity": "ERROR", "message": "fdi-health itself failed", "causes": causes}))

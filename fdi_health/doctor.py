@@ -1,0 +1,162 @@
+"""Walks the way to a verdict, settings → secret → DNS, TCP, TLS → each instance, and says where it breaks."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from fdi_health.deadline import Deadline
+from fdi_health.errors import CheckError
+from fdi_health.foreign_errors import meaning
+from fdi_health.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from fdi_health.model import InstanceVerdict
+    from fdi_health.service import Target
+    from fdi_health.transport import Transport
+
+SETTINGS, SECRET, NETWORK, INSTANCE = 10, 11, 12, 13
+"""Exit statuses: where it broke."""
+
+
+class Step(NamedTuple):
+    """One step and how it went.
+
+    Attributes:
+        name: what was tried.
+        place: the exit status that names where it broke, if it did.
+        ok: whether it went well.
+        seconds: how long it took.
+        finding: what was seen; ours, no foreign text.
+        next_step: what to do about it, or None.
+
+    """
+
+    name: str
+    place: int
+    ok: bool
+    seconds: float
+    finding: str
+    next_step: str | None = None
+
+
+def steps(environ: Mapping[str, str]) -> Iterator[Step]:
+    """Yield each step as soon as it is done; none goes on longer than FDI_DEADLINE_SECONDS.
+
+    Instances are asked only if there is a token and a way to them. One that is unhealthy is no fault of the way: it was
+    asked and it answered.
+    """
+    began = time.monotonic()
+    try:
+        service = Service.from_environ(environ)
+    except CheckError as error:
+        for fault in error.faults:
+            entry = f", entry {fault.entry}," if fault.entry else ""
+            finding = f"{fault.variable}{entry} {fault.message}"
+            yield Step("settings", SETTINGS, ok=False, seconds=_since(began), finding=finding)
+        return
+    with contextlib.closing(service):
+        count = sum(len(target.instances) for target in service.targets)
+        yield Step("settings", SETTINGS, ok=True, seconds=_since(began), finding=f"valid; instances to ask: {count}")
+        for target in service.targets:
+            yield from _target_steps(service, target)
+
+
+def _target_steps(service: Service, target: Target) -> Iterator[Step]:
+    def read_token() -> str:
+        target.tokens.current(Deadline.after(service.deadline_seconds))
+        return "holds a token"
+
+    before = [_tried("secret", SECRET, read_token)]
+    yield from before
+    for step in _network_steps(target.transport, service.deadline_seconds):
+        before.append(step)
+        yield step
+    if all(step.ok for step in before):
+        for instance in target.instances:
+            verdict = service.check([(target, [instance])], Deadline.after(service.deadline_seconds))
+            if verdict.details is not None:
+                yield _instance_step(verdict.details.instances[0])
+
+
+def _instance_step(found: InstanceVerdict) -> Step:
+    finding = found.status if found.reason == "none" else f"{found.status}: {found.reason}"
+    next_step = found.error.next_step if found.error else None
+    if found.status == "degraded":
+        next_step = "Compare with the number of tasks in the console: a user without rights sees none."
+    name = f"instance {found.name}"
+    return Step(name, INSTANCE, found.status != "unknown", found.duration_seconds, finding, next_step)
+
+
+def _network_steps(transport: Transport, seconds: float) -> Iterator[Step]:
+    """Yield DNS, TCP and TLS as far as they go: to the endpoint, or to the proxy that leads there."""
+    hop = urlsplit(transport.proxy or transport.endpoint)
+    host, port = hop.hostname or "", hop.port or (443 if hop.scheme == "https" else 80)
+    whose = "the proxy" if transport.proxy else "the endpoint"
+    with contextlib.ExitStack() as opened:
+        connections: list[socket.socket] = []
+
+        def resolve() -> str:
+            return f"{whose} has {_addresses(host, port, seconds)} address(es)"
+
+        def connect() -> str:
+            connections.append(opened.enter_context(socket.create_connection((host, port), timeout=seconds)))
+            return f"connected to {whose}"
+
+        def shake_hands() -> str:
+            if isinstance(transport.context, CheckError):
+                raise transport.context
+            context = transport.context or ssl.create_default_context()
+            secured = opened.enter_context(context.wrap_socket(connections[0], server_hostname=host))
+            return f"{secured.version()}, certificate trusted"
+
+        walk = [("DNS", resolve), ("TCP", connect)]
+        # What a proxy makes of TLS shows when the instances are asked.
+        walk += [("TLS", shake_hands)] if hop.scheme == "https" and not transport.proxy else []
+        for name, work in walk:
+            step = _tried(name, NETWORK, work)
+            yield step
+            if not step.ok:
+                return
+
+
+def _addresses(host: str, port: int, seconds: float) -> int:
+    """Return how many addresses a name has; a lookup can't be ended, only left alone."""
+    found: list[int] = []
+    failed: list[OSError] = []
+
+    def look_up() -> None:
+        try:
+            found.append(len(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+        except OSError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failed:
+        raise failed[0]
+    if not found:
+        raise TimeoutError
+    return found[0]
+
+
+def _tried(name: str, place: int, work: Callable[[], str]) -> Step:
+    began = time.monotonic()
+    try:
+        finding = work()
+    except (CheckError, OSError) as error:
+        ours = error if isinstance(error, CheckError) else meaning(error)
+        return Step(name, place, ok=False, seconds=_since(began), finding=ours.message, next_step=ours.next_step)
+    return Step(name, place, ok=True, seconds=_since(began), finding=finding)
+
+
+def _since(began: float) -> float:
+    return time.monotonic() - began

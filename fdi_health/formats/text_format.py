@@ -1,0 +1,47 @@
+"""The verdict as lines of text, for people: one for the fleet, one per instance, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fdi_health.model import InstanceVerdict, Status, Verdict
+
+_COLOURS: dict[Status, str] = {"healthy": "32", "degraded": "33", "unhealthy": "31", "unknown": "35"}
+"""Status → ANSI colour (ECMA-48, SGR)."""
+
+
+def lines(verdict: Verdict, *, colour: bool = False) -> Iterator[str]:
+    """Yield the lines, without their ends.
+
+    Args:
+        verdict: with or without details.
+        colour: whether to mark the statuses with ANSI colours; for terminals only.
+
+    """
+    yield f"{verdict.marker} {_painted(verdict.status, colour=colour)}: {verdict.reason}"
+    if verdict.details is None:
+        return
+    width = max((len(instance.name) for instance in verdict.details.instances), default=0)
+    steps = {warning.instance: warning.next_step for warning in verdict.details.warnings}
+    for instance in verdict.details.instances:
+        status = _painted(instance.status, colour=colour) + " " * (9 - len(instance.status))
+        yield f"  {instance.name:<{width}}  {status}  {_finding(instance)}"
+        next_step = instance.error.next_step if instance.error else steps.get(instance.name)
+        if next_step:
+            yield f"  {'':<{width}}  -> {next_step}"
+
+
+def _finding(instance: InstanceVerdict) -> str:
+    if instance.error is not None:
+        return f"{instance.reason} ({instance.error.code}, {instance.duration_seconds:.3f} s)"
+    groups = (instance.common_task_details, instance.cdc_task_details)
+    running = sum(counts.running_tasks_count for counts in groups if counts)
+    reason = "" if instance.reason == "none" else f"{instance.reason}, "
+    return f"{reason}{running} running ({instance.duration_seconds:.3f} s)"
+
+
+def _painted(status: Status, *, colour: bool) -> str:
+    return f"\033[{_COLOURS[status]}m{status}\033[0m" if colour else status

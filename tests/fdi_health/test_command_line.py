@@ -1,0 +1,256 @@
+"""`python -m fdi_health`: exit statuses that monitoring systems know, and output that suffices to act."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, TypeAlias
+
+import pytest
+import trustme
+
+from fdi_health import __main__ as command_line
+from simulator import Simulator
+from tests.conftest import PROJECT_ID, TOKEN
+from tests.servers import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+Run: TypeAlias = "Callable[..., tuple[int, str, str]]"
+PLAYS = {"payments": "doc_example", "orders": "healthy", "sandbox": "no_tasks", "crm": "refuses_token"}
+
+
+@pytest.fixture
+def run(
+    upstream: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Return what runs a command line with some settings; it gives exit status, stdout and stderr."""
+    for name, play in PLAYS.items():
+        upstream.play(f"id-{name}", play)
+    settings = {
+        "FDI_ENDPOINT": upstream.url,
+        "FDI_PROJECT_ID": PROJECT_ID,
+        "FDI_INSTANCES": ",".join(f"{name}=id-{name}" for name in PLAYS),
+        "FDI_TOKEN": "env://ROMA_TOKEN",
+        "ROMA_TOKEN": TOKEN,
+        "FDI_DEADLINE_SECONDS": "2",
+    }
+
+    def call(*words: str, **changes: str) -> tuple[int, str, str]:
+        for name, value in {**settings, **changes}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["fdi_health", *words])
+        with pytest.raises(SystemExit) as caught:
+            command_line.main()
+        out, err = capsys.readouterr()
+        assert isinstance(caught.value.code, int)
+        return caught.value.code, out, err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("names", "status", "first_line"),
+    [
+        (["orders"], 0, "FDI-OK healthy: none"),
+        (["sandbox"], 1, "FDI-OK degraded: no tasks visible in sandbox"),
+        (["payments", "orders"], 2, "FDI-NOT-OK unhealthy: 2 abnormal tasks in payments"),
+        (["crm"], 3, "FDI-NOT-OK unknown: crm unknown (token_rejected)"),
+        (["crm", "id-payments"], 2, "FDI-NOT-OK unhealthy: 2 abnormal tasks in payments; crm unknown (token_rejected)"),
+    ],
+)
+def test_check__exits_as_monitoring_plugins_do(run: Run, names: list[str], status: int, first_line: str) -> None:
+    code, out, err = run("check", *(f"--instance={name}" for name in names))
+    assert (code, out.splitlines()[0], err) == (status, first_line, "")
+    assert len(out.splitlines()) >= 1 + len(names)
+
+
+def test_check__says_what_to_do(run: Run) -> None:
+    _, out, _ = run("check")
+    lines = [re.sub(r"\d\.\d{3} s", "0 s", line) for line in out.splitlines()]
+    assert lines[1] == "  payments  unhealthy  2 abnormal common tasks, 3 running (0 s)"
+    assert lines[2] == "  orders    healthy    3 running (0 s)"
+    assert lines[3] == "  sandbox   degraded   no tasks visible, 0 running (0 s)"
+    assert lines[4].startswith("            -> Compare with the number of tasks in the console")
+    assert lines[5] == "  crm       unknown    the token was refused (token_rejected, 0 s)"
+    assert lines[6].startswith("            -> The token is cut off, expired, or from another region")
+    assert TOKEN not in out
+
+
+def test_check__gives_json(run: Run) -> None:
+    code, out, _ = run("check", "--format=json", "--instance=payments")
+    assert (code, json.loads(out)["instances"][0]["name"]) == (2, "payments")
+
+
+def test_check__keeps_its_deadline(run: Run, upstream: Simulator) -> None:
+    upstream.play("id-orders", "silent")
+    began = time.monotonic()
+    code, _, _ = run("check", "--instance=orders", "--deadline=0.3")
+    assert (code, time.monotonic() - began < 0.3 + 0.3) == (3, True)
+
+
+def test_check__broken_settings_are_unknown_and_all_named(run: Run) -> None:
+    code, out, err = run("check", FDI_INSTANCES="a=1,{", FDI_TOKEN="MIIbare")
+    assert (code, out) == (3, "")
+    assert err.splitlines()[0] == "UNKNOWN: the settings have 2 faults: FDI_INSTANCES, FDI_TOKEN"
+    assert "  FDI_INSTANCES, entry 2: must be alias=ID" in err
+    assert "MIIbare" not in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "--instance=nope"],
+        ["check", "--deadline=0"],
+        ["check", "--deadline=nan"],
+        ["check", "--format=xml"],
+        ["check", "--nonsense"],
+        ["nonsense"],
+        [],
+    ],
+)
+def test_malformed_command_line__is_unknown_not_critical(run: Run, words: list[str]) -> None:
+    code, out, err = run(*words)
+    assert (code, out) == (3, "")
+    assert err
+
+
+def test_fault_of_ours__is_unknown_and_clean(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("boom s3cr3t")
+
+    monkeypatch.setattr(command_line, "_verdict", broken)
+    code, out, err = run("check")
+    assert code == 3
+    assert "s3cr3t" not in out + err + caplog.text
+    assert len(caplog.records) == 1
+
+
+def test_interrupt__is_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "_verdict", interrupted)
+    assert run("check")[0] == 130
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress__is_shown_while_waiting_and_wiped_away(
+    run: Run, upstream: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    upstream.play("id-orders", "slow")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    run("check", "--instance=orders")
+    shown = terminal.getvalue()
+    assert "waiting for 1 instance(s), 0." in shown
+    assert shown.endswith("\r\x1b[K")
+
+
+def test_colour__is_for_terminals_only(run: Run, upstream: Simulator) -> None:
+    assert "\x1b[" not in run("check")[1]
+
+    parent, child = pty.openpty()
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with os.fdopen(parent, "rb") as terminal:
+        subprocess.run(
+            [sys.executable, "-m", "fdi_health", "check", "--instance=payments"],
+            env=environ,
+            stdout=child,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+        os.close(child)
+        shown = terminal.read1(65536)
+    assert b"\x1b[31munhealthy\x1b[0m" in shown
+
+
+def test_doctor__walks_the_whole_way(run: Run) -> None:
+    code, out, _ = run("doctor", FDI_INSTANCES="payments=id-payments,orders=id-orders,sandbox=id-sandbox")
+    names = [line[6:26].strip() for line in out.splitlines() if line.startswith("ok")]
+    assert code == 0
+    assert names == ["settings", "secret", "DNS", "TCP", "instance payments", "instance orders", "instance sandbox"]
+    assert "unhealthy: 2 abnormal common tasks" in out
+    assert "-> Compare with the number of tasks in the console" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "finding"),
+    [
+        ({"FDI_INSTANCES": "a=1,{"}, 10, "FDI_INSTANCES, entry 2, must be alias=ID"),
+        ({"FDI_INSTANCES": ""}, 10, "FDI_INSTANCES is missing"),
+        ({"ROMA_TOKEN": " "}, 11, "the secret is empty"),
+        ({"FDI_ENDPOINT": "https://roma.invalid"}, 12, "the host name could not be resolved"),
+        ({"FDI_ENDPOINT": "http://127.0.0.1:9"}, 12, "the connection was refused"),
+        ({"FDI_ENDPOINT": "http://127.0.0.1:9", "http_proxy": "http://u:s3cr3t@127.0.0.1:9"}, 12, "was refused"),
+        ({}, 13, "unknown: the token was refused"),
+    ],
+)
+def test_doctor__says_where_it_broke(
+    run: Run, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], code: int, finding: str
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    status, out, _ = run("doctor", **changes)
+    broken = [line for line in out.splitlines() if line.startswith("FAIL")]
+    assert status == code
+    assert finding in broken[0]
+    assert "s3cr3t" not in out
+
+
+def test_doctor__gives_json_lines(run: Run) -> None:
+    code, out, _ = run("doctor", "--json", ROMA_TOKEN="")
+    steps = [json.loads(line) for line in out.splitlines()]
+    assert code == 11
+    assert list(steps[0]) == ["name", "place", "ok", "seconds", "finding", "next_step"]
+    assert [step["name"] for step in steps if not step["ok"]] == ["secret"]
+
+
+def test_doctor__leaves_slow_dns_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
+    began = time.monotonic()
+    code, out, _ = run("doctor", FDI_DEADLINE_SECONDS="0.2")
+    assert (code, "no answer before the deadline" in out) == (12, True)
+    assert time.monotonic() - began < 1
+
+
+def test_doctor__checks_the_certificate(run: Run, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with Simulator(tokens=[TOKEN], project_id=PROJECT_ID, ssl_context=context) as upstream:
+        upstream.play("id-one", "healthy")
+        settings = {"FDI_ENDPOINT": upstream.url, "FDI_INSTANCES": "one=id-one"}
+        for bundle, code, finding in (
+            (str(tmp_path / "ca.pem"), 0, "certificate trusted"),
+            ("", 12, "the server's certificate comes from an unknown CA"),
+            ("/nowhere.pem", 12, "the CA bundle that SSL_CERT_FILE names could not be read"),
+        ):
+            status, out, _ = run("doctor", **settings, SSL_CERT_FILE=bundle)
+            assert (status, finding in out) == (code, True)
+
+
+def test_module__runs_as_a_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fdi_health", "check", "--help"], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert "Exits 0 healthy, 1 degraded, 2 unhealthy, 3 unknown" in " ".join(done.stdout.split())
