@@ -135,5 +135,5 @@ def main() -> None:
         sys.exit(EXIT["unknown"])
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover -- a test runs it, as a program of its own
     main()

@@ -82,8 +82,7 @@ def _target_steps(service: Service, target: Target) -> Iterator[Step]:
     if all(step.ok for step in before):
         for instance in target.instances:
             verdict = service.check([(target, [instance])], Deadline.after(service.deadline_seconds))
-            if verdict.details is not None:
-                yield _instance_step(verdict.details.instances[0])
+            yield from map(_instance_step, verdict.details.instances if verdict.details else ())
 
 
 def _instance_step(found: InstanceVerdict) -> Step:

@@ -235,6 +235,15 @@ def test_throttling__is_known_by_its_code_whatever_the_status(
     assert len(upstream.requests) == 1
 
 
+def test_retry_after__of_a_503_is_obeyed(function: Callable[..., Function], upstream: Simulator) -> None:
+    busy = json_answer({"error_msg": "busy"}, 503, headers=[("Retry-After", "1")])
+
+    assert function((busy, "healthy")).verdict()["healthy"] is True
+
+    first, second = upstream.requests
+    assert second.at - first.at >= 1.0
+
+
 def test_token_fault_behind_a_503__is_not_tried_again(function: Callable[..., Function], upstream: Simulator) -> None:
     assert function(json_answer({"error_code": "ROMA.1002"}, 503)).instance()["error"]["code"] == "token_rejected"
     assert len(upstream.requests) == 1

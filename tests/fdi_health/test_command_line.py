@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,6 +19,7 @@ import pytest
 import trustme
 
 from fdi_health import __main__ as command_line
+from fdi_health.transport import CA_VARIABLES
 from simulator import Simulator
 from tests.conftest import PROJECT_ID, TOKEN
 from tests.servers import ROOT
@@ -225,14 +227,23 @@ def test_doctor__gives_json_lines(run: Run) -> None:
 
 
 def test_doctor__leaves_slow_dns_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
+    over = threading.Event()
+
+    def getaddrinfo(*_: object, **__: object) -> None:
+        over.wait(5)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     began = time.monotonic()
     code, out, _ = run("doctor", FDI_DEADLINE_SECONDS="0.2")
+    over.set()
     assert (code, "no answer before the deadline" in out) == (12, True)
     assert time.monotonic() - began < 1
 
 
-def test_doctor__checks_the_certificate(run: Run, tmp_path: Path) -> None:
+def test_doctor__checks_the_certificate(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in CA_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

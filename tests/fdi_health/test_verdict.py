@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fdi_health.deadline import Instant
 from fdi_health.errors import NEXT_STEPS, CheckError
+from fdi_health.formats import text_format
 from fdi_health.model import Finding, Instance, Rules, Statistics, TaskCounts, Verdict
 from fdi_health.verdict import hide_details, judge
 from schemas import verdict as verdict_schema
@@ -182,6 +183,12 @@ def test_reason__counts_one_task_in_the_singular() -> None:
     assert verdict.reason == "1 abnormal task in a"
     assert verdict.details is not None
     assert verdict.details.instances[0].reason == "1 abnormal common task"
+
+
+def test_text__of_a_hidden_verdict_is_one_line() -> None:
+    assert list(text_format.lines(hide_details(verdict_of("unhealthy", "healthy")))) == [
+        "FDI-NOT-OK unhealthy: 1 of 2 instances unhealthy"
+    ]
 
 
 def test_no_findings__are_unknown() -> None:
