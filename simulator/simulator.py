@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import defaultdict, deque
 from threading import Lock
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _NO_TOKEN_MESSAGE = "Incorrect IAM authentication information: x-auth-token not found"  # noqa: S105 -- a message, no secret
 _SECOND = 1.0
+_SIGNED = re.compile(r"SDK-HMAC-SHA256 Access=([^,\s]+), *SignedHeaders=[^,\s]+, *Signature=[0-9a-f]{64}\Z")
 
 
 class _Script:
@@ -45,6 +47,7 @@ class Simulator:
         project_id: the one project there is; another one is answered with FDI.3039.
         tokens: what X-Auth-Token may hold. `tokens` may be changed while the server runs.
         restricted_tokens: tokens of a user who sees no task: plain statistics come with eight zeros.
+        access_keys: whose signed requests are accepted without a token, as the vendor's own client makes them.
         latency_seconds: time before every answer begins; may be changed while the server runs.
         port: 0 takes a free one.
         ssl_context: server-side context; with one, `url` is https.
@@ -61,6 +64,7 @@ class Simulator:
         tokens: Iterable[str],
         project_id: str = DOC_PROJECT_ID,
         restricted_tokens: Iterable[str] = (),
+        access_keys: Iterable[str] = (),
         latency_seconds: float = 0.0,
         port: int = 0,
         ssl_context: ssl.SSLContext | None = None,
@@ -69,6 +73,7 @@ class Simulator:
         self.project_id = project_id
         self.tokens: set[str] = set(tokens)
         self.restricted_tokens: set[str] = set(restricted_tokens)
+        self.access_keys: set[str] = set(access_keys)
         self.latency_seconds = latency_seconds
         self.limit_per_second: int | None = None
         self._token_fault = "APIGW.0301"  # noqa: S105 -- an error code, no secret
@@ -180,7 +185,7 @@ class Simulator:
         script = self._scripts.get(request.instance_id)
         if script is not None and script.refuses_any_token:
             return script.next_answer(request)
-        refusal = self._refusal(request.token)
+        refusal = None if self._is_signed(request) else self._refusal(request.token)
         if refusal is not None:
             return refusal
         if project_of(request.target) != self.project_id:
@@ -191,6 +196,11 @@ class Simulator:
         if answer.statistics and request.token in self.restricted_tokens:
             return statistics_answer(NO_TASKS, wait_seconds=answer.steps[0][0])
         return answer
+
+    def _is_signed(self, request: Request) -> bool:
+        """Whether the request names an access key of ours in place of a token; its signature is taken on trust."""
+        signed = _SIGNED.match(request.header("Authorization") or "")
+        return signed is not None and signed[1] in self.access_keys
 
     def _refusal(self, token: str | None) -> Answer | None:
         """Return the answer to a token that is missing, wrong or over its limit, or None when it may pass."""

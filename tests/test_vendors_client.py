@@ -1,0 +1,89 @@
+"""The vendor's own client against the simulator: our reading of the API, checked by code that we did not write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from huaweicloudsdkcore.auth.credentials import BasicCredentials
+from huaweicloudsdkcore.exceptions.exceptions import ServiceResponseException
+from huaweicloudsdkroma.v2 import CountTasksRequest, RomaClient
+
+from simulator import Simulator
+from tests.conftest import PROJECT_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.conftest import Function
+
+ACCESS_KEY = "HPUAEXAMPLE"
+
+
+@pytest.fixture
+def roma() -> Iterator[Simulator]:
+    with Simulator(tokens=[], project_id=PROJECT_ID, access_keys=[ACCESS_KEY]) as simulator:
+        yield simulator
+
+
+def client(roma: Simulator, access_key: str = ACCESS_KEY, project_id: str = PROJECT_ID) -> Any:
+    credentials = BasicCredentials(access_key, "made-up", project_id)
+    return RomaClient.new_builder().with_credentials(credentials).with_endpoint(roma.url).build()
+
+
+def refusal(caller: Any, instance_id: str = "id-one") -> Any:
+    with pytest.raises(ServiceResponseException) as caught:
+        caller.count_tasks(CountTasksRequest(instance_id=instance_id))
+    return caught.value
+
+
+def test_vendors_client__reads_the_documented_example(roma: Simulator) -> None:
+    roma.play("id-one", "doc_example")
+
+    answer = client(roma).count_tasks(CountTasksRequest(instance_id="id-one"))
+
+    assert answer.to_json_object() == {
+        "common_task_details": {
+            "running_tasks_count": 2,
+            "abnormal_tasks_count": 2,
+            "terminated_tasks_count": 6,
+            "completed_tasks_count": 8,
+        },
+        "cdc_task_details": {
+            "running_tasks_count": 1,
+            "abnormal_tasks_count": 0,
+            "terminated_tasks_count": 6,
+            "completed_tasks_count": 0,
+        },
+    }
+
+
+def test_vendors_client__asks_what_we_ask(
+    roma: Simulator, function: Callable[..., Function], upstream: Simulator
+) -> None:
+    roma.play("id-one", "healthy")
+    client(roma).count_tasks(CountTasksRequest(instance_id="id-one"))
+    function("healthy").get()
+
+    (theirs,), (ours,) = roma.requests, upstream.requests
+    assert (theirs.method, theirs.target) == (ours.method, ours.target)
+
+
+@pytest.mark.parametrize(
+    ("play", "status", "code"),
+    [
+        ("error_FDI_3002", 400, "FDI.3002"),
+        ("error_FDI_3081", 404, "FDI.3081"),
+        ("error_FDI_9999", 500, "FDI.9999"),
+    ],
+)
+def test_vendors_client__reads_our_error_bodies(roma: Simulator, play: str, status: int, code: str) -> None:
+    roma.play("id-one", play)
+    error = refusal(client(roma))
+    assert (error.status_code, error.error_code) == (status, code)
+
+
+def test_vendors_client__is_refused_with_an_unknown_key_project_and_instance(roma: Simulator) -> None:
+    assert refusal(client(roma, access_key="another")).status_code == 401
+    assert refusal(client(roma, project_id="another")).error_code == "FDI.3039"
+    assert refusal(client(roma), instance_id="another").error_code == "APIC.7302"
