@@ -80,12 +80,22 @@ _CERTIFICATE_FAULTS = {
 """OpenSSL's X509_V_ERR_… → our words (x509_vfy.h)."""
 
 
+_TLS_FAULTS = {
+    "TLSV1_ALERT_PROTOCOL_VERSION": "the server speaks only a TLS version that is no longer safe",
+    "UNSUPPORTED_PROTOCOL": "the server speaks only a TLS version that is no longer safe",
+    "WRONG_VERSION_NUMBER": "the server does not speak TLS there",
+}
+"""OpenSSL's reason → our words; TLS below 1.2 is refused (RFC 8996)."""
+
+
 def meaning(error: BaseException) -> CheckError:
     """Return what a foreign exception means, by the table in the module docstring; none of its text is kept."""
     causes = tuple(_causes(error))
     for types, code, message in _MEANINGS:
         for cause in causes:
             if isinstance(cause, types):
+                if isinstance(cause, ssl.SSLError):
+                    message = _TLS_FAULTS.get(cause.reason or "", message)  # noqa: PLW2901 -- said more precisely
                 if isinstance(cause, ssl.SSLCertVerificationError):
                     message = _CERTIFICATE_FAULTS.get(cause.verify_code, message)  # noqa: PLW2901 -- said more precisely
                 return CheckError(code, message)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import inspect
 import socket
 import ssl
 import threading
 import time
+import warnings
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -205,6 +208,62 @@ def test_certificate_for_another_name__is_a_tls_error(tls_upstream: Simulator, c
     with pytest.raises(CheckError, match="for another") as caught:
         Transport.open(tls_upstream.url, {"SSL_CERT_FILE": ca_file}, 1).get(PATH, {}, Deadline.after(2), Abort())
     assert caught.value.code == "tls_error"
+
+
+@pytest.mark.parametrize(
+    ("not_before", "not_after", "message"),
+    [(-20, -10, "has expired"), (10, 20, "is not valid yet")],
+)
+def test_certificate__out_of_its_time_is_a_tls_error(
+    authority: trustme.CA, ca_file: str, not_before: int, not_after: int, message: str
+) -> None:
+    today = datetime.now(UTC)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(
+        "127.0.0.1", not_before=today + timedelta(days=not_before), not_after=today + timedelta(days=not_after)
+    ).configure_cert(context)
+    with Simulator(tokens=[TOKEN], project_id=PROJECT_ID, ssl_context=context) as upstream:
+        opened = Transport.open(upstream.url, {"SSL_CERT_FILE": ca_file}, 1)
+        with pytest.raises(CheckError, match=message) as caught:
+            opened.get(PATH, {}, Deadline.after(2), Abort())
+    assert caught.value.code == "tls_error"
+
+
+def test_server_that_speaks_only_old_tls__is_a_tls_error(authority: trustme.CA, ca_file: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def shake_hands() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                context.wrap_socket(connection, server_side=True)
+
+        server = threading.Thread(target=shake_hands)
+        server.start()
+        opened = Transport.open(f"https://127.0.0.1:{listener.getsockname()[1]}", {"SSL_CERT_FILE": ca_file}, 1)
+        with pytest.raises(CheckError, match="TLS version that is no longer safe") as caught:
+            opened.get(PATH, {}, Deadline.after(2), Abort())
+        server.join()
+    assert caught.value.code == "tls_error"
+
+
+def test_fleet_over_tls__shares_one_context_and_keeps_its_connections(
+    function: Callable[..., Function], tls_upstream: Simulator, ca_file: str
+) -> None:
+    names = [f"i{number}" for number in range(8)]
+    for name in names:
+        tls_upstream.play(name, "healthy")
+    tls_upstream.latency_seconds = 0.05
+    checked = function(FDI_ENDPOINT=tls_upstream.url, FDI_INSTANCES=",".join(names), SSL_CERT_FILE=ca_file)
+
+    assert [checked.get().status_code for _ in range(2)] == [200, 200]
+
+    assert len({request.connection for request in tls_upstream.requests}) == 8
 
 
 def test_unknown_ca__is_a_tls_error(tls_upstream: Simulator) -> None:
