@@ -92,14 +92,18 @@ def meaning(error: BaseException) -> CheckError:
     """Return what a foreign exception means, by the table in the module docstring; none of its text is kept."""
     causes = tuple(_causes(error))
     for types, code, message in _MEANINGS:
-        for cause in causes:
-            if isinstance(cause, types):
-                if isinstance(cause, ssl.SSLError):
-                    message = _TLS_FAULTS.get(cause.reason or "", message)  # noqa: PLW2901 -- said more precisely
-                if isinstance(cause, ssl.SSLCertVerificationError):
-                    message = _CERTIFICATE_FAULTS.get(cause.verify_code, message)  # noqa: PLW2901 -- said more precisely
-                return CheckError(code, message)
+        if any(isinstance(cause, types) for cause in causes):
+            return CheckError(code, (_what_tls_says(causes) if code == "tls_error" else None) or message)
     return CheckError("unreachable", "no connection could be made")
+
+
+def _what_tls_says(causes: tuple[BaseException, ...]) -> str | None:
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _CERTIFICATE_FAULTS.get(cause.verify_code)
+        if isinstance(cause, ssl.SSLError):
+            return _TLS_FAULTS.get(getattr(cause, "reason", None) or "")
+    return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
