@@ -1,22 +1,49 @@
-"""`make bench`: run every benchmark and print its figures; ratios are of one run, side by side."""
+"""`make bench`: run every benchmark, print its figures, and put them into `benchmarks/results/` and the README."""
 
 from __future__ import annotations
 
+import os
 import platform
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from benchmarks import cold, crowds, warm
+from benchmarks import cold, cold_tls, crowds, warm
+from tests.servers import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TABLE = re.compile("(?<=<!-- bench -->\n).*(?=<!-- /bench -->)", re.DOTALL)
+
+
+def lines() -> Iterator[str]:
+    """Yield every line as it is measured; ratios are of one run, side by side."""
+    yield (
+        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {platform.machine()}, "
+        f"{os.cpu_count()} shared cores, everything on loopback; medians"
+    )
+    yield ""
+    yield f"{'what / held against':<58}{'ours':>11}{'base':>11}{'ratio':>8}"
+    for row in warm.rows():
+        yield str(row)
+    yield str(cold.row())
+    yield ""
+    yield from cold_tls.lines()
+    yield ""
+    yield from crowds.lines()
 
 
 def main() -> None:
-    """Print the table."""
-    print(f"Python {platform.python_version()}, {platform.machine()}; medians\n")
-    print(f"{'what / held against':<58}{'ours':>11}{'base':>11}{'ratio':>8}")
-    for row in warm.rows():
-        print(row, flush=True)
-    print(cold.row(), flush=True)
-    print()
-    for line in crowds.lines():
+    """Print the table, line by line, and keep it."""
+    shown = []
+    for line in lines():
         print(line, flush=True)
+        shown.append(f"{line}\n")
+    text = "".join(shown)
+    (ROOT / "benchmarks" / "results" / "latest.txt").write_text(text)
+    readme = ROOT / "README.md"
+    readme.write_text(_TABLE.sub(lambda _: f"```\n{text}```\n", readme.read_text()))
 
 
 if __name__ == "__main__":
