@@ -39,8 +39,7 @@ def lines(runs: int = 9) -> Iterator[str]:
                 "libcurl multi (the limit)": lambda: others.libcurl(url, names, ca),
             }
             yield f"{SIZE} instances cold over TLS, upstream 50 ms away"
-            yield from _table(contenders, runs, (OURS, OPENED = "fdi-health", "fdi-health, CA bundle read before"
-WALL_LIMIT, CPU_LIMIT))
+            yield from _table(contenders, runs, (WALL_LIMIT, CPU_LIMIT))
             if process.stdin:
                 process.stdin.close()
     with simulator(fleet=SIZE) as url:
