@@ -60,12 +60,12 @@ class _Opened:
     """A check by a service that has read its settings and its CA bundle, and has connected to nothing yet."""
 
     def __init__(self, url: str, names: list[str], changes: dict[str, str]) -> None:
-        self._open = lambda: Service.from_environ(fleet_settings(url, names, **changes))
-        self._next = self._open()
+        self._settings = fleet_settings(url, names, **changes)
+        self.get_ready()
 
     def get_ready(self) -> None:
         """Open the next one, which is not measured."""
-        self._next = self._open()
+        self._next = Service.from_environ(self._settings)
 
     def __call__(self) -> bool:
         """Check."""
