@@ -32,7 +32,7 @@ def lines(runs: int = 9) -> Iterator[str]:
         command = [sys.executable, "-m", "benchmarks.tls_upstream", ca, str(SIZE)]
         with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             url = process.stdout.readline().strip() if process.stdout else ""
-            contenders = {
+            contenders: dict[str, Callable[[], bool]] = {
                 OURS: lambda: _ours(url, names, {"SSL_CERT_FILE": ca}),
                 OPENED: _Opened(url, names, {"SSL_CERT_FILE": ca}),
                 "requests, a thread per instance": lambda: others.threads(url, names, ca),
