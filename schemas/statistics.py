@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validates_schema
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -16,31 +16,28 @@ LARGEST_COUNT = 999_999_999_999
 """The largest count in the vendor's API definition."""
 
 
-class Count(fields.Integer):
-    """An exact JSON integer, 0 … 999,999,999,999: no bool, float, string or null."""
-
-    def __init__(self) -> None:
-        super().__init__(strict=True, required=True, validate=validate.Range(0, LARGEST_COUNT))
-
-    def _validated(self, value: Any) -> int:
-        # bool is an Integral in Python; in JSON it is no number (C19).
-        if type(value) is not int:
-            raise self.make_error("invalid", input=value)
-        return super()._validated(value)
+COUNTS = ("running_tasks_count", "abnormal_tasks_count", "terminated_tasks_count", "completed_tasks_count")
 
 
-class TaskCountsSchema(Schema):
-    """One group's four counts; fields we do not know are ignored (C78)."""
+class TaskCounts(fields.Field[dict[str, int]]):
+    """One group's four counts, each an exact JSON integer in range: no bool, float, string or null.
 
-    class Meta:
-        """Ignore what a newer API adds."""
+    Fields we do not know are ignored (C78). One field rather than a nested schema of four: a fleet reads hundreds of
+    these at once, and this one costs a fifth.
+    """
 
-        unknown = EXCLUDE
-
-    running_tasks_count = Count()
-    abnormal_tasks_count = Count()
-    terminated_tasks_count = Count()
-    completed_tasks_count = Count()
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> dict[str, int]:  # noqa: ARG002 -- marshmallow's signature
+        if not isinstance(value, dict):
+            raise ValidationError("Not an object.")
+        # bool is an int in Python; in JSON it is no number (C19).
+        faults = {
+            name: ["Not an integer from 0 to 999,999,999,999."]
+            for name in COUNTS
+            if type(value.get(name)) is not int or not 0 <= value[name] <= LARGEST_COUNT
+        }
+        if faults:
+            raise ValidationError(faults)
+        return {name: value[name] for name in COUNTS}
 
 
 class StatisticsSchema(Schema):
@@ -56,8 +53,8 @@ class StatisticsSchema(Schema):
 
         unknown = EXCLUDE
 
-    common_task_details = fields.Nested(TaskCountsSchema, required=True)
-    cdc_task_details = fields.Nested(TaskCountsSchema, required=True)
+    common_task_details = TaskCounts(required=True)
+    cdc_task_details = TaskCounts(required=True)
 
     def __init__(self, *, optional_groups: Collection[str] = ()) -> None:
         super().__init__()
