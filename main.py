@@ -13,6 +13,9 @@ from handlers.intake import take_body
 from handlers.process import DEFAULT_THREADS, Process
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
     from werkzeug import Response
 
 # functions-framework reads this after it has loaded us; its own default, 4 per core, lets a few slow callers keep
@@ -24,14 +27,13 @@ process = Process(os.environ)
 
 def health(request: Request) -> Response:
     """Answer a request of functions-framework, whose Flask request is a Werkzeug request."""
-    take_body(request.environ)
+    wire_is_clear = take_body(request.environ)
     response = respond(request, process)
-    if draining.is_stopping():
+    if not wire_is_clear or draining.is_stopping():
         draining.release(request)
     return response
 
 
-@Request.application
-def app(request: Request) -> Response:
-    """Answer a request of any WSGI server."""
-    return respond(request, process)
+def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer a request of any WSGI server (PEP 3333)."""
+    return health(Request(environ))(environ, start_response)

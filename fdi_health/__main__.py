@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -60,16 +60,15 @@ def check(instances: tuple[str, ...], form: str, seconds: float | None) -> None:
     try:
         verdict = _verdict(instances, seconds)
     except CheckError as error:
-        click.echo(f"UNKNOWN: {error.message}", err=True)
+        _write(sys.stderr, f"UNKNOWN: {error.message}")
         for fault in error.faults:
             entry = f", entry {fault.entry}" if fault.entry else ""
-            click.echo(f"  {fault.variable}{entry}: {fault.message}", err=True)
+            _write(sys.stderr, f"  {fault.variable}{entry}: {fault.message}")
         sys.exit(EXIT["unknown"])
     if form == "text":
-        for line in text_format.lines(verdict, colour=sys.stdout.isatty()):
-            click.echo(line, color=True)
+        _write(sys.stdout, "\n".join(text_format.lines(verdict, colour=_is_terminal(sys.stdout))))
     else:
-        click.echo(FORMATS[form].render(verdict))
+        _write(sys.stdout, FORMATS[form].render(verdict).decode("ascii"))
     sys.exit(EXIT[verdict.status])
 
 
@@ -81,12 +80,12 @@ def doctor(*, as_json: bool) -> None:
     for step in walk.steps(os.environ):
         broken = broken or (0 if step.ok else step.place)
         if as_json:
-            click.echo(json.dumps({**step._asdict(), "seconds": round(step.seconds, 3)}))
+            _write(sys.stdout, json.dumps({**step._asdict(), "seconds": round(step.seconds, 3)}))
             continue
         mark = "ok  " if step.ok else "FAIL"
-        click.echo(f"{mark}  {step.name:<20}{step.seconds:>7.3f} s  {step.finding}")
+        _write(sys.stdout, f"{mark}  {step.name:<20}{step.seconds:>7.3f} s  {step.finding}")
         if step.next_step:
-            click.echo(f"      -> {step.next_step}")
+            _write(sys.stdout, f"      -> {step.next_step}")
     sys.exit(broken)
 
 
@@ -101,7 +100,7 @@ def _verdict(names: tuple[str, ...], seconds: float | None) -> Verdict:
 @contextlib.contextmanager
 def _progress(count: int) -> Iterator[None]:
     """Say on a terminal's stderr what is waited for, and wipe it away when that is over."""
-    if not sys.stderr.isatty():
+    if not _is_terminal(sys.stderr):
         yield
         return
     over = threading.Event()
@@ -119,6 +118,23 @@ def _progress(count: int) -> Iterator[None]:
         over.set()
         shower.join()
         click.echo("\r\033[K", nl=False, err=True)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    """Write a line at once; one that nobody reads any more must not change the exit status."""
+    if stream is None:
+        return
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except OSError:
+        # What is left in the stream's buffer goes nowhere, instead of failing again when the interpreter ends.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def main() -> None:

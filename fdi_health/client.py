@@ -89,7 +89,7 @@ class Client:
         attempt = 0
         while True:
             attempt += 1
-            self._respect_hold(deadline)
+            self._respect_hold(deadline, abort)
             try:
                 reply = self._ask(instance, token, deadline, abort)
             except CheckError as error:
@@ -108,11 +108,15 @@ class Client:
                 raise failure
             self._wait(seconds)
 
-    def _respect_hold(self, deadline: Deadline) -> None:
-        left = self._held_until - deadline.clock()
-        if left > 0:
-            message = "the upstream asked for fewer calls a moment ago and is left alone until then"
-            raise CheckError("throttled", message, retry_after=left)
+    def _respect_hold(self, deadline: Deadline, abort: Abort) -> None:
+        """Wait until the upstream may be called again, or raise `throttled` where that would be too late."""
+        while (left := self._held_until - deadline.clock()) > 0:
+            spare = deadline.remaining() - left
+            if spare <= _FIRST_WAIT_SECONDS or abort.fired:
+                message = "the upstream asked for fewer calls a moment ago and is left alone until then"
+                raise CheckError("throttled", message, retry_after=left)
+            # Not all at once when the hold ends: it was too many at once that brought it about.
+            self._wait(left + self._jitter(min(_THROTTLED_SECONDS, spare / 2)))
 
     def _seconds_to_wait(self, failure: CheckError, attempt: int, deadline: Deadline) -> float:
         seconds = failure.retry_after

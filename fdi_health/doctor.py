@@ -7,16 +7,17 @@ import socket
 import ssl
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.foreign_errors import meaning
+from fdi_health.formats.text_format import finding
 from fdi_health.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from fdi_health.model import InstanceVerdict
     from fdi_health.service import Target
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 SETTINGS, SECRET, NETWORK, INSTANCE = 10, 11, 12, 13
 """Exit statuses: where it broke."""
+
+_Address: TypeAlias = "tuple[socket.AddressFamily, Any]"
+_PROXY_STEP = "Correct the proxy variables, e.g. HTTPS_PROXY=http://proxy.example:3128 (escape / # [ in a password)."
 
 
 class Step(NamedTuple):
@@ -59,8 +63,8 @@ def steps(environ: Mapping[str, str]) -> Iterator[Step]:
     except CheckError as error:
         for fault in error.faults:
             entry = f", entry {fault.entry}," if fault.entry else ""
-            finding = f"{fault.variable}{entry} {fault.message}"
-            yield Step("settings", SETTINGS, ok=False, seconds=_since(began), finding=finding)
+            seen = f"{fault.variable}{entry} {fault.message}"
+            yield Step("settings", SETTINGS, ok=False, seconds=_since(began), finding=seen)
         return
     with contextlib.closing(service):
         count = sum(len(target.instances) for target in service.targets)
@@ -86,27 +90,34 @@ def _target_steps(service: Service, target: Target) -> Iterator[Step]:
 
 
 def _instance_step(found: InstanceVerdict) -> Step:
-    finding = found.status if found.reason == "none" else f"{found.status}: {found.reason}"
     next_step = found.error.next_step if found.error else None
     if found.status == "degraded":
         next_step = "Compare with the number of tasks in the console: a user without rights sees none."
-    name = f"instance {found.name}"
-    return Step(name, INSTANCE, found.status != "unknown", found.duration_seconds, finding, next_step)
+    seen = f"{found.status}: {finding(found)}"
+    return Step(f"instance {found.name}", INSTANCE, found.status != "unknown", found.duration_seconds, seen, next_step)
 
 
 def _network_steps(transport: Transport, seconds: float) -> Iterator[Step]:
     """Yield DNS, TCP and TLS as far as they go: to the endpoint, or to the proxy that leads there."""
-    hop = urlsplit(transport.proxy or transport.endpoint)
-    host, port = hop.hostname or "", hop.port or (443 if hop.scheme == "https" else 80)
     whose = "the proxy" if transport.proxy else "the endpoint"
+    try:
+        hop = urlsplit(transport.proxy or transport.endpoint)
+        host, port = hop.hostname or "", hop.port or (443 if hop.scheme == "https" else 80)
+    except ValueError:
+        yield Step(
+            "DNS", NETWORK, ok=False, seconds=0.0, finding=f"the URL of {whose} is malformed", next_step=_PROXY_STEP
+        )
+        return
     with contextlib.ExitStack() as opened:
+        addresses: list[_Address] = []
         connections: list[socket.socket] = []
 
         def resolve() -> str:
-            return f"{whose} has {_addresses(host, port, seconds)} address(es)"
+            addresses.extend(_addresses(host, port, seconds))
+            return f"{whose} has {len(addresses)} address(es)"
 
         def connect() -> str:
-            connections.append(opened.enter_context(socket.create_connection((host, port), timeout=seconds)))
+            connections.append(opened.enter_context(_connected(addresses, seconds)))
             return f"connected to {whose}"
 
         def shake_hands() -> str:
@@ -126,16 +137,19 @@ def _network_steps(transport: Transport, seconds: float) -> Iterator[Step]:
                 return
 
 
-def _addresses(host: str, port: int, seconds: float) -> int:
-    """Return how many addresses a name has; a lookup can't be ended, only left alone."""
-    found: list[int] = []
-    failed: list[OSError] = []
+def _addresses(host: str, port: int, seconds: float) -> list[_Address]:
+    """Return the addresses of a name; a lookup can't be ended, only left alone."""
+    found: list[_Address] = []
+    failed: list[Exception] = []
 
     def look_up() -> None:
         try:
-            found.append(len(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
-        except OSError as error:
-            failed.append(error)
+            found.extend(
+                (family, address)
+                for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            )
+        except (OSError, UnicodeError):
+            failed.append(socket.gaierror())
 
     thread = threading.Thread(target=look_up, daemon=True)
     thread.start()
@@ -144,17 +158,35 @@ def _addresses(host: str, port: int, seconds: float) -> int:
         raise failed[0]
     if not found:
         raise TimeoutError
-    return found[0]
+    return found
+
+
+def _connected(addresses: Sequence[_Address], seconds: float) -> socket.socket:
+    """Return a connection to the first address that accepts one, none of them taking more than its share."""
+    deadline = Deadline.after(seconds)
+    last: OSError = TimeoutError()
+    for untried, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(max(0.001, deadline.remaining() / untried))
+            connection.connect(address)
+            connection.settimeout(seconds)
+        except OSError as error:
+            connection.close()
+            last = error
+        else:
+            return connection
+    raise last
 
 
 def _tried(name: str, place: int, work: Callable[[], str]) -> Step:
     began = time.monotonic()
     try:
-        finding = work()
+        seen = work()
     except (CheckError, OSError) as error:
         ours = error if isinstance(error, CheckError) else meaning(error)
         return Step(name, place, ok=False, seconds=_since(began), finding=ours.message, next_step=ours.next_step)
-    return Step(name, place, ok=True, seconds=_since(began), finding=finding)
+    return Step(name, place, ok=True, seconds=_since(began), finding=seen)
 
 
 def _since(began: float) -> float:

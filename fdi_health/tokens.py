@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fdi_health.deadline import Deadline, now
 from fdi_health.errors import CheckError
+from fdi_health.fault_log import log_fault
 from fdi_health.flights import Flight, Flights, had_less_time
 from fdi_health.model import Token
 from fdi_health.secret import read_token
@@ -97,9 +98,13 @@ class Tokens:
             secret = read_token(self._vault.read(flight.deadline), self._json_key)
         except CheckError as error:
             return error
-        except (OSError, ValueError):
-            # What a vendor's library lets through; its text may hold anything.
-            return _unavailable("the secret could not be read")
+        except Exception as error:  # noqa: BLE001 -- what a vendor's library lets through, of whatever class
+            log_fault(error)
+            return CheckError(
+                "token_unavailable",
+                "the secret could not be read: its secrets manager's answer or our credentials for it are malformed",
+                next_step="Check the secrets manager's credentials and endpoint; the log says where it broke.",
+            )
         return Token(secret.value, serial, secret.expires_at)
 
     def _keep(self, _key: str, result: Token | CheckError) -> None:

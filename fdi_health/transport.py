@@ -115,8 +115,9 @@ class Transport:
 
     @property
     def proxy(self) -> str | None:
-        """The URL of the proxy that leads to the endpoint, or None; may hold a password."""
-        return select_proxy(self.endpoint, self._proxies)
+        """The URL of the proxy that leads to the endpoint, or None; may hold a password, and may be malformed."""
+        proxy = select_proxy(self.endpoint, self._proxies)
+        return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
     def close(self) -> None:
         """Close the kept connections."""

@@ -9,7 +9,7 @@ from marshmallow import ValidationError
 
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
-from handlers.intake import BROKEN
+from handlers.intake import ARRIVED, BROKEN
 from schemas import query as query_schema
 from schemas.settings_fields import NUMBER
 
@@ -48,7 +48,10 @@ def deadline(request: Request, own_seconds: float, asked_seconds: float | None) 
     scrape = request.headers.get("X-Prometheus-Scrape-Timeout-Seconds", "").strip()
     scrape_seconds = float(scrape) if NUMBER.fullmatch(scrape) else 0.0
     bounds = [asked_seconds, scrape_seconds - min(_LONGEST_RESERVE_SECONDS, scrape_seconds / 2)]
-    return Deadline.after(min([own_seconds, *(bound for bound in bounds if bound and math.isfinite(bound))]))
+    seconds = min([own_seconds, *(bound for bound in bounds if bound and math.isfinite(bound))])
+    # A body that came slowly has used up some of the caller's patience already.
+    arrived = request.environ.get(ARRIVED)
+    return Deadline.after(seconds) if arrived is None else Deadline(arrived + seconds)
 
 
 def _body(request: Request) -> bytes:

@@ -1,8 +1,9 @@
 """Takes a request's body off the wire before anything else does, bounded in bytes and in time.
 
-functions-framework reads whatever is left of every body after we have answered, whole and however long it takes: a
-caller who announces a body and never sends it would hold a thread for ever, and one who sends gigabytes would fill the
-memory. What is left on the wire here is thrown away by the server.
+functions-framework reads whatever is left of every body after we have answered, whole and however long it takes, and
+gunicorn reads what is left before the next request: a caller who announces a body and never sends it would hold a
+thread for ever, and one who sends gigabytes would fill the memory. What is not taken here must be left on a connection
+that is closed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import io
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from schemas.query import LONGEST_BODY
@@ -18,48 +20,72 @@ from schemas.query import LONGEST_BODY
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
+ARRIVED = "fdi_health.arrived"
+"""The key in the WSGI environ for the moment the request came in, in seconds of the monotonic clock."""
+
 BROKEN = "fdi_health.body_is_broken"
 """The key in the WSGI environ that says whether the body failed to come whole."""
 
 BODY_SECONDS = 4.0
 """How long a caller may take to send a body; as long as a check may take by default."""
 
+_DISCARDED_BYTES = 1024 * 1024
+"""How much more of a body that is too large is read and thrown away, so that its sender sees the answer."""
 
-def take_body(environ: MutableMapping[str, Any], seconds: float = BODY_SECONDS) -> None:
+
+def take_body(environ: MutableMapping[str, Any], seconds: float = BODY_SECONDS) -> bool:
     """Replace `wsgi.input` by what came of a POST's body: all of it, or one byte more than is allowed.
 
-    One that did not come whole and in time is marked with `BROKEN`. Other methods have none.
+    One that did not come whole and in time is marked with `BROKEN`. Other methods' bodies are not read.
+
+    Returns:
+        Whether the wire is clear: nothing of the body can still be on it.
+
     """
-    body = _read(environ, seconds) if environ.get("REQUEST_METHOD") == "POST" else b""
+    environ[ARRIVED] = time.monotonic()
+    length = environ.get("CONTENT_LENGTH") or ""
+    announced = (
+        (int(length) if len(length) < 20 else LONGEST_BODY + 1) if length.isascii() and length.isdigit() else None
+    )
+    terminated = bool(environ.get("wsgi.input_terminated")) and "HTTP_TRANSFER_ENCODING" in environ
+    body: bytes | None = b""
+    # PEP 3333: without a length or a server that marks the end there is nothing that may be read.
+    clear = not announced and not terminated
+    if environ.get("REQUEST_METHOD") == "POST" and not clear:
+        body, clear = _read(environ, announced, seconds)
     environ[BROKEN] = body is None
     environ["wsgi.input"] = io.BytesIO(body or b"")
     environ["wsgi.input_terminated"] = True
     environ.pop("HTTP_TRANSFER_ENCODING", None)
     environ["CONTENT_LENGTH"] = str(len(body or b""))
+    return clear
 
 
-def _read(environ: MutableMapping[str, Any], seconds: float) -> bytes | None:
-    length = environ.get("CONTENT_LENGTH") or ""
-    announced = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else None
-    if announced is None and not environ.get("wsgi.input_terminated"):
-        return b""  # PEP 3333: without a length there is nothing that may be read
-    wanted = LONGEST_BODY + 1 if announced is None else min(announced, LONGEST_BODY + 1)
-    connection = environ.get("gunicorn.socket")
-    late = threading.Timer(seconds, _end_reading, [connection])
+def _read(environ: MutableMapping[str, Any], announced: int | None, seconds: float) -> tuple[bytes | None, bool]:
+    """Return (the body or None for a broken one, whether the wire is clear)."""
+    end = threading.Event()
+    late = threading.Timer(seconds, _end_reading, [environ.get("gunicorn.socket"), end])
     late.daemon = True
     late.start()
+    most = LONGEST_BODY + 1 + _DISCARDED_BYTES
+    wanted = most if announced is None else min(announced, most)
+    body, taken = b"", 0
     try:
-        body = b""
-        while len(body) < wanted and (piece := environ["wsgi.input"].read(wanted - len(body))):
-            body += piece
+        while taken < wanted and (piece := environ["wsgi.input"].read(min(wanted - taken, LONGEST_BODY))):
+            taken += len(piece)
+            body = (body + piece)[: LONGEST_BODY + 1]
     except Exception:  # noqa: BLE001 -- every server has exceptions of its own for a caller who hangs up or breaks a chunk
-        return None
+        return None, False
     finally:
         late.cancel()
-    return None if announced is not None and len(body) < wanted else body
+    whole = taken == announced if announced is not None else taken < most
+    if end.is_set() or (not whole and len(body) <= LONGEST_BODY):
+        return None, False
+    return body, whole
 
 
-def _end_reading(connection: object) -> None:
+def _end_reading(connection: object, end: threading.Event) -> None:
+    end.set()
     if isinstance(connection, socket.socket):
         with contextlib.suppress(OSError):
             connection.shutdown(socket.SHUT_RD)

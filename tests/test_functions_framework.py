@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -153,6 +154,33 @@ def test_body_that_never_comes__holds_nobody_for_long(server: tuple[str, subproc
     with socket.create_connection((host, int(port)), timeout=8) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
         assert connection.recv(100).split()[1] == b"400"
+
+
+def test_rest_of_a_body__keeps_no_thread(upstream: Simulator, tmp_path: Path) -> None:
+    with functions_framework(settings(upstream, THREADS="4"), tmp_path) as (url, _):
+        host, port = url.removeprefix("http://").split(":")
+        slow = [socket.create_connection((host, int(port)), timeout=5) for _ in range(8)]
+        for connection in slow:
+            connection.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\na")
+            assert connection.recv(200).split()[1] == b"200"
+        for connection in slow:
+            with contextlib.suppress(OSError):
+                connection.sendall(b"b")
+        assert requests.get(f"{url}/live", timeout=2).status_code == 200
+        for connection in slow:
+            connection.close()
+
+
+def test_slow_body__uses_up_the_deadline(server: tuple[str, subprocess.Popen[bytes]]) -> None:
+    url, _ = server
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        began = time.monotonic()
+        connection.sendall(b"POST /?instance=hung HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
+        time.sleep(0.7)
+        connection.sendall(b"}")
+        assert connection.recv(200).split()[1] == b"503"
+        assert time.monotonic() - began < 1 + 0.3
 
 
 def test_endless_body__does_not_fill_the_memory(server: tuple[str, subprocess.Popen[bytes]]) -> None:

@@ -225,6 +225,21 @@ def test_throttled_upstream__is_asked_again_when_the_time_is_up(
     assert second.at - first.at >= 1.0
 
 
+def test_fleet__of_which_one_was_throttled_waits_and_is_healthy(
+    function: Callable[..., Function], upstream: Simulator
+) -> None:
+    checked = function(
+        ("retry_after_1", "healthy"), "healthy", "healthy", FDI_DEADLINE_SECONDS="4", FDI_MAX_PARALLEL="1"
+    )
+    checked.verdict("/?instance=one&deadline=0.3")
+
+    assert checked.verdict()["status"] == "healthy"
+
+    first, *others = upstream.requests
+    assert min(other.at for other in others) - first.at >= 1.0
+    assert len(others) == 3
+
+
 def test_throttling__is_known_by_its_code_whatever_the_status(
     function: Callable[..., Function], upstream: Simulator
 ) -> None:

@@ -28,15 +28,23 @@ def lines(verdict: Verdict, *, colour: bool = False) -> Iterator[str]:
     steps = {warning.instance: warning.next_step for warning in verdict.details.warnings}
     for instance in verdict.details.instances:
         status = _painted(instance.status, colour=colour) + " " * (9 - len(instance.status))
-        yield f"  {instance.name:<{width}}  {status}  {_finding(instance)}"
+        yield f"  {instance.name:<{width}}  {status}  {finding(instance)}"
         next_step = instance.error.next_step if instance.error else steps.get(instance.name)
         if next_step:
             yield f"  {'':<{width}}  -> {next_step}"
 
 
-def _finding(instance: InstanceVerdict) -> str:
+def finding(instance: InstanceVerdict) -> str:
+    """Return what was found of one instance, with what a ticket to the vendor needs."""
     if instance.error is not None:
-        return f"{instance.reason} ({instance.error.code}, {instance.duration_seconds:.3f} s)"
+        error = instance.error
+        upstream = (
+            f"HTTP {error.upstream_status}" if error.upstream_status else None,
+            error.upstream_code,
+            f"request {error.request_id}" if error.request_id else None,
+        )
+        seen = ", ".join(text for text in (error.code, *upstream) if text)
+        return f"{instance.reason} ({seen}, {instance.duration_seconds:.3f} s)"
     groups = (instance.common_task_details, instance.cdc_task_details)
     running = sum(counts.running_tasks_count for counts in groups if counts)
     reason = "" if instance.reason == "none" else f"{instance.reason}, "

@@ -45,6 +45,16 @@ _FAULTS: dict[str, tuple[str, str]] = {
     "ValidationException": ("has a name that Secrets Manager refuses", "Correct the name in FDI_TOKEN."),
     "ThrottlingException": _THROTTLED,
     "TooManyRequestsException": _THROTTLED,
+    "AccessDenied": (
+        "may not be read by this function",
+        "Check that the function may assume its role and read this secret (secretsmanager:GetSecretValue).",
+    ),
+    "ExpiredToken": _BAD_CREDENTIALS,
+    "SignatureDoesNotMatch": _BAD_CREDENTIALS,
+    "RequestExpired": _BAD_CREDENTIALS,
+    "MissingAuthenticationTokenException": _BAD_CREDENTIALS,
+    "OptInRequired": _BAD_CREDENTIALS,
+    "InvalidIdentityToken": _BAD_CREDENTIALS,
     "UnrecognizedClientException": _BAD_CREDENTIALS,
     "InvalidClientTokenId": _BAD_CREDENTIALS,
     "InvalidSignatureException": _BAD_CREDENTIALS,
@@ -54,6 +64,8 @@ _FAULTS: dict[str, tuple[str, str]] = {
     "PartialCredentialsError": _NO_CREDENTIALS,
     "CredentialRetrievalError": _NO_CREDENTIALS,
     "ProfileNotFound": _NO_CREDENTIALS,
+    "SSOError": _NO_CREDENTIALS,
+    "TokenRetrievalError": _NO_CREDENTIALS,
     "ReadTimeoutError": _LATE,
     "ConnectTimeoutError": _LATE,
     "HTTPClientError": _OUT_OF_REACH,
@@ -128,6 +140,10 @@ def _value(answer: Mapping[str, Any]) -> bytes:
         return str(answer["SecretString"]).encode("utf-8", "surrogatepass")
     if isinstance(answer.get("SecretBinary"), bytes):
         return bytes(answer["SecretBinary"])
+    if not answer.get("ARN") and not answer.get("Name"):
+        raise unavailable(
+            "was not read: what answered is not Secrets Manager", "Check AWS_ENDPOINT_URL and proxy variables."
+        )
     raise unavailable("holds neither a string nor a binary", "Store the token in it.")
 
 

@@ -48,7 +48,12 @@ _FAULTS: dict[str, tuple[str, str]] = {
 }
 """Name of Google's exception class, or of a base of it → what we say: importing the classes would import grpc."""
 
-_STATES = {"DESTROYED": "its version is destroyed", "DISABLED": "its version is disabled"}
+_STATE = re.compile("is in (DESTROYED|DISABLED) state", re.IGNORECASE)
+_REASONS = {
+    "SERVICE_DISABLED": ("was not read: the Secret Manager API is not enabled", "Enable it in the secret's project."),
+    "BILLING_DISABLED": ("was not read: billing is disabled", "Enable billing in the secret's project."),
+}
+"""`reason` of Google's ErrorInfo → what we say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +133,14 @@ def _is_intact(payload: secretmanager_v1.SecretPayload) -> bool:
 
 
 def _fault(error: Exception) -> CheckError:
+    faults = {**_FAULTS, **_REASONS}
+    names = [str(getattr(error, "reason", None))]
     # The vendor's text holds the secret's name; only the word for its state is taken from it.
-    states = [word for word in _STATES if word in str(error).upper()]
-    faults = {
-        **_FAULTS,
-        **{word: (f"can't be read: {_STATES[word]}", _FAULTS["FailedPrecondition"][1]) for word in states},
-    }
-    return fault_of(error, faults, ("could not be read", "Check Secret Manager's status."), *states)
+    state = _STATE.search(str(error))
+    if state is not None and type(error).__name__ == "FailedPrecondition":
+        names = ["state"]
+        faults["state"] = (f"can't be read: its version is {state[1].lower()}", "Enable the version, or add a new one.")
+    return fault_of(error, faults, ("could not be read", "Check Secret Manager's status."), *names)
 
 
 def open_vault(url: SecretUrl, environ: Mapping[str, str]) -> Version:

@@ -84,7 +84,10 @@ def test_check__says_what_to_do(run: Run) -> None:
     assert lines[2] == "  orders    healthy    3 running (0 s)"
     assert lines[3] == "  sandbox   degraded   no tasks visible, 0 running (0 s)"
     assert lines[4].startswith("            -> Compare with the number of tasks in the console")
-    assert lines[5] == "  crm       unknown    the token was refused (token_rejected, 0 s)"
+    assert lines[5] == (
+        "  crm       unknown    the token was refused "
+        "(token_rejected, HTTP 401, APIGW.0301, request 7d1f0c5be2a94386b1c0de55a1e4f00d, 0 s)"
+    )
     assert lines[6].startswith("            -> The token is cut off, expired, or from another region")
     assert TOKEN not in out
 
@@ -185,6 +188,36 @@ def test_colour__is_for_terminals_only(run: Run, upstream: Simulator) -> None:
     assert b"\x1b[31munhealthy\x1b[0m" in shown
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_reader_that_has_gone__does_not_change_the_exit_status(
+    run: Run, monkeypatch: pytest.MonkeyPatch, stream: str
+) -> None:
+    for words, changes, code in (
+        (["check", "--instance=payments"], {}, 2),
+        (["check"], {"FDI_INSTANCES": "{"}, 3),
+        (["doctor"], {"ROMA_TOKEN": "", "FDI_INSTANCES": "payments=id-payments"}, 11),
+    ):
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "w") as gone:
+            monkeypatch.setattr(sys, stream, gone)
+            assert run(*words, **changes)[0] == code
+    monkeypatch.setattr(sys, stream, None)
+    assert run("check", "--instance=payments", FDI_INSTANCES="payments=id-payments", ROMA_TOKEN=TOKEN)[0] == 2
+    assert run("check", FDI_INSTANCES="{")[0] == 3
+
+
+def test_doctor__tries_every_address_in_its_time(
+    run: Run, upstream: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        closed = listener.getsockname()
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in (closed, ("127.0.0.1", upstream.port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+    code, out, _ = run("doctor", FDI_INSTANCES="orders=id-orders")
+    assert (code, "the endpoint has 2 address(es)" in out) == (0, True)
+
+
 def test_doctor__walks_the_whole_way(run: Run) -> None:
     code, out, _ = run("doctor", FDI_INSTANCES="payments=id-payments,orders=id-orders,sandbox=id-sandbox")
     names = [line[6:26].strip() for line in out.splitlines() if line.startswith("ok")]
@@ -203,7 +236,14 @@ def test_doctor__walks_the_whole_way(run: Run) -> None:
         ({"FDI_ENDPOINT": "https://roma.invalid"}, 12, "the host name could not be resolved"),
         ({"FDI_ENDPOINT": "http://127.0.0.1:9"}, 12, "the connection was refused"),
         ({"FDI_ENDPOINT": "http://127.0.0.1:9", "http_proxy": "http://u:s3cr3t@127.0.0.1:9"}, 12, "was refused"),
-        ({}, 13, "unknown: the token was refused"),
+        (
+            {"FDI_ENDPOINT": "https://a.invalid", "https_proxy": "http://u:s3cr3t@proxy:abc"},
+            12,
+            "URL of the proxy is malf",
+        ),
+        ({"FDI_ENDPOINT": "https://a.invalid", "https_proxy": "127.0.0.1:9"}, 12, "the connection was refused"),
+        ({"FDI_ENDPOINT": f"https://{'a' * 80}.example"}, 12, "the host name could not be resolved"),
+        ({}, 13, "unknown: the token was refused (token_rejected, HTTP 401, APIGW.0301"),
     ],
 )
 def test_doctor__says_where_it_broke(

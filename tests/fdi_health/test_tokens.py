@@ -182,14 +182,20 @@ def test_hanging_reads__are_not_piled_up() -> None:
         pytest.fail("the token was never read again")
 
 
-def test_fault_of_a_vendors_library__is_token_unavailable() -> None:
+@pytest.mark.parametrize("kind", [IsADirectoryError, AttributeError, TypeError, RuntimeError])
+def test_fault_of_a_vendors_library__is_token_unavailable_and_logged(
+    caplog: pytest.LogCaptureFixture, kind: type[Exception]
+) -> None:
     class Odd:
         def read(self, deadline: Deadline) -> bytes:
-            raise IsADirectoryError("s3cr3t")
+            raise kind("s3cr3t")
 
     with pytest.raises(CheckError) as caught:
         Tokens(Odd()).current(soon())
-    assert (caught.value.code, caught.value.message) == ("token_unavailable", "the secret could not be read")
+    assert caught.value.code == "token_unavailable"
+    assert caught.value.message.startswith("the secret could not be read: ")
+    assert "s3cr3t" not in caplog.text
+    assert len(caplog.records) == 1
 
 
 def test_joiner_with_more_time__reads_for_itself() -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from handlers.intake import BROKEN, take_body
 
+CHUNKED = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+
 
 def taken(
     method: str = "POST", body: bytes = b"", length: str | None = None, environ: dict[str, Any] | None = None
@@ -18,7 +20,7 @@ def taken(
     wsgi: dict[str, Any] = {"REQUEST_METHOD": method, "wsgi.input": io.BytesIO(body), **(environ or {})}
     if length is not None:
         wsgi["CONTENT_LENGTH"] = length
-    take_body(wsgi)
+    wsgi["clear"] = take_body(wsgi)
     return wsgi
 
 
@@ -33,24 +35,36 @@ def left(wsgi: dict[str, Any]) -> bytes:
     [("5", False, b"hello"), ("3", False, b"hel"), (None, True, b"hello"), ("", True, b"hello"), (None, False, b"")],
 )
 def test_body__comes_by_its_length_or_its_end(length: str | None, terminated: bool, expected: bytes) -> None:
-    wsgi = taken(body=b"hello", length=length, environ={"wsgi.input_terminated": terminated})
+    wsgi = taken(body=b"hello", length=length, environ=CHUNKED if terminated else {})
     assert (left(wsgi), wsgi[BROKEN]) == (expected, False)
 
 
 @pytest.mark.parametrize("length", ["9", "many", "9" * 30])
 def test_body__shorter_than_announced_is_broken(length: str) -> None:
     wsgi = taken(body=b"hello", length=length)
-    assert wsgi[BROKEN] is (length == "9")
+    assert wsgi[BROKEN] is (length != "many")
+    assert wsgi["clear"] is (length == "many")
     assert left(wsgi) == b""
 
 
 def test_body__is_taken_no_further_than_is_allowed() -> None:
     assert len(left(taken(body=b"x" * 200_000, length="200000"))) == 65_537
-    assert len(left(taken(body=b"x" * 200_000, environ={"wsgi.input_terminated": True}))) == 65_537
+    assert len(left(taken(body=b"x" * 200_000, environ=CHUNKED))) == 65_537
 
 
 def test_body__of_other_methods_is_left_alone() -> None:
-    assert left(taken("GET", b"hello", "5")) == b""
+    wsgi = taken("GET", b"hello", "5")
+    assert (left(wsgi), wsgi["clear"]) == (b"", False)
+    assert taken("GET")["clear"] is True
+    assert taken("GET", length="0")["clear"] is True
+    assert taken("DELETE", environ=CHUNKED)["clear"] is False
+
+
+def test_body__that_is_too_large_is_cleared_off_the_wire_up_to_a_point() -> None:
+    assert taken(body=b"x" * 200_000, length="200000")["clear"] is True
+    wsgi = taken(body=b"x" * 2_000_000, length="2000000")
+    assert (len(left(wsgi)), wsgi["clear"], wsgi[BROKEN]) == (65_537, False, False)
+    assert taken(body=b"x" * 2_000_000, environ=CHUNKED)["clear"] is False
 
 
 def test_body__that_raises_is_broken() -> None:

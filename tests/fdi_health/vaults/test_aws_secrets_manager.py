@@ -209,6 +209,11 @@ def test_region__that_nobody_says_is_named(stand_in: StandIn) -> None:  # C84
     assert stand_in.server.asked == []
 
 
+def test_answer__of_somebody_else_is_named(stand_in: StandIn) -> None:
+    stand_in.server.answer = {}
+    assert message_of(stand_in) == "the secret was not read: what answered is not Secrets Manager"
+
+
 def test_answer__with_neither_string_nor_binary_is_named(stand_in: StandIn) -> None:  # C85
     stand_in.server.answer = {"Name": "roma"}
     assert message_of(stand_in) == "the secret holds neither a string nor a binary"
@@ -234,7 +239,11 @@ def test_refusal__is_named_and_not_repeated(stand_in: StandIn, code: str, messag
     ("name", "value", "message"),
     [
         ("AWS_PROFILE", "nobody", "the secret was not asked for: no AWS credentials were found"),
-        ("AWS_ENDPOINT_URL", "not a url", "the secret could not be read"),
+        (
+            "AWS_ENDPOINT_URL",
+            "not a url",
+            "the secret could not be read: its secrets manager's answer or our credentials for it are malformed",
+        ),
     ],
 )
 def test_configuration_that_is_broken__is_named(

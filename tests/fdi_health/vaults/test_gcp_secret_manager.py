@@ -151,6 +151,8 @@ def test_damaged_payload__is_read_once_more_and_never_used(
     [
         (grpc.StatusCode.NOT_FOUND, "Secret [x] not found", "the secret does not exist"),
         (grpc.StatusCode.PERMISSION_DENIED, "no", "the secret may not be read by this function"),
+        (grpc.StatusCode.PERMISSION_DENIED, "It is in DISABLED state", "the secret may not be read by this function"),
+        (grpc.StatusCode.NOT_FOUND, "Secret [disabled-flag] not found", "the secret does not exist"),
         (grpc.StatusCode.UNAUTHENTICATED, "no", "the secret was asked for without valid credentials"),
         (grpc.StatusCode.INVALID_ARGUMENT, "no", "the secret has a name that Secret Manager refuses"),
         (
