@@ -29,6 +29,8 @@ BROKEN = "fdi_health.body_is_broken"
 BODY_SECONDS = 4.0
 """How long a caller may take to send a body; as long as a check may take by default."""
 
+_UNWANTED_BODY_SECONDS = 0.05
+
 _DISCARDED_BYTES = 1024 * 1024
 """How much more of a body that is too large is read and thrown away, so that its sender sees the answer."""
 
@@ -36,7 +38,8 @@ _DISCARDED_BYTES = 1024 * 1024
 def take_body(environ: MutableMapping[str, Any], seconds: float = BODY_SECONDS) -> bool:
     """Replace `wsgi.input` by what came of a POST's body: all of it, or one byte more than is allowed.
 
-    One that did not come whole and in time is marked with `BROKEN`. Other methods' bodies are not read.
+    One that did not come whole and in time is marked with `BROKEN`. Other methods' bodies are thrown away, and hardly
+    waited for: clients send such ones together with the head.
 
     Returns:
         Whether the wire is clear: nothing of the body can still be on it.
@@ -51,8 +54,10 @@ def take_body(environ: MutableMapping[str, Any], seconds: float = BODY_SECONDS) 
     body: bytes | None = b""
     # PEP 3333: without a length or a server that marks the end there is nothing that may be read.
     clear = not announced and not terminated
-    if environ.get("REQUEST_METHOD") == "POST" and not clear:
+    if not clear and environ.get("REQUEST_METHOD") == "POST":
         body, clear = _read(environ, announced, seconds)
+    elif not clear:
+        _, clear = _read(environ, announced, _UNWANTED_BODY_SECONDS)
     environ[BROKEN] = body is None
     environ["wsgi.input"] = io.BytesIO(body or b"")
     environ["wsgi.input_terminated"] = True

@@ -52,12 +52,14 @@ def test_body__is_taken_no_further_than_is_allowed() -> None:
     assert len(left(taken(body=b"x" * 200_000, environ=CHUNKED))) == 65_537
 
 
-def test_body__of_other_methods_is_left_alone() -> None:
+def test_body__of_other_methods_is_thrown_away() -> None:
     wsgi = taken("GET", b"hello", "5")
-    assert (left(wsgi), wsgi["clear"]) == (b"", False)
+    assert (left(wsgi), wsgi[BROKEN], wsgi["clear"]) == (b"", False, True)
+    wsgi = taken("GET", b"hell", "5")
+    assert (left(wsgi), wsgi[BROKEN], wsgi["clear"]) == (b"", False, False)
     assert taken("GET")["clear"] is True
     assert taken("GET", length="0")["clear"] is True
-    assert taken("DELETE", environ=CHUNKED)["clear"] is False
+    assert taken("DELETE", b"hello", environ=CHUNKED)["clear"] is True
 
 
 def test_body__that_is_too_large_is_cleared_off_the_wire_up_to_a_point() -> None:
