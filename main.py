@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from werkzeug import Request
 
+from fdi_health import log
 from handlers import draining
 from handlers.http import respond
 from handlers.intake import take_body
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # /live waiting.
 os.environ.setdefault("THREADS", str(DEFAULT_THREADS))
 
+log.to_stderr()
 process = Process(os.environ)
 
 

@@ -15,8 +15,8 @@ import click
 from fdi_health import doctor as walk
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
-from fdi_health.fault_log import log_fault
 from fdi_health.formats import FORMATS, text_format
+from fdi_health.log import log_fault
 from fdi_health.service import Service
 from schemas.settings_fields import NUMBER
 

@@ -14,6 +14,7 @@ from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.foreign_errors import meaning
 from fdi_health.formats.text_format import finding
+from fdi_health.model import moment_text
 from fdi_health.service import Service
 
 if TYPE_CHECKING:
@@ -71,22 +72,32 @@ def steps(environ: Mapping[str, str]) -> Iterator[Step]:
         yield Step("settings", SETTINGS, ok=True, seconds=_since(began), finding=f"valid; instances to ask: {count}")
         for target in service.targets:
             yield from _target_steps(service, target)
+        if service.callers is not None:
+            yield _tried("callers' keys", SECRET, lambda: _read_keys(service))
 
 
 def _target_steps(service: Service, target: Target) -> Iterator[Step]:
     def read_token() -> str:
         target.tokens.current(Deadline.after(service.deadline_seconds))
-        return "holds a token"
+        state = target.tokens.state()
+        credentials = state is not None and state.kind == "credentials"
+        end = f", which ends at {moment_text(state.expires_at)}" if state and state.expires_at is not None else ""
+        return f"{'holds credentials; IAM gave a token for them' if credentials else 'holds a token'}{end}"
 
     before = [_tried("secret", SECRET, read_token)]
     yield from before
-    for step in _network_steps(target.transport, service.deadline_seconds):
+    for step in _network_steps(target.transports[0], service.deadline_seconds):
         before.append(step)
         yield step
     if all(step.ok for step in before):
         for instance in target.instances:
             verdict = service.check([(target, [instance])], Deadline.after(service.deadline_seconds))
             yield from map(_instance_step, verdict.details.instances if verdict.details else ())
+
+
+def _read_keys(service: Service) -> str:
+    count = service.callers.load(Deadline.after(service.deadline_seconds)) if service.callers else 0
+    return f"callers with a key: {count}"
 
 
 def _instance_step(found: InstanceVerdict) -> Step:

@@ -16,12 +16,14 @@ CheckError(code)
  │   └─ invalid_response       an answer that is not a complete, valid statistics document
  └─ a problem: the request itself is answered with application/problem+json
      ├─ malformed_query        400
+     ├─ unauthorized           401  a caller's key is wrong, or missing where one is needed
      ├─ unknown_path           404
      ├─ unknown_instance       404
      ├─ method_not_allowed     405
      ├─ body_too_large         413
      ├─ settings_invalid       500
      ├─ internal_error         500
+     ├─ callers_unavailable    503  the callers' keys could not be read, so that none can be checked
      └─ overloaded             503
 
 Callers branch on the code; people read the message and the next step. A message is written by us from things that are
@@ -36,8 +38,8 @@ from typing import NamedTuple
 
 NEXT_STEPS = {
     "token_unavailable": "Check that FDI_TOKEN points at an existing secret and that this function may read it.",
-    "token_rejected": "Put a fresh IAM token into the secret: tokens live 24 hours and die with a change of the "
-    "user's password, keys or groups.",
+    "token_rejected": "Put a fresh IAM token into the secret (tokens live 24 hours and die with a change of the user's "
+    "password, keys or groups), or IAM credentials, which renew it; check that user, project and region match.",
     "forbidden": "Grant the token's user roma:tasks:list and roma:tasks:get in this project.",
     "instance_not_found": "Compare the ID in FDI_INSTANCES, the project and the region with the console.",
     "instance_not_running": "Start the instance in the console, or take it out of FDI_INSTANCES.",

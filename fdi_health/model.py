@@ -6,11 +6,10 @@ every cold start defines them all anew.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from fdi_health.deadline import Deadline, Instant
     from fdi_health.errors import CheckError
 
@@ -21,6 +20,14 @@ WORST_FIRST: tuple[Status, ...] = ("unhealthy", "unknown", "degraded", "healthy"
 """The order of the statuses; the fleet is as bad as its worst instance."""
 
 GROUPS: tuple[Group, ...] = ("common", "cdc")
+
+
+def moment_text(seconds: float) -> str:
+    """Return a moment, given in seconds since the epoch, as ISO 8601 in UTC and whole seconds."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return "a moment beyond the calendar"
 
 
 class Instance(NamedTuple):
@@ -81,6 +88,8 @@ class Finding(NamedTuple):
         error: why there is none, or None.
         arrived: when the answer was complete, or was given up.
         duration_seconds: how long this finding's own probe took.
+        token_expires_at: when the token for this instance ends, in seconds since the epoch, where that is soon and it
+            can't be renewed; else None.
 
     """
 
@@ -89,6 +98,7 @@ class Finding(NamedTuple):
     error: CheckError | None
     arrived: Instant
     duration_seconds: float
+    token_expires_at: float | None = None
 
 
 class Rules(NamedTuple):
@@ -106,15 +116,15 @@ class VerdictWarning(NamedTuple):
     """Something in a healthy answer that somebody should read.
 
     Attributes:
-        code: `no_tasks_visible`.
-        instance: the instance's name.
+        code: `no_tasks_visible`, `token_expires_soon`.
+        instance: the instance's name, or None for what is about no single one.
         message: what was seen.
         next_step: what to do about it.
 
     """
 
     code: str
-    instance: str
+    instance: str | None
     message: str
     next_step: str
 
@@ -200,6 +210,21 @@ class Token(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Token(serial={self.serial}, expires_at={self.expires_at})"
+
+
+class TokenState(NamedTuple):
+    """What may be told about the token in use.
+
+    Attributes:
+        kind: `token` where the secret holds one, `credentials` where it was got for such.
+        version: the secret's version, in its secrets manager's words, or None.
+        expires_at: the token's end in seconds since the epoch, or None where it is not known.
+
+    """
+
+    kind: Literal["token", "credentials"]
+    version: str | None
+    expires_at: float | None
 
 
 class TokenSource(Protocol):

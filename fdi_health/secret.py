@@ -1,6 +1,6 @@
-"""What the bytes of a secret mean: a bare token, or JSON that holds one.
+"""What the bytes of a secret mean: a bare token, JSON that holds one, or credentials that get one from IAM.
 
-No message here holds any part of a secret, not even the name of a key that stands in it.
+No message here holds any part of a secret, not even the name of a key that stands in it and is not one of ours.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from schemas import strict_json
 LONGEST = 64 * 1024
 """The most bytes of a secret; more than any secrets manager keeps."""
 
+CREDENTIALS_FORM = '{"username": "…", "password": "…", "domain_name": "…"}'
+
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 """What can be sent as a header's value: printable ASCII (RFC 9110, 5.5, without the obsolete rest)."""
 
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_FORMS = f'Store the bare token, {{"token": "…"}}, or {CREDENTIALS_FORM}.'
 
 
 class SecretToken(NamedTuple):
@@ -38,34 +41,66 @@ class SecretToken(NamedTuple):
         return f"SecretToken(expires_at={self.expires_at})"
 
 
-def read_token(secret: bytes, key: str | None) -> SecretToken:
-    """Return the token in a secret.
+class Credentials(NamedTuple):
+    """What IAM gives a token for; its repr hides everything. Only `iam` looks at the password.
+
+    Attributes:
+        username: of an IAM user.
+        password: the user's.
+        domain_name: the account the user belongs to.
+        project: what the token is asked for, as IAM's scope names it: `{"id": …}` or `{"name": …}`; None for the
+            project of the settings.
+
+    """
+
+    username: str
+    password: str
+    domain_name: str
+    project: tuple[str, str] | None = None
+
+    def __repr__(self) -> str:
+        return "Credentials()"
+
+
+def read_secret(secret: bytes, key: str | None) -> SecretToken | Credentials:
+    """Return what is in a secret.
 
     Args:
-        secret: a bare token; or a JSON object `{"token": …, "expires_at"?: …}` with the end as ISO 8601.
-        key: which key of a JSON object holds the token (the fragment of the secret URL), or None.
+        secret: a bare token; or a JSON object `{"token": …, "expires_at"?: …}` with the end as ISO 8601; or
+            `{"username", "password", "domain_name"}` with `project_id` or `project_name` beside them perhaps.
+        key: which key of a JSON object to look under (the fragment of the secret URL), for a token or for such an
+            object; or None.
 
     Raises:
         CheckError: `token_unavailable`, saying what is wrong with the secret's form.
 
     """
-    text = _text(secret)
-    if key is not None:
-        return SecretToken(_header_value(_string_at(_object(text), key, "the key that FDI_TOKEN names")))
-    if text[0] not in '{["':
+    text = secret_text(secret)
+    if key is None and text[0] not in '{["':
         return SecretToken(_header_value(text))
-    document = _object(text)
-    if "token" not in document:
-        raise _unavailable(
-            'the secret is a JSON object without "token"',
-            "Name the key that holds the token in FDI_TOKEN, e.g. …#token, or store the bare token.",
-        )
-    return SecretToken(_header_value(_string_at(document, "token", '"token"')), _expires_at(document.get("expires_at")))
+    document = json_object(text)
+    if key is not None:
+        found = document.get(key)
+        if not isinstance(found, dict):
+            return SecretToken(_header_value(_string_at(document, key, "the key that the secret URL names")))
+        document = found
+    if "token" in document and "password" in document:
+        raise _unavailable("the secret holds both a token and credentials", "Keep one of the two. " + _FORMS)
+    if "token" in document:
+        token = _header_value(_string_at(document, "token", '"token"'))
+        return SecretToken(token, _expires_at(document.get("expires_at")))
+    if document.keys() & {"username", "password", "domain_name"}:
+        return _credentials(document)
+    raise _unavailable(
+        'the secret is a JSON object without "token" and without credentials',
+        "Name the key that holds the token in the secret URL, e.g. …#token. " + _FORMS,
+    )
 
 
-def _text(secret: bytes) -> str:
+def secret_text(secret: bytes) -> str:
+    """Return a secret as text, without outer white space and byte-order mark; raises CheckError where it is none."""
     if len(secret) > LONGEST:
-        raise _unavailable("the secret is longer than 64 KiB", "Store only the token in it.")
+        raise _unavailable("the secret is longer than 64 KiB", "Store only the token or the credentials in it.")
     if secret.startswith(_UTF_16):
         raise _unavailable("the secret is UTF-16, not UTF-8", "Store it again as UTF-8 text.")
     try:
@@ -73,19 +108,18 @@ def _text(secret: bytes) -> str:
     except UnicodeDecodeError:
         raise _unavailable("the secret is not UTF-8 text", "Store it again as UTF-8 text.") from None
     if not text:
-        raise _unavailable("the secret is empty", "Store the token in it.")
+        raise _unavailable("the secret is empty", "Store the token or the credentials in it.")
     return text
 
 
-def _object(text: str) -> dict[str, Any]:
+def json_object(text: str) -> dict[str, Any]:
+    """Return the JSON object in a secret; raises CheckError where there is none."""
     try:
         document = strict_json.loads(text.encode("utf-8"))
     except strict_json.InvalidJSON as error:
-        raise _unavailable(
-            f"the secret looks like JSON and is not sound: {error}", "Store valid JSON or the bare token."
-        ) from None
+        raise _unavailable(f"the secret looks like JSON and is not sound: {error}", "Store valid JSON.") from None
     if not isinstance(document, dict):
-        raise _unavailable("the secret is JSON but no object", 'Store the bare token, or {"token": "…"}.')
+        raise _unavailable("the secret is JSON but no object", _FORMS)
     return document
 
 
@@ -105,16 +139,44 @@ def _header_value(token: str) -> str:
     return token
 
 
+def _credentials(document: dict[str, Any]) -> Credentials:
+    # A password may begin or end with a space; nothing is stripped.
+    parts = {name: document.get(name) for name in ("username", "password", "domain_name")}
+    faulty = [f'"{name}"' for name, value in parts.items() if not isinstance(value, str) or not value.strip()]
+    if faulty:
+        raise _unavailable(
+            f"the credentials in the secret have no text under {', '.join(faulty)}",
+            f"Write {CREDENTIALS_FORM}: an IAM user, its password and the name of its account.",
+        )
+    scopes = [(name, document[f"project_{name}"]) for name in ("id", "name") if f"project_{name}" in document]
+    if len(scopes) > 1 or not all(isinstance(value, str) and value.strip() for _, value in scopes):
+        raise _unavailable(
+            'the credentials in the secret have no text under "project_id" or "project_name", or have both',
+            'Write one of them, e.g. "project_name": "cn-north-4", or none: FDI_PROJECT_ID is the default.',
+        )
+    return Credentials(
+        str(parts["username"]), str(parts["password"]), str(parts["domain_name"]), scopes[0] if scopes else None
+    )
+
+
 def _expires_at(value: Any) -> float | None:
     if value is None:
         return None
     try:
-        moment = datetime.fromisoformat(value)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (TypeError, ValueError, OverflowError):
+        return moment(value)
+    except ValueError:
         raise _unavailable(
             '"expires_at" of the JSON secret is no moment', "Write it as ISO 8601, e.g. 2026-11-25T16:00:00Z."
         ) from None
+
+
+def moment(text: Any) -> float:
+    """Return an ISO 8601 moment, UTC where it names no zone, in seconds since the epoch; raises ValueError."""
+    try:
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (TypeError, OverflowError):
+        raise ValueError("no moment") from None
 
 
 def _unavailable(message: str, next_step: str) -> CheckError:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from marshmallow import ValidationError
 
+from fdi_health.caller_keys import CallerKeys
 from fdi_health.client import Client
 from fdi_health.deadline import Deadline, now
 from fdi_health.errors import CheckError, Fault
 from fdi_health.fleet import Fleet
-from fdi_health.model import Instance, Rules, Verdict
+from fdi_health.iam import Iam
+from fdi_health.model import Finding, Instance, Rules, Verdict, moment_text
 from fdi_health.pool import Pool
 from fdi_health.tokens import Tokens
 from fdi_health.transport import Transport
@@ -20,16 +22,27 @@ from fdi_health.verdict import judge
 from schemas import settings as settings_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from fdi_health.vaults import Vault
+    from fdi_health.deadline import Instant
+    from fdi_health.vaults import SecretUrl, Vault
 
 
 class Target(NamedTuple):
-    """One endpoint with its instances and the token for them."""
+    """One endpoint with its instances and the token for them.
 
-    transport: Transport
+    Attributes:
+        transports: to ROMA Connect, and to IAM where it is known.
+        tokens: the token for all of them.
+        token_source: the scheme of the secret's URL.
+        fleet: asks the instances.
+        instances: whom to ask.
+
+    """
+
+    transports: tuple[Transport, ...]
     tokens: Tokens
+    token_source: str
     fleet: Fleet
     instances: tuple[Instance, ...]
 
@@ -43,6 +56,8 @@ class Service(NamedTuple):
         pool: the threads that wait for the upstream.
         deadline_seconds: the longest a check may take.
         anonymous: what callers see who do not say who they are.
+        callers: the keys of those who do, or None where there are none.
+        clock: reads both clocks.
 
     """
 
@@ -50,28 +65,46 @@ class Service(NamedTuple):
     rules: Rules
     pool: Pool
     deadline_seconds: float
-    anonymous: Literal["verdict", "details"]
+    anonymous: Literal["verdict", "details", "refuse"]
+    callers: CallerKeys | None
+    clock: Callable[[], Instant]
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+    def from_environ(cls, environ: Mapping[str, str], clock: Callable[[], Instant] = now) -> Self:
         """Return the service that the environment describes; connects to nothing and starts no thread.
 
         Raises:
             CheckError: `settings_invalid`, with every fault there is.
 
         """
-        settings, vault, key = _load(environ)
+        settings, secrets = _load(environ)
         transport = Transport.open(settings["endpoint"], environ, settings["max_parallel"])
+        transports = [transport]
+        if settings["iam_endpoint"]:
+            transports.append(Transport.open(settings["iam_endpoint"], environ, 1, transport.context))
+        url, vault = secrets["FDI_TOKEN"]
+        iam = Iam(transports[1] if settings["iam_endpoint"] else None, settings["project_id"], clock)
         pool = Pool(settings["max_parallel"])
         client = Client(transport, settings["project_id"], frozenset(settings["optional_task_groups"]))
-        instances = tuple(Instance(name, instance_id) for name, instance_id in settings["instances"])
-        fleet = Fleet(client, pool, settings["cache_seconds"])
+        target = Target(
+            transports=tuple(transports),
+            tokens=Tokens(vault, iam, url.key, settings["token_warn_seconds"], clock),
+            token_source=url.scheme,
+            fleet=Fleet(client, pool, settings["cache_seconds"], clock),
+            instances=tuple(Instance(name, instance_id) for name, instance_id in settings["instances"]),
+        )
+        callers = None
+        if "FDI_CALLERS" in secrets:
+            url, vault = secrets["FDI_CALLERS"]
+            callers = CallerKeys(vault, url.key, clock)
         return cls(
-            targets=(Target(transport, Tokens(vault, key), fleet, instances),),
+            targets=(target,),
             rules=Rules(frozenset(settings["allow_empty"])),
             pool=pool,
             deadline_seconds=settings["deadline_seconds"],
             anonymous=settings["anonymous"],
+            callers=callers,
+            clock=clock,
         )
 
     def select(self, names: Collection[str] | None) -> list[tuple[Target, list[Instance]]]:
@@ -100,13 +133,13 @@ class Service(NamedTuple):
 
     def check(self, selected: Sequence[tuple[Target, Sequence[Instance]]], deadline: Deadline) -> Verdict:
         """Return the verdict over the selected instances, details included, at the deadline at the latest."""
-        began = now()
-        findings = [
-            finding
-            for target, instances in selected
-            for finding in target.fleet.check(instances, target.tokens, deadline)
-        ]
-        present = now()
+        began = self.clock()
+        findings: list[Finding] = []
+        for target, instances in selected:
+            found = target.fleet.check(instances, target.tokens, deadline)
+            expires_at = target.tokens.expiring()
+            findings += found if expires_at is None else [f._replace(token_expires_at=expires_at) for f in found]
+        present = self.clock()
         ages = [finding.arrived.seconds_until(present) for finding in findings]
         oldest = max(zip(ages, findings, strict=True), key=lambda aged: aged[0])[1]
         return judge(
@@ -127,30 +160,46 @@ class Service(NamedTuple):
                 faults.append(Fault("FDI_TOKEN", f"{error.message}. {error.next_step}"))
         return tuple(faults)
 
+    def token_state(self) -> dict[str, str | None]:
+        """Return what may be told of the token: `source`, `kind`, `version`, `expires_at`; never its value."""
+        target = self.targets[0]
+        state = target.tokens.state()
+        return {
+            "source": target.token_source,
+            "kind": state.kind if state else None,
+            "version": state.version if state else None,
+            "expires_at": moment_text(state.expires_at) if state and state.expires_at is not None else None,
+        }
+
     def close(self) -> None:
         """Let the threads end and close the connections."""
         self.pool.close()
         for target in self.targets:
-            target.transport.close()
+            for transport in target.transports:
+                transport.close()
 
 
-def _load(environ: Mapping[str, str]) -> tuple[dict[str, Any], Vault, str | None]:
+def _load(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, tuple[SecretUrl, Vault]]]:
+    """Return the settings, and for each variable that names a secret its URL and vault."""
     faults: list[Fault] = []
     settings: dict[str, Any] = {}
+    secrets: dict[str, tuple[SecretUrl, Vault]] = {}
     try:
         settings = settings_schema.load(environ)
     except ValidationError as error:
         faults += [Fault(variable, message, entry) for variable, entry, message in settings_schema.faults(error)]
-    try:
+    for variable in ("FDI_TOKEN", "FDI_CALLERS"):
         # Not from the loaded settings: every fault is reported at once.
-        secret_url = environ.get("FDI_TOKEN", "").strip()
-        url = parse(secret_url) if secret_url else None
-        vault = open_vault(url, environ) if url else None
-    except InvalidSecretUrl as error:
-        faults.append(Fault("FDI_TOKEN", str(error)))
-    if faults or url is None or vault is None:
+        text = environ.get(variable, "").strip()
+        try:
+            if text:
+                url = parse(text)
+                secrets[variable] = url, open_vault(url, environ)
+        except InvalidSecretUrl as error:
+            faults.append(Fault(variable, str(error)))
+    if faults:
         faults.sort(key=lambda fault: (fault.variable, fault.entry or 0))
         count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
         variables = ", ".join(dict.fromkeys(fault.variable for fault in faults))
         raise CheckError("settings_invalid", f"the settings have {count}: {variables}", faults=tuple(faults))
-    return settings, vault, url.key
+    return settings, secrets

@@ -1,134 +1,158 @@
-"""The token of one endpoint: read when it is needed, held in memory, read again when it is refused or about to end."""
+"""The token of one endpoint: held, got anew when it is refused or about to end, announced when it can't be."""
 
 from __future__ import annotations
 
-import itertools
-import threading
-from concurrent.futures import wait
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fdi_health.deadline import Deadline, now
-from fdi_health.errors import CheckError
-from fdi_health.fault_log import log_fault
-from fdi_health.flights import Flight, Flights, had_less_time
-from fdi_health.model import Token
-from fdi_health.secret import read_token
+from fdi_health.deadline import now
+from fdi_health.held import Held
+from fdi_health.model import Token, TokenState
+from fdi_health.secret import SecretToken, read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fdi_health.deadline import Instant
+    from fdi_health.deadline import Deadline, Instant
+    from fdi_health.flights import Flight
+    from fdi_health.held import Copy
+    from fdi_health.iam import Iam
     from fdi_health.vaults import Vault
 
-_KEY = "token"
-_LATE = "the secret could not be read before the deadline"
+AHEAD_SECONDS = 300.0
+"""How long before its end a token is got anew, at most; a tenth of its life where that is shorter."""
+
 _REST_SECONDS = 5.0
-"""How long after a read ahead of a token's end the next one may begin, whatever came of it."""
+"""How long after one try to get a token ahead of its end the next one may begin, whatever came of it."""
+
+_LOOK_SECONDS = 60.0
+"""How often a secret is read again, on the side, while the end of its token is announced: somebody may have acted."""
+
+_VERSION = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
+
+
+class _Held(NamedTuple):
+    """A token as it is kept.
+
+    Attributes:
+        value: fit for a header.
+        version: the secret's version, or None.
+        expires_at: its end in seconds since the epoch, by the clock of whoever issued it, or None.
+        life_seconds: how long it lives from when the read began, or None where that is not known.
+        renewable: whether another one can be had for credentials.
+
+    """
+
+    value: str
+    version: str | None
+    expires_at: float | None
+    life_seconds: float | None
+    renewable: bool
+
+    def __repr__(self) -> str:
+        return f"_Held(expires_at={self.expires_at})"
 
 
 class Tokens:
-    """Reads tokens from one secret; one read at a time, shared by everybody who waits for it.
+    """The token in one secret, or for the credentials in it.
 
     Args:
         vault: where the secret is.
-        key: which key of a JSON secret holds the token, or None.
+        iam: where credentials become a token.
+        key: which key of a JSON secret to look under, or None.
+        warn_seconds: how long before the end of a token that we can't renew it is announced.
         clock: reads both clocks.
 
     """
 
-    def __init__(self, vault: Vault, key: str | None = None, clock: Callable[[], Instant] = now) -> None:
-        self._vault = vault
-        self._json_key = key
+    def __init__(
+        self,
+        vault: Vault,
+        iam: Iam,
+        key: str | None = None,
+        warn_seconds: float = 3600.0,
+        clock: Callable[[], Instant] = now,
+    ) -> None:
+        self._vault, self._iam, self._json_key = vault, iam, key
+        self._warn_seconds = warn_seconds
         self._clock = clock
-        self._serials = itertools.count(1)
-        self._held: Token | None = None
-        self._read_at: Instant | None = None
-        self._read_ahead_at: Instant | None = None
-        self._reads: Flights[str, Token | CheckError] = Flights(_on_a_thread_of_its_own, self._keep)
+        self._held: Held[_Held] = Held(self._get, clock)
 
     def current(self, deadline: Deadline) -> Token:
-        """Return the token held, reading it first if none is.
+        """Return the token held, getting it first if none is.
 
-        A token whose end is near is read again on the side; the one held is good until then.
+        One whose end is near, or past by our clocks, is got anew on the side: the one held is used until it is refused,
+        which is what decides, and nobody waits.
 
         Raises:
             CheckError: `token_unavailable`.
 
         """
-        with self._reads.lock:
-            held = self._held
-            if held is not None:
-                if self._is_near_its_end(held) and self._reads.under_way(_KEY) is None:
-                    self._read_ahead_at = self._clock()
-                    self._reads.begin(_KEY, self._read, deadline)
-                return held
-        return self._newer_than(0, deadline)
+        copy = self._held.copy
+        if copy is None:
+            return _token(self._held.newer_than(0, deadline))
+        if self._is_due(copy):
+            self._held.read_beside(deadline)
+        return _token(copy)
 
     def renew(self, refused: Token, deadline: Deadline) -> Token:
-        """Return a token read later than `refused` was; the first caller reads it, the others get the same.
+        """Return a token got later than `refused` was; the first caller gets it, the others get the same.
 
         Raises:
             CheckError: `token_unavailable`.
 
         """
-        return self._newer_than(refused.serial, deadline)
+        return _token(self._held.newer_than(refused.serial, deadline, lambda held: held.value == refused.value))
 
-    def _newer_than(self, serial: int, deadline: Deadline) -> Token:
-        while True:
-            with self._reads.lock:
-                if self._held is not None and self._held.serial > serial:
-                    return self._held
-                joined = self._reads.under_way(_KEY)
-                flight = joined or self._reads.begin(_KEY, self._read, deadline)
-            if flight is None:
-                raise _unavailable("earlier reads of the secret are still stuck, or no thread was free")
-            wait([flight.result], timeout=deadline.remaining())
-            if not joined and not flight.result.done():
-                self._reads.give_up(flight, lambda: _unavailable(_LATE))
-            result = flight.result.result() if flight.result.done() else _unavailable(_LATE)
-            if isinstance(result, Token):
-                return result
-            if joined and had_less_time(joined, deadline):
-                continue
-            raise CheckError(result.code, result.message, next_step=result.next_step)
+    def expiring(self) -> float | None:
+        """Return when the token ends, in seconds since the epoch, if that is soon and we can't renew it; else None.
 
-    def _read(self, flight: Flight[str, Token | CheckError]) -> Token | CheckError:
-        serial = next(self._serials)
-        try:
-            secret = read_token(self._vault.read(flight.deadline), self._json_key)
-        except CheckError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 -- what a vendor's library lets through, of whatever class
-            log_fault(error)
-            return CheckError(
-                "token_unavailable",
-                "the secret could not be read: its secrets manager's answer or our credentials for it are malformed",
-                next_step="Check the secrets manager's credentials and endpoint; the log says where it broke.",
-            )
-        return Token(secret.value, serial, secret.expires_at)
-
-    def _keep(self, _key: str, result: Token | CheckError) -> None:
-        if isinstance(result, Token):
-            self._held = result
-            self._read_at = self._clock()
-
-    def _is_near_its_end(self, token: Token) -> bool:
-        """Whether the last tenth of its life as we read it, but at most 5 minutes, has begun.
-
-        A token that was past its end when it was read is not read again for that: it is tried, and a refusal renews.
+        That we can renew one is believed until it was tried and failed.
         """
-        if token.expires_at is None or self._read_at is None:
+        copy = self._held.copy
+        left = self._seconds_left(copy) if copy else None
+        if copy is None or left is None or left > self._warn_seconds or not self._warn_seconds:
+            return None
+        return None if copy.value.renewable and not self._held.failing else copy.value.expires_at
+
+    def state(self) -> TokenState | None:
+        """Return what may be told about the token held, or None where none is."""
+        copy = self._held.copy
+        if copy is None:
+            return None
+        held = copy.value
+        version = held.version if held.version and _VERSION.fullmatch(held.version) else None
+        return TokenState("credentials" if held.renewable else "token", version, held.expires_at)
+
+    def _get(self, flight: Flight[Any, Any]) -> _Held:
+        began = self._clock()
+        secret = self._vault.read(flight.deadline)
+        found = read_secret(secret.data, self._json_key)
+        if isinstance(found, SecretToken):
+            life = None if found.expires_at is None else found.expires_at - began.wall
+            return _Held(found.value, secret.version, found.expires_at, life, renewable=False)
+        flight.stage = "IAM did not answer"
+        issued = self._iam.log_in(found, flight.deadline, flight.abort)
+        life = issued.life_seconds
+        if life is None and issued.expires_at is not None:
+            life = issued.expires_at - began.wall
+        return _Held(issued.value, secret.version, issued.expires_at, life, renewable=True)
+
+    def _seconds_left(self, copy: Copy[_Held]) -> float | None:
+        life = copy.value.life_seconds
+        return None if life is None else life - copy.began.seconds_until(self._clock())
+
+    def _is_due(self, copy: Copy[_Held]) -> bool:
+        """Whether to get another token now, although this one was not refused."""
+        life, left = copy.value.life_seconds, self._seconds_left(copy)
+        if life is None or left is None:
             return False
-        present = self._clock()
-        rested = self._read_ahead_at is None or self._read_ahead_at.seconds_until(present) >= _REST_SECONDS
-        life = token.expires_at - self._read_at.wall
-        return rested and life > 0 and self._read_at.seconds_until(present) >= life - min(300.0, life / 10)
+        since = self._held.seconds_since_read()
+        # One that was past its end when it was read is not read again at once for that: it is tried.
+        if life > 0 and left <= min(AHEAD_SECONDS, life / 10):
+            return since >= min(_REST_SECONDS, life / 10)
+        return not copy.value.renewable and left <= self._warn_seconds and since >= _LOOK_SECONDS
 
 
-def _unavailable(message: str) -> CheckError:
-    return CheckError("token_unavailable", message)
-
-
-def _on_a_thread_of_its_own(work: Callable[[], None]) -> None:
-    # Not on the pool: probes that hang must not keep the secret from being read.
-    threading.Thread(target=work, name="fdi-health-token", daemon=True).start()
+def _token(copy: Copy[_Held]) -> Token:
+    return Token(copy.value.value, copy.serial, copy.value.expires_at)

@@ -40,7 +40,7 @@ class Reply(NamedTuple):
     Attributes:
         status: the status code, whatever it is; redirects are not followed.
         headers: case-insensitive.
-        body: the bytes; empty where the status is not 200 and the body was encoded, too large or broken.
+        body: the bytes; empty where the status is neither 200 nor 201 and the body was encoded, too large or broken.
 
     """
 
@@ -78,23 +78,41 @@ class Transport:
         self._way: tuple[urllib3.HTTPConnectionPool, str] | None = None
 
     @classmethod
-    def open(cls, endpoint: str, environ: Mapping[str, str], connections: int) -> Self:
+    def open(
+        cls,
+        endpoint: str,
+        environ: Mapping[str, str],
+        connections: int,
+        context: ssl.SSLContext | CheckError | None = None,
+    ) -> Self:
         """Return a transport with a CA bundle and proxies, both read now; connects to nothing.
 
         The CA bundle's variables are looked up in `environ`, the proxies' by requests, in the process's environment.
         requests reads a netrc file, which would add or replace credentials: nothing here does.
+
+        Args:
+            endpoint: the base URL, without a slash at its end.
+            environ: the process's environment.
+            connections: how many connections are kept.
+            context: another transport's, so that the CA bundle is not read twice.
+
         """
-        context = tls_context(environ) if endpoint.startswith("https:") else None
+        context = (context or tls_context(environ)) if endpoint.startswith("https:") else None
         return cls(endpoint, context, get_environ_proxies(endpoint), connections)
 
     def get(self, path: str, headers: Mapping[str, str], deadline: Deadline, abort: Abort) -> Reply:
-        """Return the answer to a GET.
+        """Return the answer to a GET; see `post`."""
+        return self._send("GET", path, headers, None, deadline, abort)
+
+    def post(self, path: str, headers: Mapping[str, str], body: bytes, deadline: Deadline, abort: Abort) -> Reply:
+        """Return the answer to a POST.
 
         A kept connection that died meanwhile is tried again once, at once, over a new one.
 
         Args:
             path: the path below the endpoint, beginning with a slash.
             headers: sent as they are.
+            body: sent as it is; safe to be sent twice.
             deadline: when the whole answer must be here.
             abort: ends the exchange from another thread, as the deadline would.
 
@@ -102,16 +120,21 @@ class Transport:
             CheckError: `timeout`, `unreachable`, `tls_error` or `invalid_response`.
 
         """
+        return self._send("POST", path, headers, body, deadline, abort)
+
+    def _send(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline, abort: Abort
+    ) -> Reply:
         if self._no_context is not None:
             raise self._no_context
         headers = {"Accept-Encoding": "identity", **headers}
         exchange = Exchange(deadline, abort)
         try:
-            return self._exchange(path, headers, exchange)
+            return self._exchange(method, path, headers, body, exchange)
         except CheckError as error:
             if error.code != "unreachable" or not exchange.reused:
                 raise
-        return self._exchange(path, headers, Exchange(deadline, abort, fresh=True))
+        return self._exchange(method, path, headers, body, Exchange(deadline, abort, fresh=True))
 
     @property
     def proxy(self) -> str | None:
@@ -126,7 +149,9 @@ class Transport:
             self._way = None
         self._adapter.close()
 
-    def _exchange(self, path: str, headers: Mapping[str, str], exchange: Exchange) -> Reply:
+    def _exchange(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, exchange: Exchange
+    ) -> Reply:
         seconds = max(0.001, exchange.deadline.remaining())
         try:
             pool, prefix = self._way or self._find_way()
@@ -134,8 +159,9 @@ class Transport:
             # header among it, costs a third of the CPU of a whole probe.
             with carrying(exchange):
                 response = pool.urlopen(
-                    "GET",
+                    method,
                     f"{prefix}{path}",
+                    body=body,
                     headers=headers,
                     retries=_NO_RETRIES,
                     redirect=False,
@@ -145,12 +171,12 @@ class Transport:
                     timeout=urllib3.Timeout(connect=seconds, read=seconds),
                 )
                 with contextlib.closing(response):
-                    body = _read(response)
+                    content = _read(response)
         except FOREIGN as error:
             raise _meaning(error, exchange) from error
         if exchange.abort.fired or exchange.deadline.expired:
             raise _timeout()
-        return Reply(response.status, response.headers, body)
+        return Reply(response.status, response.headers, content)
 
     def _find_way(self) -> tuple[urllib3.HTTPConnectionPool, str]:
         """Return the pool that leads to the endpoint, through a proxy perhaps, and what goes before every path."""
@@ -162,7 +188,7 @@ class Transport:
 
 
 def _read(response: urllib3.BaseHTTPResponse) -> bytes:
-    """Read the whole body; for any status but 200 an unreadable one is as good as none."""
+    """Read the whole body; for any status that is no success an unreadable one is as good as none."""
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     try:
         if encoding not in ("identity", ""):
@@ -173,7 +199,7 @@ def _read(response: urllib3.BaseHTTPResponse) -> bytes:
             if len(body) > BODY_LIMIT:
                 raise _invalid("the answer is far too large")
     except (CheckError, urllib3.exceptions.ProtocolError):
-        if response.status == 200:
+        if response.status in (200, 201):
             raise
         return b""
     return body

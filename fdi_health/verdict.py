@@ -6,7 +6,16 @@ from collections import Counter
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from fdi_health.model import GROUPS, WORST_FIRST, Details, InstanceVerdict, TaskCounts, Verdict, VerdictWarning
+from fdi_health.model import (
+    GROUPS,
+    WORST_FIRST,
+    Details,
+    InstanceVerdict,
+    TaskCounts,
+    Verdict,
+    VerdictWarning,
+    moment_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +29,14 @@ REASON_LENGTH = 120
 _NO_TASKS_NEXT_STEP = (
     "Compare with the number of tasks in the console: a user without rights sees none. Give the token's user read "
     "permission on the integration applications, or name the instance in FDI_ALLOW_EMPTY."
+)
+
+
+_NO_TASKS = "no tasks visible"
+_EXPIRES = "the token expires soon"
+_EXPIRES_NEXT_STEP = (
+    "Put a new token into the secret, or IAM credentials, which renew it by themselves. If it holds credentials, the "
+    "token could not be renewed: python -m fdi_health doctor says why."
 )
 
 
@@ -41,13 +58,14 @@ def judge(
 
     """
     instances = tuple(_judge_instance(finding, rules) for finding in findings)
+    token_ends = sorted({finding.token_expires_at for finding in findings if finding.token_expires_at is not None})
     counts: dict[Status, int] = dict.fromkeys(WORST_FIRST, 0)
     for instance in instances:
         counts[instance.status] += 1
     answered = [finding.statistics.total() for finding in findings if finding.statistics and not finding.error]
     return Verdict(
         status=next((status for status in WORST_FIRST if counts[status]), "unknown"),
-        reason=_reason(instances),
+        reason=_reason(instances, token_ends),
         anonymous_reason=_anonymous_reason(instances, counts),
         checked_at=checked_at,
         age_seconds=age_seconds,
@@ -55,7 +73,10 @@ def judge(
         instances_count=counts,
         details=Details(
             totals=_sum(answered),
-            warnings=tuple(_no_tasks_warning(instance.name) for instance in instances if instance.status == "degraded"),
+            warnings=(
+                *(_no_tasks_warning(instance.name) for instance in instances if instance.reason == _NO_TASKS),
+                *map(_token_warning, token_ends),
+            ),
             error=None,
             instances=instances,
         ),
@@ -96,7 +117,9 @@ def _status_and_reason(finding: Finding, rules: Rules) -> tuple[Status, str]:
         return "unhealthy", ", ".join(abnormal)
     empty_is_fine = "*" in rules.allow_empty or finding.instance.name in rules.allow_empty
     if finding.statistics.total().all_zero() and not empty_is_fine:
-        return "degraded", "no tasks visible"
+        return "degraded", _NO_TASKS
+    if finding.token_expires_at is not None:
+        return "degraded", _EXPIRES
     return "healthy", "none"
 
 
@@ -117,11 +140,18 @@ def _no_tasks_warning(name: str) -> VerdictWarning:
     return VerdictWarning("no_tasks_visible", name, f"No tasks are visible in {name}.", _NO_TASKS_NEXT_STEP)
 
 
-def _reason(instances: Sequence[InstanceVerdict]) -> str:
+def _token_warning(expires_at: float) -> VerdictWarning:
+    message = f"The token ends at {moment_text(expires_at)} and was not renewed."
+    return VerdictWarning("token_expires_soon", None, message, _EXPIRES_NEXT_STEP)
+
+
+def _reason(instances: Sequence[InstanceVerdict], token_ends: Sequence[float]) -> str:
     if not instances:
         return "no instance was asked"
     worst_first = sorted(instances, key=lambda instance: WORST_FIRST.index(instance.status))
-    clauses = [_clause(instance) for instance in worst_first if instance.status != "healthy"]
+    clauses = [_clause(instance) for instance in worst_first if instance.reason not in ("none", _EXPIRES)]
+    if any(instance.reason == _EXPIRES for instance in instances):
+        clauses += [f"the token expires at {moment_text(end)}" for end in token_ends]
     return _fit(clauses, "; ", REASON_LENGTH) or "none"
 
 
@@ -132,7 +162,7 @@ def _clause(instance: InstanceVerdict) -> str:
         return f"{_tasks(abnormal, 'abnormal task')} in {instance.name}"
     if instance.status == "unknown":
         return f"{instance.name} unknown ({_code(instance)})"
-    return f"no tasks visible in {instance.name}"
+    return f"{_NO_TASKS} in {instance.name}"
 
 
 def _anonymous_reason(instances: Sequence[InstanceVerdict], counts: dict[Status, int]) -> str:
@@ -140,7 +170,9 @@ def _anonymous_reason(instances: Sequence[InstanceVerdict], counts: dict[Status,
         return "no instance was asked"
     bad = [status for status in WORST_FIRST if counts[status] and status != "healthy"]
     if bad == ["degraded"]:
-        return f"no tasks visible in {counts['degraded']} of {len(instances)} instances"
+        empty = sum(instance.reason == _NO_TASKS for instance in instances)
+        clauses = [f"{_NO_TASKS} in {empty} of {len(instances)} instances"] if empty else []
+        return "; ".join(clauses + [_EXPIRES] * (empty < counts["degraded"]))
     parts: list[str] = []
     for status in bad:
         of_all = "" if parts else f" of {len(instances)} instances"

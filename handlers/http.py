@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from werkzeug import Response
 
 from fdi_health.errors import CheckError
-from fdi_health.fault_log import log_fault
+from fdi_health.log import log_fault
 from handlers import routes
 from handlers.problems import PROBLEMS, problem
 

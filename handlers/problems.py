@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from werkzeug import Response
 
+from handlers.callers import CHALLENGE
 from schemas.problem import ProblemSchema
 
 if TYPE_CHECKING:
@@ -14,12 +15,14 @@ if TYPE_CHECKING:
 
 PROBLEMS = {
     "malformed_query": (400, "The query is malformed"),
+    "unauthorized": (401, "A key is missing or wrong"),
     "unknown_path": (404, "There is nothing here"),
     "unknown_instance": (404, "An instance is not configured"),
     "method_not_allowed": (405, "This path does not take this method"),
     "body_too_large": (413, "The body is too large"),
     "settings_invalid": (500, "The settings are broken"),
     "internal_error": (500, "fdi-health itself failed"),
+    "callers_unavailable": (503, "Keys can't be checked"),
     "overloaded": (503, "Too many checks are under way"),
 }
 """Code → status and title."""
@@ -38,7 +41,10 @@ def problem(error: CheckError) -> Response:
             "faults": error.faults,
         }
     )
-    return json_response(document, status, "application/problem+json")
+    response = json_response(document, status, "application/problem+json")
+    if status == 401:
+        response.headers["WWW-Authenticate"] = CHALLENGE
+    return response
 
 
 def json_response(document: object, status: int, media_type: str = "application/json") -> Response:

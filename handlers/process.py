@@ -6,11 +6,14 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
+from fdi_health.deadline import now
 from fdi_health.errors import CheckError
 from fdi_health.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from fdi_health.deadline import Instant
 
 DEFAULT_THREADS = 64
 _SPARE_THREADS = 8
@@ -22,11 +25,13 @@ class Process:
     Args:
         environ: the process's environment. THREADS, which functions-framework reads too, is the number of requests
             that the server lets in at once; all but 8 of them (half, where there are fewer than 16) may be checks.
+        clock: reads both clocks.
 
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], clock: Callable[[], Instant] = now) -> None:
         self._environ = environ
+        self._clock = clock
         self._lock = threading.Lock()
         self._service: Service | None = None
         threads = environ.get("THREADS", "")
@@ -43,7 +48,7 @@ class Process:
         """
         with self._lock:
             if self._service is None:
-                self._service = Service.from_environ(self._environ)
+                self._service = Service.from_environ(self._environ, self._clock)
             return self._service
 
     @contextlib.contextmanager

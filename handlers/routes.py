@@ -9,8 +9,9 @@ from werkzeug import Response
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.formats import FORMATS, choose
+from fdi_health.log import log_answer
 from fdi_health.verdict import hide_details
-from handlers import asked
+from handlers import asked, callers
 from handlers.problems import json_response
 from schemas.problem import ReadinessSchema
 
@@ -59,11 +60,13 @@ def _verdict(request: Request, process: Process) -> Response:
     if form is None:
         raise CheckError("malformed_query", f"format must be one of {', '.join(FORMATS)}, e.g. format=json")
     service = process.service()
-    selected = service.select(query["instance"])
     deadline = asked.deadline(request, service.deadline_seconds, query["deadline"])
     with process.admitted():
-        verdict = service.check(selected, deadline)
-    shown = hide_details(verdict) if service.anonymous == "verdict" else verdict
+        caller = callers.identify(request, service, deadline)
+        verdict = service.check(service.select(query["instance"]), deadline)
+    if caller.name is not None:
+        log_answer(verdict.status, caller.name)
+    shown = verdict if caller.sees_details else hide_details(verdict)
     status = form.status or (503 if verdict.status in query["fail_on"] else 200)
     return Response(form.render(shown), status, {"FDI-Verdict": verdict.status}, content_type=form.media_type)
 
@@ -72,16 +75,21 @@ def _live(_request: Request, _process: Process) -> Response:
     return json_response({"live": True}, 200)
 
 
-def _ready(_request: Request, process: Process) -> Response:
+def _ready(request: Request, process: Process) -> Response:
+    told: dict[str, object] = {}
     try:
         service = process.service()
+        deadline = Deadline.after(service.deadline_seconds)
         with process.admitted():
-            faults = service.readiness(Deadline.after(service.deadline_seconds))
+            faults = service.readiness(deadline)
+            if callers.may_look(request, service, deadline):
+                told = {"faults": faults, "token": service.token_state()}
     except CheckError as error:
         if error.code != "settings_invalid":
             raise
         faults = error.faults
-    document = ReadinessSchema().dump({"ready": not faults, "faults": faults})
+        told = {"faults": faults}
+    document = ReadinessSchema().dump({"ready": not faults, **told})
     return json_response(document, 503 if faults else 200)
 
 

@@ -30,8 +30,21 @@ class ProblemSchema(Schema):
         return document
 
 
+class TokenSchema(Schema):
+    """What is told of a token; never its value.
+
+    `source` is the scheme of the secret's URL; `kind`, `version` and `expires_at` are null where no token is held.
+    """
+
+    source = fields.String(required=True)
+    kind = fields.String(required=True, allow_none=True)
+    version = fields.String(required=True, allow_none=True)
+    expires_at = fields.String(required=True, allow_none=True)
+
+
 class ReadinessSchema(Schema):
-    """The answer of /ready; `faults` is empty exactly when `ready` is true."""
+    """The answer of /ready; `faults` is empty exactly when `ready` is true, and absent for those it is not for."""
 
     ready = fields.Boolean(required=True)
-    faults = fields.List(fields.Nested(FaultSchema), required=True)
+    faults = fields.List(fields.Nested(FaultSchema))
+    token = fields.Nested(TokenSchema)

@@ -26,7 +26,7 @@ class SettingsSchema(Schema):
     """Every setting; a variable that is absent or empty has its default."""
 
     region = Matching(REGION, "must be a region's name, e.g. cn-north-4", data_key="FDI_REGION", load_default=None)
-    endpoint = Endpoint(data_key="FDI_ENDPOINT", load_default=None)
+    endpoint = Endpoint("https://roma.cn-north-4.myhuaweicloud.com", data_key="FDI_ENDPOINT", load_default=None)
     project_id = Matching(
         INSTANCE_ID,
         "must be the project's ID, e.g. c53626012ba84727b938ca8bf03108ef",
@@ -46,13 +46,18 @@ class SettingsSchema(Schema):
         required=True,
         error_messages={"required": "is missing: the URL of the secret that holds the token, e.g. env://ROMA_TOKEN"},
     )
+    iam_endpoint = Endpoint("https://iam.cn-north-4.myhuaweicloud.com", data_key="FDI_IAM_ENDPOINT", load_default=None)
+    token_warn_seconds = Number(0, 86400, "3600", data_key="FDI_TOKEN_WARN_SECONDS", load_default=3600.0)
+    callers = fields.String(data_key="FDI_CALLERS", load_default=None)
     deadline_seconds = Number(0.1, 60, "4", data_key="FDI_DEADLINE_SECONDS", load_default=4.0)
     cache_seconds = Number(0, 60, "5", data_key="FDI_CACHE_SECONDS", load_default=5.0)
     max_parallel = Number(1, 256, "64", whole=True, data_key="FDI_MAX_PARALLEL", load_default=64)
     anonymous = fields.String(
         data_key="FDI_ANONYMOUS",
         load_default="verdict",
-        validate=validate.OneOf(["verdict", "details"], error="must be verdict or details, e.g. verdict"),
+        validate=validate.OneOf(
+            ["verdict", "details", "refuse"], error="must be verdict, details or refuse, e.g. verdict"
+        ),
     )
     allow_empty = Entries(
         re.compile(rf"\*|{NAME.pattern}", re.ASCII),
@@ -74,6 +79,15 @@ class SettingsSchema(Schema):
             raise ValidationError("is missing: the region to ask, e.g. cn-north-4 (or set FDI_ENDPOINT)", "FDI_REGION")
 
     @validates_schema(skip_on_field_errors=False)
+    def _has_callers_to_let_in(self, data: dict[str, Any], **_: Any) -> None:
+        if data.get("anonymous") == "refuse" and data.get("callers") is None:
+            raise ValidationError(
+                "is missing: FDI_ANONYMOUS=refuse lets nobody in without a key; the URL of the secret that holds the "
+                "callers' keys, e.g. file:///run/secrets/callers",
+                "FDI_CALLERS",
+            )
+
+    @validates_schema(skip_on_field_errors=False)
     def _allow_empty_names_instances(self, data: dict[str, Any], **_: Any) -> None:
         known = {"*"} | {name for name, _ in data.get("instances", [])}
         faults = {
@@ -89,7 +103,8 @@ def load(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings that stand in an environment.
 
     Returns:
-        A dict with the names of `SettingsSchema`; `endpoint` is always set, from the region if need be.
+        A dict with the names of `SettingsSchema`; `endpoint` is always set, from the region if need be, and
+        `iam_endpoint` where it or the region is.
 
     Raises:
         ValidationError: with every fault; see `faults`.
@@ -110,7 +125,10 @@ def load(environ: Mapping[str, str]) -> dict[str, Any]:
         messages |= error.messages_dict
     if messages:
         raise ValidationError(messages)
-    settings["endpoint"] = settings["endpoint"] or f"https://roma.{settings['region']}.myhuaweicloud.com"
+    region = settings["region"]
+    settings["endpoint"] = settings["endpoint"] or f"https://roma.{region}.myhuaweicloud.com"
+    if region:
+        settings["iam_endpoint"] = settings["iam_endpoint"] or f"https://iam.{region}.myhuaweicloud.com"
     return settings
 
 

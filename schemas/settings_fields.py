@@ -45,19 +45,26 @@ class Matching(fields.Field[str]):
 
 
 class Endpoint(fields.Field[str]):
-    """The base URL of the API; https, except to this machine itself."""
+    """The base URL of an API; https, except to this machine itself.
+
+    Args:
+        example: of such a URL.
+
+    """
+
+    def __init__(self, example: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.example = example
 
     def _deserialize(self, value: str, attr: str | None, data: Any, **_: Any) -> str:  # noqa: ARG002 -- marshmallow's signature
         match = _ENDPOINT.fullmatch(value)
         if match is None or not 0 < int(match["port"] or 443) < 65536:
             raise ValidationError(
-                "must be https://HOST[:PORT][/PATH] with no user, query or fragment, "
-                "e.g. https://roma.cn-north-4.myhuaweicloud.com"
+                f"must be https://HOST[:PORT][/PATH] with no user, query or fragment, e.g. {self.example}"
             )
         if match["scheme"] == "http" and not is_loopback(match["host"]):
             raise ValidationError(
-                "must begin with https:// (http:// is for loopback addresses only), "
-                "e.g. https://roma.cn-north-4.myhuaweicloud.com"
+                f"must begin with https:// (http:// is for loopback addresses only), e.g. {self.example}"
             )
         return value.removesuffix("/")
 

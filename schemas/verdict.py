@@ -92,7 +92,7 @@ class VerdictWarning(ByAttribute):
     """What somebody should read although nobody is paged."""
 
     code = Exactly(str)
-    instance = Exactly(str)
+    instance = Exactly(str, allow_none=True)
     message = Exactly(str)
     next_step = Exactly(str)
 

@@ -3,6 +3,7 @@
 from simulator.answers import Answer, drip, json_answer, raw_answer, redirect, response_bytes, statistics_answer
 from simulator.documented import DOC_EXAMPLE, DOC_INSTANCE_ID, DOC_PROJECT_ID, HEALTHY, NO_TASKS, error_answer
 from simulator.faults import fault_names
+from simulator.iam import Iam, User
 from simulator.received import Request
 from simulator.simulator import Simulator
 
@@ -13,8 +14,10 @@ __all__ = [
     "HEALTHY",
     "NO_TASKS",
     "Answer",
+    "Iam",
     "Request",
     "Simulator",
+    "User",
     "drip",
     "error_answer",
     "fault_names",

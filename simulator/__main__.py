@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from simulator.documented import DOC_INSTANCE_ID, DOC_PROJECT_ID
 from simulator.faults import fault_names
+from simulator.iam import LIFE_SECONDS, Iam, User
 from simulator.simulator import Simulator
 
 # A server that runs for days needs no memory of every request.
@@ -56,6 +57,21 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} must be seconds from 0 to 3600, e.g. 0.25")
 
 
+def _user(text: str) -> tuple[str, User]:
+    domain, slash, rest = text.partition("/")
+    name, colon, password = rest.partition(":")
+    if not (domain and slash and name and colon and password):
+        # Not with the text: it may hold a password.
+        raise argparse.ArgumentTypeError("must be DOMAIN/NAME:PASSWORD, e.g. Acme/fdi-probe:secret")
+    return name, User(password, domain)
+
+
+def _life(text: str) -> float:
+    if text.isascii() and text.isdigit() and 1 <= len(text) <= 6 and int(text) > 0:
+        return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} must be whole seconds from 1 to 999999, e.g. 60")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _OneLineParser(prog="simulator", description="Plays ROMA Connect FDI's task statistics on 127.0.0.1.")
     parser.add_argument("--port", type=_port, default=8090, help="0 takes a free one (default: 8090)")
@@ -82,6 +98,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--latency", type=_seconds, default=0.0, metavar="SECONDS", help="before every answer")
     parser.add_argument("--limit-per-second", type=_count, metavar="N", help="requests per token before 429")
+    parser.add_argument(
+        "--iam-user",
+        action="append",
+        type=_user,
+        default=[],
+        metavar="DOMAIN/NAME:PASSWORD",
+        help="gets tokens at /v3/auth/tokens; repeatable",
+    )
+    parser.add_argument(
+        "--token-life", type=_life, default=LIFE_SECONDS, metavar="SECONDS", help="of those tokens (default: a day)"
+    )
     parser.add_argument("--list-faults", action="store_true", help="print the names of all behaviours and exit")
     return parser
 
@@ -97,6 +124,7 @@ def main() -> int:
         project_id=options.project_id,
         tokens=options.token or [os.environ.get("SIMULATOR_TOKEN") or "simulator-token"],
         restricted_tokens=options.restricted_token,
+        iam=Iam(dict(options.iam_user), life_seconds=options.token_life, project_id=options.project_id),
         latency_seconds=options.latency,
         port=options.port,
         remember=_REQUESTS_REMEMBERED,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from simulator.answers import Answer, response_bytes
-from simulator.received import LONGEST_HEAD, Head, MalformedRequestError, parse_head
+from simulator.received import LONGEST_BODY, LONGEST_HEAD, Head, MalformedRequestError, parse_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +105,10 @@ class Connection(asyncio.Protocol):
                 self._playing = asyncio.get_running_loop().create_task(self._play(answer, head))
 
     def _next_head(self) -> Head | None:
-        """Take the next request off what was received, or return None while it is not whole."""
+        """Take the next request off what was received, or return None while it is not whole.
+
+        A short body is part of it; a long one is skipped as it comes, and does not keep the answer waiting.
+        """
         if self._body_left:
             skipped = min(self._body_left, len(self._received))
             self._body_left -= skipped
@@ -115,9 +119,15 @@ class Connection(asyncio.Protocol):
                 raise MalformedRequestError("the request head has no end")
             return None
         head = parse_head(self._received[:end], self._serial)
-        self._received = self._received[end + 4 :]
-        self._body_left = head.body_length
-        return head
+        if head.body_length > LONGEST_BODY:
+            self._received = self._received[end + 4 :]
+            self._body_left = head.body_length
+            return head
+        start, stop = end + 4, end + 4 + head.body_length
+        if len(self._received) < stop:
+            return None
+        body, self._received = self._received[start:stop], self._received[stop:]
+        return replace(head, request=replace(head.request, body=body))
 
     async def _play(self, answer: Answer, head: Head) -> None:
         for seconds, data in answer.steps:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 HOST, PORT = "127.0.0.1", 8080
 ROOT = Path(__file__).parent.parent
-TOKEN = "demo-token"  # noqa: S105 -- accepted by the simulator alone
+CREDENTIALS = {"username": "fdi-probe", "password": "demo-password", "domain_name": "Acme"}
+"""Of a user whom the simulator alone knows."""
+
 PROJECT_ID = "c53626012ba84727b938ca8bf03108ef"
 INSTANCES = {
     "payments": ("fae7ff6c-8e07-4cf8-9e67-589cab2f017c", "doc_example"),
@@ -66,11 +68,15 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def _user() -> str:
+    return f"--iam-user={CREDENTIALS['domain_name']}/{CREDENTIALS['username']}:{CREDENTIALS['password']}"
+
+
 @contextlib.contextmanager
 def _simulator() -> Iterator[str]:
     """Run the simulated ROMA Connect on a free port; yields its URL."""
     instances = [f"--instance={instance_id}={play}" for instance_id, play in INSTANCES.values()]
-    command = [sys.executable, "-m", "simulator", "--port=0", f"--project-id={PROJECT_ID}", f"--token={TOKEN}"]
+    command = [sys.executable, "-m", "simulator", "--port=0", f"--project-id={PROJECT_ID}", _user()]
     with _running([*command, *instances], {}, stdout=subprocess.PIPE) as process:
         line = process.stdout.readline().decode() if process.stdout else ""
         if "http://" not in line:
@@ -85,8 +91,9 @@ def _function(upstream: str, port: int, home: str) -> Iterator[subprocess.Popen[
         "FDI_ENDPOINT": upstream,
         "FDI_PROJECT_ID": PROJECT_ID,
         "FDI_INSTANCES": ",".join(f"{name}={instance_id}" for name, (instance_id, _) in INSTANCES.items()),
-        "FDI_TOKEN": "env://ROMA_TOKEN",
-        "ROMA_TOKEN": TOKEN,
+        "FDI_IAM_ENDPOINT": upstream,
+        "FDI_TOKEN": "env://ROMA_CREDENTIALS",
+        "ROMA_CREDENTIALS": json.dumps(CREDENTIALS),
         "FDI_ANONYMOUS": "details",
         "THREADS": "64",
         "HOME": home,  # gunicorn opens a control socket under it

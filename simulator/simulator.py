@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from simulator.answers import Answer, Reply, body_answer, statistics_answer
 from simulator.documented import DOC_PROJECT_ID, ERRORS, NO_TASKS, error_answer
 from simulator.faults import behaviour_named
+from simulator.iam import PATH as IAM_PATH
 from simulator.received import Request, project_of
 from simulator.server import HOST, LoopbackServer
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
     from types import TracebackType
+
+    from simulator.iam import Iam
 
 _NO_TOKEN_MESSAGE = "Incorrect IAM authentication information: x-auth-token not found"  # noqa: S105 -- a message, no secret
 _SECOND = 1.0
@@ -47,6 +50,7 @@ class Simulator:
         project_id: the one project there is; another one is answered with FDI.3039.
         tokens: what X-Auth-Token may hold. `tokens` may be changed while the server runs.
         restricted_tokens: tokens of a user who sees no task: plain statistics come with eight zeros.
+        iam: gives tokens under `/v3/auth/tokens`, which are accepted while they live; None for no such API.
         access_keys: whose signed requests are accepted without a token, as the vendor's own client makes them.
         latency_seconds: time before every answer begins; may be changed while the server runs.
         port: 0 takes a free one.
@@ -65,6 +69,7 @@ class Simulator:
         project_id: str = DOC_PROJECT_ID,
         restricted_tokens: Iterable[str] = (),
         access_keys: Iterable[str] = (),
+        iam: Iam | None = None,
         latency_seconds: float = 0.0,
         port: int = 0,
         ssl_context: ssl.SSLContext | None = None,
@@ -74,6 +79,7 @@ class Simulator:
         self.tokens: set[str] = set(tokens)
         self.restricted_tokens: set[str] = set(restricted_tokens)
         self.access_keys: set[str] = set(access_keys)
+        self.iam = iam
         self.latency_seconds = latency_seconds
         self.limit_per_second: int | None = None
         self._token_fault = "APIGW.0301"  # noqa: S105 -- an error code, no secret
@@ -176,6 +182,8 @@ class Simulator:
 
     def _choose(self, request: Request) -> Answer:
         # The order is that of the real thing: the gateway's routes, its tokens, its limits, then the service behind it.
+        if self.iam is not None and request.target.partition("?")[0] == IAM_PATH:
+            return self.iam.answer(request)
         if request.instance_id is None:
             return error_answer("APIG.0101")
         if request.method != "GET":
@@ -209,7 +217,11 @@ class Simulator:
                 return error_answer("ROMA.1000")
             return error_answer("APIGW.0301", _NO_TOKEN_MESSAGE)
         if token not in self.tokens and token not in self.restricted_tokens:
-            return error_answer(self._token_fault)
+            why = self.iam.refuses(token) if self.iam is not None else ""
+            if why is not None:
+                return error_answer(
+                    self._token_fault, f"Incorrect IAM authentication information: {why}" if why else None
+                )
         limit = self.limit_per_second
         if limit is not None:
             now = time.monotonic()

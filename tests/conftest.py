@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +11,18 @@ from hypothesis import settings
 from werkzeug import Request
 from werkzeug.test import Client
 
+from fdi_health.deadline import now
 from handlers.http import respond
 from handlers.process import Process
-from simulator import Simulator
+from simulator import Iam, Simulator, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from werkzeug import Response
     from werkzeug.test import TestResponse
+
+    from fdi_health.deadline import Instant
 
 pytest.register_assert_rewrite("tests.conformance.vault")
 
@@ -28,6 +32,12 @@ settings.load_profile("noisy")
 
 TOKEN = "MIICanary7Qx9Zr4Wd2Lk8"
 """The token of every test; nothing that leaves the function may hold any part of it."""
+
+PASSWORD = "Pw-Canary3Hn7Yt5Kc1Mv"
+"""The password of every IAM user of the tests; it leaves for IAM and for nowhere else."""
+
+CREDENTIALS = json.dumps({"username": "fdi-probe", "password": PASSWORD, "domain_name": "Acme"})
+"""A secret with credentials that the simulated IAM knows."""
 
 PROJECT_ID = "c53626012ba84727b938ca8bf03108ef"
 
@@ -64,9 +74,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def upstream() -> Iterator[Simulator]:
-    """Return a simulated ROMA Connect that knows TOKEN and, for a start, no instance."""
-    with Simulator(tokens=[TOKEN], project_id=PROJECT_ID) as simulator:
+    """Return a simulated ROMA Connect with IAM that knows TOKEN, CREDENTIALS and, for a start, no instance."""
+    iam = Iam({"fdi-probe": User(PASSWORD)}, project_id=PROJECT_ID)
+    with Simulator(tokens=[TOKEN], project_id=PROJECT_ID, iam=iam) as simulator:
         yield simulator
+
+
+@pytest.fixture
+def iam(upstream: Simulator) -> Iam:
+    """Return the simulated IAM."""
+    assert upstream.iam is not None
+    return upstream.iam
 
 
 @pytest.fixture
@@ -79,12 +97,13 @@ def function(upstream: Simulator) -> Iterator[Callable[..., Function]]:
     """
     made: list[Process] = []
 
-    def make(*plays: Any, **settings: str | None) -> Function:
+    def make(*plays: Any, clock: Callable[[], Instant] = now, **settings: str | None) -> Function:
         names = [f"{word}" for word, _ in zip(("one", "two", "three", "four"), plays, strict=False)]
         for name, play in zip(names, plays, strict=True):
             upstream.play(f"id-{name}", *(play if isinstance(play, tuple) else (play,)))
         environ: dict[str, str | None] = {
             "FDI_ENDPOINT": upstream.url,
+            "FDI_IAM_ENDPOINT": upstream.url,
             "FDI_PROJECT_ID": PROJECT_ID,
             "FDI_INSTANCES": ",".join(f"{name}=id-{name}" for name in names),
             "FDI_TOKEN": "env://ROMA_TOKEN",
@@ -93,7 +112,7 @@ def function(upstream: Simulator) -> Iterator[Callable[..., Function]]:
             "FDI_CACHE_SECONDS": "0",
             **settings,
         }
-        process = Process({name: value for name, value in environ.items() if value is not None})
+        process = Process({name: value for name, value in environ.items() if value is not None}, clock)
         made.append(process)
 
         @Request.application

@@ -11,24 +11,33 @@ import pytest
 
 from fdi_health.deadline import Abort, Deadline
 from fdi_health.errors import CheckError
+from fdi_health.iam import IssuedToken
 from fdi_health.model import Instance, Token
-from fdi_health.secret import read_token
-from fdi_health.vaults import open_vault, parse
+from fdi_health.secret import read_secret
+from fdi_health.vaults import Secret, open_vault, parse
 from handlers.process import Process
 from simulator import fault_names
 from simulator.answers import json_answer
-from tests.conftest import PROJECT_ID, TOKEN
+from simulator.iam import FAULTS as IAM_FAULTS
+from tests.conftest import CREDENTIALS, PASSWORD, PROJECT_ID, TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from simulator import Request, Simulator
+    from simulator import Iam, Request, Simulator
     from simulator.answers import Answer
     from tests.conftest import Function
 
-CANARY = re.compile("|".join(re.escape(TOKEN[start : start + 8]) for start in range(len(TOKEN) - 7)), re.IGNORECASE)
-"""Any eight characters in a row of the token, in any case."""
+KEY = "Key-Canary5Jd8Wq2Zx6Rb"
+
+CANARY = re.compile(
+    "|".join(
+        re.escape(secret[start : start + 8]) for secret in (TOKEN, PASSWORD, KEY) for start in range(len(secret) - 7)
+    ),
+    re.IGNORECASE,
+)
+"""Any eight characters in a row of the token, the password or the caller's key, in any case."""
 
 
 @pytest.fixture
@@ -75,6 +84,31 @@ def test_raised_error__has_a_clean_traceback(
         target.fleet._client.statistics(Instance("one", "id-one"), Token(TOKEN, 1), Deadline.after(1), Abort())
 
     clean(*traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("name", IAM_FAULTS)
+def test_iam_fault__leaks_nothing(
+    function: Callable[..., Function], clean: Callable[..., None], iam: Iam, name: str
+) -> None:
+    iam.play(name, for_ever=True)
+    checked = function("healthy", ROMA_TOKEN=CREDENTIALS, FDI_DEADLINE_SECONDS="0.4")
+    response, ready = checked.get(), checked.get("/ready")
+
+    assert response.get_json()["instances"][0]["error"]["code"] == "token_unavailable"
+    clean(response.text, response.headers, ready.text, checked.process.service())
+
+
+def test_credentials_and_keys__show_in_no_answer_log_or_repr(
+    function: Callable[..., Function], clean: Callable[..., None], iam: Iam
+) -> None:
+    checked = function("healthy", ROMA_TOKEN=CREDENTIALS, FDI_CALLERS="env://CALLERS", CALLERS=KEY)
+    answers = [checked.get(path, headers={"X-Api-Key": KEY}) for path in ("/", "/ready", "/live", "/nowhere")]
+    service = checked.process.service()
+
+    assert answers[0].get_json()["healthy"] is True
+    (token,) = iam.issued
+    clean(*(answer.text for answer in answers), service, *service.targets, service.callers)
+    assert token[:8] not in "".join(answer.text for answer in answers) + repr(service)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +158,11 @@ def test_echoed_token__is_redacted(
         f'["{TOKEN}"]',
         f'"{TOKEN}"',
         f"{{{TOKEN}",
+        f'{{"username":"{TOKEN}"}}',
+        f'{{"username":"u","password":"{TOKEN}"}}',
+        f'{{"username":"u","password":["{TOKEN}"],"domain_name":"d"}}',
+        f'{{"username":"u","password":"{TOKEN}","domain_name":"d","project_id":1}}',
+        f'{{"token":"{TOKEN}","password":"{TOKEN}"}}',
         TOKEN * 5000,
     ],
 )
@@ -196,7 +235,10 @@ def test_long_token__is_sent_whole(function: Callable[..., Function], upstream: 
 
 def test_reprs__hide_the_token() -> None:
     assert f"{Token(TOKEN, 1)}" == repr(Token(TOKEN, 1)) == "Token(serial=1, expires_at=None)"
-    assert repr(read_token(TOKEN.encode(), None)) == "SecretToken(expires_at=None)"
+    assert repr(read_secret(TOKEN.encode(), None)) == "SecretToken(expires_at=None)"
+    assert repr(read_secret(CREDENTIALS.encode(), None)) == "Credentials()"
+    assert repr(Secret(TOKEN.encode(), "7")) == "Secret(version='7')"
+    assert repr(IssuedToken(TOKEN, 5.0, 1.0)) == "IssuedToken(expires_at=5.0)"
     assert repr(CheckError("timeout", "late")) == "CheckError('timeout', 'late')"
 
 

@@ -32,6 +32,10 @@ def lines(verdict: Verdict, *, colour: bool = False) -> Iterator[str]:
         next_step = instance.error.next_step if instance.error else steps.get(instance.name)
         if next_step:
             yield f"  {'':<{width}}  -> {next_step}"
+    for warning in verdict.details.warnings:
+        if warning.instance is None:
+            yield f"  {warning.message}"
+            yield f"  -> {warning.next_step}"
 
 
 def finding(instance: InstanceVerdict) -> str:

@@ -27,11 +27,27 @@ _MODULES = {
 """URL scheme → module."""
 
 
+class Secret(NamedTuple):
+    """A secret as it was read; its repr hides the bytes.
+
+    Attributes:
+        data: the bytes.
+        version: which version of the secret they are, in the secrets manager's own words, or None where it has none.
+
+    """
+
+    data: bytes
+    version: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Secret(version={self.version!r})"
+
+
 class Vault(Protocol):
     """One secret in one secrets manager."""
 
-    def read(self, deadline: Deadline) -> bytes:
-        """Return the secret's bytes as they are now.
+    def read(self, deadline: Deadline) -> Secret:
+        """Return the secret as it is now.
 
         Raises:
             CheckError: `token_unavailable`, at the deadline at the latest where the vendor's library allows it; the

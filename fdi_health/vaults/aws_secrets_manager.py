@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fdi_health.vaults import InvalidSecretUrl, fault_of, unavailable
+from fdi_health.vaults import InvalidSecretUrl, Secret, fault_of, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,15 +34,15 @@ _OUT_OF_REACH = ("was not read: Secrets Manager is out of reach", "Check the reg
 _LATE = ("was not read before the deadline", "Check the way to Secrets Manager, or ask again.")
 
 _FAULTS: dict[str, tuple[str, str]] = {
-    "ResourceNotFoundException": ("does not exist", "Create it, or correct name and region in FDI_TOKEN."),
+    "ResourceNotFoundException": ("does not exist", "Create it, or correct name and region in the secret URL."),
     "AccessDeniedException": (
         "may not be read by this function",
         "Allow secretsmanager:GetSecretValue on this secret (and kms:Decrypt on its key, if it has one of its own).",
     ),
     "DecryptionFailure": ("can't be decrypted", "Allow kms:Decrypt on the key that encrypts it."),
     "InvalidRequestException": ("is not in a state to be read", "Check whether it is marked for deletion."),
-    "InvalidParameterException": ("has a name that Secrets Manager refuses", "Correct the name in FDI_TOKEN."),
-    "ValidationException": ("has a name that Secrets Manager refuses", "Correct the name in FDI_TOKEN."),
+    "InvalidParameterException": ("has a name that Secrets Manager refuses", "Correct the name in the secret URL."),
+    "ValidationException": ("has a name that Secrets Manager refuses", "Correct the name in the secret URL."),
     "ThrottlingException": _THROTTLED,
     "TooManyRequestsException": _THROTTLED,
     "AccessDenied": (
@@ -75,7 +75,7 @@ _FAULTS: dict[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Secret:
+class NamedSecret:
     """One secret, in its current version.
 
     Attributes:
@@ -89,13 +89,13 @@ class Secret:
     region: str | None
     environ: Mapping[str, str] = field(repr=False)
 
-    def read(self, deadline: Deadline) -> bytes:
+    def read(self, deadline: Deadline) -> Secret:
         """Return the secret's string or binary; see `Vault.read`."""
         region = self.region or next((self.environ[name] for name in _REGION_VARIABLES if self.environ.get(name)), None)
         if region is None:
             raise unavailable(
                 "was not asked for: its region is not known",
-                "Put ?region= behind the secret's name in FDI_TOKEN, e.g. ?region=eu-west-1, or give its ARN.",
+                "Put ?region= behind the secret's name in the secret URL, e.g. ?region=eu-west-1, or give its ARN.",
             )
         # At DEBUG this library logs whole answers, the secret among them.
         for name in ("botocore", "botocore.parsers", "botocore.endpoint"):
@@ -115,7 +115,8 @@ class Secret:
             raise fault_of(error, _FAULTS, ("could not be read", "Check AWS's status page."), str(code)) from None
         except BotoCoreError as error:
             raise fault_of(error, _FAULTS, ("could not be read", "Check region and AWS configuration.")) from None
-        return _value(answer)
+        version = answer.get("VersionId")
+        return Secret(_value(answer), version if isinstance(version, str) else None)
 
     def _client(self, region: str, deadline: Deadline) -> Any:
         import boto3.session
@@ -147,7 +148,7 @@ def _value(answer: Mapping[str, Any]) -> bytes:
     raise unavailable("holds neither a string nor a binary", "Store the token in it.")
 
 
-def open_vault(url: SecretUrl, environ: Mapping[str, str]) -> Secret:
+def open_vault(url: SecretUrl, environ: Mapping[str, str]) -> NamedSecret:
     """Return the secret that the URL names; raises InvalidSecretUrl."""
     arn, asked = _ARN.fullmatch(url.place), _REGION.fullmatch(url.query)
     region = asked[1] if asked else None
@@ -156,4 +157,4 @@ def open_vault(url: SecretUrl, environ: Mapping[str, str]) -> Secret:
             "must be awssecretsmanager:// and a name or ARN, with ?region= where neither ARN nor environment says it, "
             "e.g. awssecretsmanager://prod/roma-token?region=eu-west-1"
         )
-    return Secret(url.place, arn[1] if arn else region, environ)
+    return NamedSecret(url.place, arn[1] if arn else region, environ)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fdi_health.errors import CheckError
-from fdi_health.vaults import InvalidSecretUrl
+from fdi_health.vaults import InvalidSecretUrl, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,16 +23,16 @@ class Variable:
     name: str
     environ: Mapping[str, str] = field(repr=False)
 
-    def read(self, deadline: Deadline) -> bytes:  # noqa: ARG002 -- the contract's; memory needs no deadline
+    def read(self, deadline: Deadline) -> Secret:  # noqa: ARG002 -- the contract's; memory needs no deadline
         """Return the variable's bytes; see `Vault.read`."""
         value = self.environ.get(self.name)
         if value is None:
             raise CheckError(
                 "token_unavailable",
-                "the environment variable that FDI_TOKEN names is not set",
-                next_step="Set it to the token where the function is deployed, or correct the name in FDI_TOKEN.",
+                "the environment variable that the secret URL names is not set",
+                next_step="Set it where the function is deployed, or correct the name in the secret URL.",
             )
-        return value.encode("utf-8", "surrogateescape")
+        return Secret(value.encode("utf-8", "surrogateescape"))
 
 
 def open_vault(url: SecretUrl, environ: Mapping[str, str]) -> Variable:

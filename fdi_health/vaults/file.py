@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from fdi_health.model import moment_text
 from fdi_health.secret import LONGEST
-from fdi_health.vaults import InvalidSecretUrl, unavailable
+from fdi_health.vaults import InvalidSecretUrl, Secret, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from fdi_health.vaults import SecretUrl
 
 _FAULTS: dict[type[OSError], tuple[str, str]] = {
-    FileNotFoundError: ("does not exist", "Mount the secret there, or correct the path in FDI_TOKEN."),
-    NotADirectoryError: ("does not exist", "Mount the secret there, or correct the path in FDI_TOKEN."),
+    FileNotFoundError: ("does not exist", "Mount the secret there, or correct the path in the secret URL."),
+    NotADirectoryError: ("does not exist", "Mount the secret there, or correct the path in the secret URL."),
     PermissionError: ("may not be read by this process", "Let the function's user read it (mode, owner, fsGroup)."),
 }
 """What the operating system says → what we say."""
@@ -32,16 +33,17 @@ class File:
 
     path: str
 
-    def read(self, deadline: Deadline) -> bytes:  # noqa: ARG002 -- a file read can't be given one; the caller waits no longer
+    def read(self, deadline: Deadline) -> Secret:  # noqa: ARG002 -- a file read can't be given one; the caller waits no longer
         """Return the file's bytes; see `Vault.read`."""
         try:
             # Not blocking: opening a named pipe that nobody writes to would wait for ever.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise _unavailable("is no regular file", "Let FDI_TOKEN name the file itself.")
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode):
+                    raise _unavailable("is no regular file", "Let the secret URL name the file itself.")
                 with open(descriptor, "rb", closefd=False) as file:
-                    return file.read(LONGEST + 1)
+                    return Secret(file.read(LONGEST + 1), moment_text(status.st_mtime))
             finally:
                 os.close(descriptor)
         except OSError as error:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fdi_health.vaults import InvalidSecretUrl, fault_of, unavailable
+from fdi_health.vaults import InvalidSecretUrl, Secret, fault_of, unavailable
 from schemas.settings_fields import is_loopback
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ EMULATOR_VARIABLE = "SECRET_MANAGER_EMULATOR_HOST"
 _NAME = re.compile(r"projects/[a-z0-9:.-]+/secrets/[A-Za-z0-9_-]{1,255}/versions/[A-Za-z0-9_-]+", re.ASCII)
 
 _FAULTS: dict[str, tuple[str, str]] = {
-    "NotFound": ("does not exist", "Create the secret and a version of it, or correct the name in FDI_TOKEN."),
+    "NotFound": ("does not exist", "Create the secret and a version of it, or correct the name in the secret URL."),
     "PermissionDenied": (
         "may not be read by this function",
         "Grant roles/secretmanager.secretAccessor on this secret to the function's service account.",
@@ -40,7 +40,7 @@ _FAULTS: dict[str, tuple[str, str]] = {
     ),
     "GoogleAuthError": ("was not asked for: the Google credentials could not be used", "Check the service account."),
     "FailedPrecondition": ("is not in a state to be read", "Enable the version, or add a new one."),
-    "InvalidArgument": ("has a name that Secret Manager refuses", "Correct the name in FDI_TOKEN."),
+    "InvalidArgument": ("has a name that Secret Manager refuses", "Correct the name in the secret URL."),
     "ResourceExhausted": ("was not read: Secret Manager asks for fewer calls", "Check the project's quota."),
     "DeadlineExceeded": ("was not read before the deadline", "Check the way to Secret Manager, or ask again."),
     "RetryError": ("was not read before the deadline", "Check the way to Secret Manager, or ask again."),
@@ -69,7 +69,7 @@ class Version:
     name: str
     environ: Mapping[str, str] = field(repr=False)
 
-    def read(self, deadline: Deadline) -> bytes:
+    def read(self, deadline: Deadline) -> Secret:
         """Return the version's payload; see `Vault.read`. A payload that fails its checksum is read once more."""
         # At DEBUG this library logs whole answers, the payload among them.
         library = logging.getLogger("google.cloud.secretmanager_v1")
@@ -81,9 +81,9 @@ class Version:
             client = self._client()
             try:
                 for _ in range(2):
-                    payload = self._payload(client, deadline)
-                    if _is_intact(payload):
-                        return bytes(payload.data)
+                    answer = self._access(client, deadline)
+                    if _is_intact(answer.payload):
+                        return Secret(bytes(answer.payload.data), answer.name.rpartition("/")[2] or None)
             finally:
                 client.transport.close()  # type: ignore[no-untyped-call] # Google's transports are typed but for this
         except (GoogleAPIError, GoogleAuthError) as error:
@@ -109,9 +109,9 @@ class Version:
         channel = grpc.insecure_channel(emulator)
         return secretmanager_v1.SecretManagerServiceClient(transport=SecretManagerServiceGrpcTransport(channel=channel))
 
-    def _payload(
+    def _access(
         self, client: secretmanager_v1.SecretManagerServiceClient, deadline: Deadline
-    ) -> secretmanager_v1.SecretPayload:
+    ) -> secretmanager_v1.AccessSecretVersionResponse:
         from google.api_core import exceptions, retry
 
         # `timeout` alone does not bound the call: the library's own retry would go on for a minute.
@@ -122,7 +122,7 @@ class Version:
             maximum=0.5,
             timeout=seconds,
         )
-        return client.access_secret_version(name=self.name, timeout=seconds, retry=again).payload
+        return client.access_secret_version(name=self.name, timeout=seconds, retry=again)
 
 
 def _is_intact(payload: secretmanager_v1.SecretPayload) -> bool:

@@ -14,12 +14,14 @@ import pytest
 
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
+from fdi_health.iam import Iam
 from fdi_health.tokens import Tokens
 from fdi_health.vaults import open_vault, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+NO_IAM = Iam(None, "project")
 SECONDS = 1.5
 SPARE_SECONDS = 0.3
 
@@ -64,7 +66,7 @@ def token_of(harness: Harness, key: str = "", seconds: float = SECONDS) -> str:
     url = parse(f"{harness.url}{key}")
     began = time.monotonic()
     try:
-        return Tokens(open_vault(url, harness.environ), url.key).current(Deadline.after(seconds)).value
+        return Tokens(open_vault(url, harness.environ), NO_IAM, url.key).current(Deadline.after(seconds)).value
     finally:
         assert time.monotonic() - began < seconds + SPARE_SECONDS
 
@@ -128,12 +130,12 @@ class VaultSuite:
         harness.put(b'{"token":"one","roma":"two"}')
         assert token_of(harness) == "one"
         assert token_of(harness, "#roma") == "two"
-        assert "FDI_TOKEN names" in message_of(harness, "#missing")
+        assert "secret URL names" in message_of(harness, "#missing")
 
     def test_vault__rotation_between_two_reads(self, harness: Harness) -> None:
         url = parse(harness.url)
         harness.put(b"old")
-        tokens = Tokens(open_vault(url, harness.environ))
+        tokens = Tokens(open_vault(url, harness.environ), NO_IAM)
         refused = tokens.current(Deadline.after(SECONDS))
         harness.put(b"new")
         assert tokens.renew(refused, Deadline.after(SECONDS)).value == "new"
@@ -141,7 +143,7 @@ class VaultSuite:
     def test_vault__many_readers_at_once(self, harness: Harness) -> None:
         harness.put(b"s3cr3t")
         url = parse(harness.url)
-        tokens = Tokens(open_vault(url, harness.environ))
+        tokens = Tokens(open_vault(url, harness.environ), NO_IAM)
         with ThreadPoolExecutor(8) as readers:
             found = readers.map(lambda _: tokens.current(Deadline.after(SECONDS)).serial, range(8))
             assert set(found) == {1}

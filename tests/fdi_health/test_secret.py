@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fdi_health.errors import CheckError
-from fdi_health.secret import read_token
+from fdi_health.secret import Credentials, SecretToken, read_secret
 
 END = 1_763_913_600.0
 
@@ -28,7 +28,9 @@ END = 1_763_913_600.0
     ],
 )
 def test_secret__holds_a_token(secret: bytes, key: str | None, value: str) -> None:
-    assert read_token(secret, key).value == value
+    found = read_secret(secret, key)
+    assert isinstance(found, SecretToken)
+    assert found.value == value
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def test_secret__holds_a_token(secret: bytes, key: str | None, value: str) -> No
     ],
 )
 def test_expires_at__is_iso_8601(text: str, end: float | None) -> None:
-    assert read_token(f'{{"token":"t","expires_at":{text}}}'.encode(), None).expires_at == end
+    assert read_secret(f'{{"token":"t","expires_at":{text}}}'.encode(), None) == SecretToken("t", end)
 
 
 @pytest.mark.parametrize(
@@ -58,11 +60,11 @@ def test_expires_at__is_iso_8601(text: str, end: float | None) -> None:
         (b"MII\0", None, "the token holds a character that no HTTP header may hold"),
         ("MII\u200b".encode(), None, "the token holds a character that no HTTP header may hold"),  # C35
         ("\u201cMII\u201d".encode(), None, "the token holds a character that no HTTP header may hold"),
-        (b'{"roma_token":"MII"}', None, 'the secret is a JSON object without "token"'),  # C86
+        (b'{"roma_token":"MII"}', None, 'the secret is a JSON object without "token" and without credentials'),  # C86
         (b'{"token":""}', None, 'the JSON secret has no text under "token"'),
         (b'{"token":5}', None, 'the JSON secret has no text under "token"'),
         (b'{"token":null}', None, 'the JSON secret has no text under "token"'),
-        (b'{"a":"b"}', "c", "the JSON secret has no text under the key that FDI_TOKEN names"),
+        (b'{"a":"b"}', "c", "the JSON secret has no text under the key that the secret URL names"),
         (b"MII", "token", "the secret looks like JSON and is not sound: a syntax error"),
         (b'["MII"]', None, "the secret is JSON but no object"),
         (b'"MII"', None, "the secret is JSON but no object"),
@@ -75,11 +77,36 @@ def test_expires_at__is_iso_8601(text: str, end: float | None) -> None:
         ),
         (b'{"token":"a","expires_at":"soon"}', None, '"expires_at" of the JSON secret is no moment'),
         (b'{"token":"a","expires_at":5}', None, '"expires_at" of the JSON secret is no moment'),
+        (b'{"token":"a","password":"b"}', None, "the secret holds both a token and credentials"),
+        (
+            b'{"username":"u","password":"p"}',
+            None,
+            'the credentials in the secret have no text under "domain_name"',
+        ),
+        (
+            b'{"username":1,"password":" ","domain_name":null}',
+            None,
+            'the credentials in the secret have no text under "username", "password", "domain_name"',
+        ),
+        (
+            b'{"iam":{"username":"u"}}',
+            "iam",
+            'the credentials in the secret have no text under "password", "domain_name"',
+        ),
+        (b'{"iam":{}}', "iam", 'the secret is a JSON object without "token" and without credentials'),
+        *(
+            (
+                b'{"username":"u","password":"p","domain_name":"d",%s}' % scope,
+                None,
+                'the credentials in the secret have no text under "project_id" or "project_name", or have both',
+            )
+            for scope in (b'"project_id":""', b'"project_name":5', b'"project_id":"a","project_name":"b"')
+        ),
     ],
 )
 def test_secret__that_holds_none_says_why(secret: bytes, key: str | None, message: str) -> None:
     with pytest.raises(CheckError) as caught:
-        read_token(secret, key)
+        read_secret(secret, key)
     assert (caught.value.code, caught.value.message) == ("token_unavailable", message)
     assert caught.value.next_step
 
@@ -87,7 +114,9 @@ def test_secret__that_holds_none_says_why(secret: bytes, key: str | None, messag
 @given(st.binary(max_size=40) | st.text(max_size=20).map(lambda text: text.encode("utf-8", "ignore")))
 def test_secret__any_bytes_are_a_sendable_token_or_a_fault(secret: bytes) -> None:
     try:
-        value = read_token(secret, None).value
+        found = read_secret(secret, None)
+        assert isinstance(found, SecretToken)
+        value = found.value
     except CheckError as error:
         assert error.code == "token_unavailable"
         assert error.__cause__ is None
@@ -95,3 +124,16 @@ def test_secret__any_bytes_are_a_sendable_token_or_a_fault(secret: bytes) -> Non
         assert value.isascii()
         assert value.isprintable()
         assert value == value.strip() != ""
+
+
+@pytest.mark.parametrize(
+    ("secret", "key", "project"),
+    [
+        (b'{"username":"u","password":" p ","domain_name":"d"}', None, None),
+        (b'\xef\xbb\xbf {"username":"u","password":" p ","domain_name":"d","comment":1}\n', None, None),
+        (b'{"username":"u","password":" p ","domain_name":"d","project_id":"x"}', None, ("id", "x")),
+        (b'{"iam":{"username":"u","password":" p ","domain_name":"d","project_name":"x"}}', "iam", ("name", "x")),
+    ],
+)
+def test_secret__holds_credentials(secret: bytes, key: str | None, project: tuple[str, str] | None) -> None:
+    assert read_secret(secret, key) == Credentials("u", " p ", "d", project)

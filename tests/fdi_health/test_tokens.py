@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,15 +13,22 @@ import pytest
 
 from fdi_health.deadline import Deadline, Instant
 from fdi_health.errors import CheckError
+from fdi_health.iam import Iam
 from fdi_health.tokens import Tokens
-from tests.conftest import TOKEN
+from fdi_health.transport import Transport
+from fdi_health.vaults import Secret
+from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from simulator import Iam as SimulatedIam
     from simulator import Simulator
     from tests.conftest import Function
+
+
+NO_IAM = Iam(None, "project")
 
 
 @dataclass
@@ -33,7 +41,7 @@ class Shelf:
     reads: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def read(self, deadline: Deadline) -> bytes:
+    def read(self, deadline: Deadline) -> Secret:
         with self.lock:
             self.reads += 1
             secret = self.secrets.pop(0) if len(self.secrets) > 1 else self.secrets[0]
@@ -42,7 +50,7 @@ class Shelf:
         time.sleep(self.wait_seconds)
         if secret == b"missing":
             raise CheckError("token_unavailable", "the secret does not exist")
-        return secret
+        return Secret(secret)
 
 
 @dataclass
@@ -62,7 +70,7 @@ def soon(seconds: float = 2.0) -> Deadline:
 
 def test_token__is_read_once_for_everybody() -> None:
     shelf = Shelf([b"one"], wait_seconds=0.1)
-    tokens = Tokens(shelf)
+    tokens = Tokens(shelf, NO_IAM)
     with ThreadPoolExecutor(24) as callers:
         values = list(callers.map(lambda _: tokens.current(soon()).value, range(24)))
     assert values == ["one"] * 24
@@ -71,7 +79,7 @@ def test_token__is_read_once_for_everybody() -> None:
 
 def test_missing_secret__is_asked_for_once_by_those_who_ask_at_once() -> None:
     shelf = Shelf([b"missing"], wait_seconds=0.1)
-    tokens = Tokens(shelf)
+    tokens = Tokens(shelf, NO_IAM)
 
     def message(_: int) -> str:
         with pytest.raises(CheckError) as caught:
@@ -85,7 +93,7 @@ def test_missing_secret__is_asked_for_once_by_those_who_ask_at_once() -> None:
 
 def test_renewal__is_one_read_for_all_who_were_refused() -> None:
     shelf = Shelf([b"one", b"two"])
-    tokens = Tokens(shelf)
+    tokens = Tokens(shelf, NO_IAM)
     refused = tokens.current(soon())
 
     with ThreadPoolExecutor(10) as callers:
@@ -98,7 +106,7 @@ def test_renewal__is_one_read_for_all_who_were_refused() -> None:
 
 def test_renewal__with_the_same_secret_is_one_read_too() -> None:
     shelf = Shelf([b"one"])
-    tokens = Tokens(shelf)
+    tokens = Tokens(shelf, NO_IAM)
     refused = tokens.current(soon())
 
     assert tokens.renew(refused, soon()).value == tokens.renew(refused, soon()).value == "one"
@@ -159,7 +167,7 @@ def test_renewal_that_hangs__is_token_unavailable_at_the_deadline(
 def test_hanging_reads__are_not_piled_up() -> None:
     over = threading.Event()
     shelf = Shelf([b"one"], hang=over)
-    tokens = Tokens(shelf)
+    tokens = Tokens(shelf, NO_IAM)
 
     messages = []
     for _ in range(4):
@@ -187,11 +195,11 @@ def test_fault_of_a_vendors_library__is_token_unavailable_and_logged(
     caplog: pytest.LogCaptureFixture, kind: type[Exception]
 ) -> None:
     class Odd:
-        def read(self, deadline: Deadline) -> bytes:
+        def read(self, deadline: Deadline) -> Secret:
             raise kind("s3cr3t")
 
     with pytest.raises(CheckError) as caught:
-        Tokens(Odd()).current(soon())
+        Tokens(Odd(), NO_IAM).current(soon())
     assert caught.value.code == "token_unavailable"
     assert caught.value.message.startswith("the secret could not be read: ")
     assert "s3cr3t" not in caplog.text
@@ -201,7 +209,7 @@ def test_fault_of_a_vendors_library__is_token_unavailable_and_logged(
 def test_joiner_with_more_time__reads_for_itself() -> None:
     over = threading.Event()
     shelf = Shelf([b"one"], hang=over)
-    tokens = Tokens(shelf)
+    tokens = Tokens(shelf, NO_IAM)
     with ThreadPoolExecutor(2) as callers:
         hasty = callers.submit(tokens.current, soon(0.2))
         time.sleep(0.05)
@@ -215,7 +223,7 @@ def test_joiner_with_more_time__reads_for_itself() -> None:
 
 def test_hasty_joiner__does_not_end_the_read() -> None:
     shelf = Shelf([b"one"], wait_seconds=0.3)
-    tokens = Tokens(shelf)
+    tokens = Tokens(shelf, NO_IAM)
     with ThreadPoolExecutor(2) as callers:
         patient = callers.submit(tokens.current, soon(2))
         time.sleep(0.05)
@@ -228,7 +236,7 @@ def test_hasty_joiner__does_not_end_the_read() -> None:
 def test_token_near_its_end__is_read_ahead_on_the_side(stopped: str) -> None:  # C90
     clock = Clock()
     shelf = Shelf([b'{"token":"one","expires_at":"1970-01-12T13:48:20Z"}', b"two"])  # 1,000,100: in 100 s
-    tokens = Tokens(shelf, clock=clock)
+    tokens = Tokens(shelf, NO_IAM, clock=clock, warn_seconds=0)
     assert tokens.current(soon()).value == "one"
 
     clock.wall += 89 * (stopped != "wall")
@@ -251,7 +259,7 @@ def test_token_near_its_end__is_read_ahead_on_the_side(stopped: str) -> None:  #
 def test_reading_ahead__that_fails_keeps_the_token_and_rests() -> None:
     clock = Clock()
     shelf = Shelf([b'{"token":"one","expires_at":"1970-01-12T13:48:20Z"}', b"missing"])
-    tokens = Tokens(shelf, clock=clock)
+    tokens = Tokens(shelf, NO_IAM, clock=clock)
     tokens.current(soon())
     clock.wall += 95
     for _ in range(5):
@@ -267,6 +275,258 @@ def test_reading_ahead__that_fails_keeps_the_token_and_rests() -> None:
 def test_token_past_its_end_when_read__is_tried_all_the_same() -> None:  # C89
     clock = Clock()
     shelf = Shelf([b'{"token":"one","expires_at":"1970-01-01T00:00:00Z"}'])
-    tokens = Tokens(shelf, clock=clock)
+    tokens = Tokens(shelf, NO_IAM, clock=clock)
     assert [tokens.current(soon()).value for _ in range(3)] == ["one"] * 3
     assert shelf.reads == 1
+
+
+MINUTE = 60.0
+HOUR = 60 * MINUTE
+
+
+def static(end: str) -> bytes:
+    return f'{{"token":"{TOKEN}","expires_at":"{end}"}}'.encode()
+
+
+@pytest.fixture
+def with_credentials(upstream: Simulator, iam: SimulatedIam) -> Iterator[tuple[Tokens, Shelf, Clock]]:
+    """Return tokens for credentials, the shelf they are on and the clock that both we and IAM go by."""
+    clock, shelf = Clock(), Shelf([CREDENTIALS.encode()])
+    iam.clock = lambda: clock.wall
+    transport = Transport(upstream.url)
+    yield Tokens(shelf, Iam(transport, PROJECT_ID, clock), clock=clock), shelf, clock
+    transport.close()
+
+
+def until(true: Callable[[], bool]) -> None:
+    for _ in range(100):
+        if true():
+            return
+        time.sleep(0.02)
+    pytest.fail("it never became true")
+
+
+def test_credentials__cost_one_read_and_one_login(
+    with_credentials: tuple[Tokens, Shelf, Clock], iam: SimulatedIam
+) -> None:
+    tokens, shelf, _ = with_credentials
+    with ThreadPoolExecutor(24) as callers:
+        values = set(callers.map(lambda _: tokens.current(soon()).value, range(24)))
+    assert values == set(iam.issued)
+    assert (shelf.reads, len(iam.logins)) == (1, 1)
+
+
+@pytest.mark.parametrize("stopped", ["wall", "monotonic"])
+def test_token_for_credentials__is_renewed_five_minutes_ahead(
+    with_credentials: tuple[Tokens, Shelf, Clock], iam: SimulatedIam, stopped: str
+) -> None:
+    tokens, _, clock = with_credentials
+    first = tokens.current(soon()).value
+
+    def go(seconds: float) -> None:
+        clock.wall += seconds * (stopped != "wall")
+        clock.monotonic += seconds * (stopped != "monotonic")
+
+    go(24 * HOUR - 5 * MINUTE - 1)
+    assert tokens.current(soon()).value == first
+    assert len(iam.logins) == 1
+    go(2)
+    assert tokens.current(soon()).value == first  # nobody waits
+    until(lambda: tokens.current(soon()).value != first)
+    assert len(iam.logins) == 2
+    assert tokens.expiring() is None
+
+
+def test_renewal_ahead__delays_nobody(with_credentials: tuple[Tokens, Shelf, Clock], iam: SimulatedIam) -> None:
+    tokens, _, clock = with_credentials
+    tokens.current(soon())
+    iam.play("silent", for_ever=True)
+    clock.wall += 24 * HOUR - MINUTE
+
+    began = time.monotonic()
+    for _ in range(5):
+        tokens.current(soon(0.3))
+    assert time.monotonic() - began < 0.1
+
+
+def test_token_for_credentials__that_can_not_be_renewed_is_announced(
+    with_credentials: tuple[Tokens, Shelf, Clock], iam: SimulatedIam
+) -> None:
+    tokens, _, clock = with_credentials
+    tokens.current(soon())
+    end = clock.wall + 24 * HOUR
+    iam.play("status_500", for_ever=True)
+    clock.wall = end - 4 * MINUTE
+    assert tokens.expiring() is None  # believed to be renewable until that failed
+
+    tokens.current(soon())
+    until(lambda: tokens.expiring() is not None)
+    assert tokens.expiring() == pytest.approx(end)
+
+    iam.play()
+    clock.wall += MINUTE
+    tokens.current(soon())
+    until(lambda: tokens.expiring() is None)
+
+
+def test_dead_token__is_still_tried_when_iam_is_gone(
+    with_credentials: tuple[Tokens, Shelf, Clock], iam: SimulatedIam
+) -> None:
+    # Our clock may be wrong: the upstream's refusal is what decides.
+    tokens, _, clock = with_credentials
+    first = tokens.current(soon()).value
+    iam.play("status_500", for_ever=True)
+    clock.wall += 30 * HOUR
+    assert tokens.current(soon()).value == first
+
+
+def test_refused_token_for_credentials__costs_one_read_and_one_login_for_all(
+    with_credentials: tuple[Tokens, Shelf, Clock], iam: SimulatedIam
+) -> None:
+    tokens, shelf, _ = with_credentials
+    refused = tokens.current(soon())
+    with ThreadPoolExecutor(24) as callers:
+        renewed = set(callers.map(lambda _: tokens.renew(refused, soon()).value, range(24)))
+    assert len(renewed) == 1
+    assert refused.value not in renewed
+    assert (shelf.reads, len(iam.logins)) == (2, 2)
+
+
+@pytest.mark.parametrize("seconds_left", [3600, 1, -5])
+def test_token_that_ends_soon__is_announced(seconds_left: int) -> None:
+    clock = Clock(wall=1_763_913_600.0 - seconds_left)
+    tokens = Tokens(Shelf([static("2025-11-23T16:00:00Z")]), NO_IAM, clock=clock)
+    assert tokens.expiring() is None
+    assert tokens.current(soon()).value == TOKEN
+    assert tokens.expiring() == 1_763_913_600.0
+
+
+@pytest.mark.parametrize(("warn", "left"), [(3600, 3601), (0, 1), (60, 61)])
+def test_token_that_ends_later__is_not_announced(warn: float, left: float) -> None:
+    clock = Clock(wall=1_763_913_600.0 - left)
+    tokens = Tokens(Shelf([static("2025-11-23T16:00:00Z")]), NO_IAM, warn_seconds=warn, clock=clock)
+    tokens.current(soon())
+    assert tokens.expiring() is None
+
+
+@pytest.mark.parametrize("secret", [b"MIIToken", b'{"token":"MIIToken"}'])
+def test_token_without_an_end__is_not_announced(secret: bytes) -> None:
+    tokens = Tokens(Shelf([secret]), NO_IAM)
+    tokens.current(soon())
+    assert tokens.expiring() is None
+
+
+def test_announced_token__is_looked_for_once_a_minute() -> None:
+    clock = Clock(wall=1_763_913_600.0 - 1800)
+    shelf = Shelf([static("2025-11-23T16:00:00Z"), static("2025-11-24T16:00:00Z")])
+    tokens = Tokens(shelf, NO_IAM, clock=clock)
+    tokens.current(soon())
+    for _ in range(3):
+        clock.monotonic += 19
+        tokens.current(soon())
+    assert shelf.reads == 1
+    clock.monotonic += 5
+    tokens.current(soon())
+    until(lambda: tokens.expiring() is None)
+    assert shelf.reads == 2
+
+
+def test_state__tells_kind_version_and_end_and_no_value(with_credentials: tuple[Tokens, Shelf, Clock]) -> None:
+    tokens, _, clock = with_credentials
+    assert tokens.state() is None
+    token = tokens.current(soon())
+    state = tokens.state()
+    assert state is not None
+    assert (state.kind, state.version) == ("credentials", None)
+    assert state.expires_at == pytest.approx(clock.wall + 24 * HOUR)
+    assert token.value not in repr(tokens._held.copy)
+
+
+@pytest.mark.parametrize(("said", "told"), [("7", "7"), ("a1b2-c3", "a1b2-c3"), ("x y\n", None), ("v" * 65, None)])
+def test_state__tells_a_version_only_if_it_looks_like_one(said: str, told: str | None) -> None:
+    class Versioned:
+        def read(self, deadline: Deadline) -> Secret:
+            return Secret(b"MIIToken", said)
+
+    tokens = Tokens(Versioned(), NO_IAM)
+    tokens.current(soon())
+    state = tokens.state()
+    assert state is not None
+    assert state.version == told
+
+
+def test_verdict_on_a_token_that_ends_soon__is_degraded(function: Callable[..., Function]) -> None:
+    clock = Clock(wall=1_763_913_600.0 - 1800)
+    checked = function("healthy", "no_tasks", clock=clock, ROMA_TOKEN=static("2025-11-23T16:00:00Z").decode())
+
+    response = checked.get()
+    verdict = response.get_json()
+
+    assert (response.status_code, verdict["status"], verdict["marker"]) == (200, "degraded", "FDI-OK")
+    assert verdict["reason"] == "no tasks visible in two; the token expires at 2025-11-23T16:00:00Z"
+    assert [instance["reason"] for instance in verdict["instances"]] == ["the token expires soon", "no tasks visible"]
+    assert [warning["code"] for warning in verdict["warnings"]] == ["no_tasks_visible", "token_expires_soon"]
+    warning = verdict["warnings"][1]
+    assert warning["instance"] is None
+    assert warning["message"] == "The token ends at 2025-11-23T16:00:00Z and was not renewed."
+    assert "credentials" in warning["next_step"]
+    hidden = function(
+        "healthy", "no_tasks", clock=clock, ROMA_TOKEN=static("2025-11-23T16:00:00Z").decode(), FDI_ANONYMOUS="verdict"
+    ).verdict()
+    assert hidden["reason"] == "no tasks visible in 1 of 2 instances; the token expires soon"
+
+
+@pytest.mark.parametrize(
+    ("play", "status"), [("doc_example", "unhealthy"), ("status_500", "unknown"), ("healthy", "degraded")]
+)
+def test_token_that_ends_soon__makes_nothing_milder(function: Callable[..., Function], play: str, status: str) -> None:
+    clock = Clock(wall=1_763_913_600.0 + 5)  # past its end, and tried all the same
+    checked = function(play, clock=clock, ROMA_TOKEN=static("2025-11-23T16:00:00Z").decode())
+    verdict = checked.verdict()
+    assert verdict["status"] == status
+    assert [warning["code"] for warning in verdict["warnings"]] == ["token_expires_soon"]
+
+
+def test_ready__tells_source_kind_version_and_end(function: Callable[..., Function], tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(static("2099-11-23T16:00:00Z"))
+    os.utime(tmp_path / "token", (1_763_913_600, 1_763_913_600))
+    response = function("healthy", FDI_TOKEN=f"file://{tmp_path}/token").get("/ready")
+
+    assert response.get_json()["token"] == {
+        "source": "file",
+        "kind": "token",
+        "version": "2025-11-23T16:00:00Z",
+        "expires_at": "2099-11-23T16:00:00Z",
+    }
+
+
+@pytest.mark.parametrize("brought", [b"one", b"missing"])
+def test_refusal_while_a_read_on_the_side_is_under_way__is_answered_by_a_read_of_its_own(brought: bytes) -> None:
+    # What was begun before the rotation may bring what was there before it.
+    clock = Clock()
+    shelf = Shelf([b'{"token":"one","expires_at":"1970-01-12T13:48:20Z"}', brought, b"two"])
+    tokens = Tokens(shelf, NO_IAM, clock=clock)
+    refused = tokens.current(soon())
+    clock.wall += 95
+    shelf.hang = over = threading.Event()
+    tokens.current(soon())
+    until(lambda: shelf.reads == 2)
+    shelf.hang = None
+
+    with ThreadPoolExecutor(4) as callers:
+        renewed = [callers.submit(tokens.renew, refused, soon()) for _ in range(4)]
+        time.sleep(0.1)
+        over.set()
+        assert {token.result().value for token in renewed} == {"two"}
+    assert shelf.reads == 3
+
+
+def test_refusal_after_a_read_on_the_side__brought_the_same_is_answered_by_another() -> None:
+    clock = Clock()
+    shelf = Shelf([b'{"token":"one","expires_at":"1970-01-12T13:48:20Z"}', b"one", b"two"])
+    tokens = Tokens(shelf, NO_IAM, clock=clock)
+    refused = tokens.current(soon())
+    clock.wall += 95
+    tokens.current(soon())
+    until(lambda: tokens.current(soon()).serial == 2)
+    assert tokens.renew(refused, soon()).value == "two"

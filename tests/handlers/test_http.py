@@ -398,7 +398,9 @@ def test_broken_settings__are_500_and_all_named(function: Callable[..., Function
 def test_ready__reads_the_token_once(function: Callable[..., Function], upstream: Simulator) -> None:
     checked = function("healthy")
 
-    assert (checked.get("/ready").status_code, checked.get("/ready").get_json()) == (200, {"ready": True, "faults": []})
+    token = {"source": "env", "kind": "token", "version": None, "expires_at": None}
+    ready = {"ready": True, "faults": [], "token": token}
+    assert (checked.get("/ready").status_code, checked.get("/ready").get_json()) == (200, ready)
     assert upstream.requests == []
 
 

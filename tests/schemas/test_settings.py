@@ -36,6 +36,9 @@ def test_settings__have_the_contracts_defaults() -> None:
         "project_id": "c53626012ba84727b938ca8bf03108ef",
         "instances": [("payments", "id-1"), ("crm", "id-2")],
         "token": "env://ROMA_TOKEN",
+        "iam_endpoint": None,
+        "token_warn_seconds": 3600.0,
+        "callers": None,
         "deadline_seconds": 4.0,
         "cache_seconds": 5.0,
         "max_parallel": 64,
@@ -174,9 +177,29 @@ def test_cache_seconds__may_be_zero() -> None:
     assert load(FDI_CACHE_SECONDS="0")["cache_seconds"] == 0.0
 
 
-@pytest.mark.parametrize("text", ["refuse", "VERDICT", "all"])
-def test_anonymous__is_verdict_or_details(text: str) -> None:
+@pytest.mark.parametrize("text", ["no", "VERDICT", "all"])
+def test_anonymous__is_verdict_details_or_refuse(text: str) -> None:
     assert faults(FDI_ANONYMOUS=text) == [("FDI_ANONYMOUS", None)]
+
+
+def test_refusing_everybody__needs_callers() -> None:
+    assert faults(FDI_ANONYMOUS="refuse") == [("FDI_CALLERS", None)]
+    assert load(FDI_ANONYMOUS="refuse", FDI_CALLERS="env://KEYS")["callers"] == "env://KEYS"
+
+
+def test_iam_endpoint__comes_from_the_region_unless_it_is_set() -> None:
+    assert load(FDI_REGION="cn-north-4")["iam_endpoint"] == "https://iam.cn-north-4.myhuaweicloud.com"
+    assert (
+        load(FDI_REGION="cn-north-4", FDI_IAM_ENDPOINT="https://iam.example/")["iam_endpoint"] == "https://iam.example"
+    )
+    assert load(FDI_IAM_ENDPOINT="http://127.0.0.1:9")["iam_endpoint"] == "http://127.0.0.1:9"
+    assert faults(FDI_IAM_ENDPOINT="http://iam.example") == [("FDI_IAM_ENDPOINT", None)]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("86400", 86400.0)])
+def test_token_warn_seconds__are_within_a_tokens_life(text: str, seconds: float) -> None:
+    assert load(FDI_TOKEN_WARN_SECONDS=text)["token_warn_seconds"] == seconds
+    assert faults(FDI_TOKEN_WARN_SECONDS="86401") == [("FDI_TOKEN_WARN_SECONDS", None)]
 
 
 @pytest.mark.parametrize(("text", "entries"), [("crm,nope", [2]), ("id-1", [1]), ("a b", [1])])
@@ -197,9 +220,9 @@ def test_optional_task_groups__are_cdc_and_common() -> None:
 
 def test_unknown_variable__is_a_fault_with_a_guess() -> None:
     with pytest.raises(ValidationError) as caught:
-        load(FDI_ANONYMOS="details", FDI_XYZ="", FDI_CALLERS="env://KEYS")
+        load(FDI_ANONYMOS="details", FDI_XYZ="", FDI_CALLER="env://KEYS")
     messages = {variable: message for variable, _, message in settings.faults(caught.value)}
-    assert messages.keys() == {"FDI_ANONYMOS", "FDI_XYZ", "FDI_CALLERS"}
+    assert messages.keys() == {"FDI_ANONYMOS", "FDI_XYZ", "FDI_CALLER"}
     assert "did you mean FDI_ANONYMOUS?" in messages["FDI_ANONYMOS"]
     assert "reserved" in messages["FDI_XYZ"]
 

@@ -94,7 +94,7 @@ class TestSecretManager(VaultSuite):
 
 
 def read(host: str, seconds: float = 2.0) -> bytes:
-    return open_vault(parse(URL), {"SECRET_MANAGER_EMULATOR_HOST": host}).read(Deadline.after(seconds))
+    return open_vault(parse(URL), {"SECRET_MANAGER_EMULATOR_HOST": host}).read(Deadline.after(seconds)).data
 
 
 def failure(host: str, seconds: float = 2.0) -> CheckError:

@@ -73,7 +73,7 @@ SOON = Deadline.after(5)
 
 
 def read(url: str, environ: dict[str, str] | None = None) -> bytes:
-    return open_vault(parse(url), environ or {}).read(SOON)
+    return open_vault(parse(url), environ or {}).read(SOON).data
 
 
 def message(url: str) -> str:
@@ -92,7 +92,7 @@ def test_environment__gives_undecodable_bytes_as_they_were() -> None:
 
 
 def test_environment__missing_variable_is_named_by_its_role() -> None:
-    assert message("env://NOWHERE") == "the environment variable that FDI_TOKEN names is not set"
+    assert message("env://NOWHERE") == "the environment variable that the secret URL names is not set"
 
 
 def test_file__is_read_anew_each_time(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_file__is_read_anew_each_time(tmp_path: Path) -> None:
     vault = open_vault(parse(f"file://{tmp_path}/with%20space"), {})
     for text in (b"one", b"two"):
         file.write_bytes(text)
-        assert vault.read(SOON) == text
+        assert vault.read(SOON).data == text
 
 
 def test_file__behind_a_swapped_kubernetes_symlink_is_seen_within_the_request(

@@ -1,0 +1,137 @@
+"""Who may see details: names and keys in a secret, looked up for the key that a caller presents."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from typing import TYPE_CHECKING, Any
+
+from fdi_health.deadline import now
+from fdi_health.errors import CheckError
+from fdi_health.held import Held
+from fdi_health.secret import json_object, secret_text
+from schemas.settings_fields import NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fdi_health.deadline import Deadline, Instant
+    from fdi_health.flights import Flight
+    from fdi_health.vaults import Vault
+
+KEY = re.compile(rb"[\x21-\x2d\x2f-\x7e]{16,512}")
+"""Printable ASCII without white space and dots: what has dots may be a platform's JWT."""
+
+ONLY_NAME = "caller"
+"""What the one caller is called whose key stands bare in the secret."""
+
+_UNKNOWN_KEY_SECONDS = 30.0
+"""How often an unknown key may cause the secret to be read again, or guessing would be paid for by us."""
+
+_OLDEST_SECONDS = 300.0
+"""After how long the secret is read again on the side, so that a key that was taken out dies."""
+
+_FORM = (
+    'must be one bare key, or JSON such as {"prometheus": "…", "grafana": "…"}: a name of letters, digits and _.- '
+    "and a key of its own, 16 to 512 printable characters without dots and spaces"
+)
+
+
+class CallerKeys:
+    """The keys of FDI_CALLERS.
+
+    Args:
+        vault: where they are.
+        key: which key of a JSON secret to look under, or None.
+        clock: reads both clocks.
+
+    """
+
+    def __init__(self, vault: Vault, key: str | None = None, clock: Callable[[], Instant] = now) -> None:
+        self._vault, self._json_key = vault, key
+        self._clock = clock
+        self._held: Held[Mapping[str, bytes]] = Held(self._get, clock)
+
+    def name_of(self, presented: bytes, deadline: Deadline) -> str | None:
+        """Return the name of the caller whose key this is, or None.
+
+        Raises:
+            CheckError: `callers_unavailable`, where that can't be told because the secret can't be read.
+
+        """
+        copy = self._held.copy
+        if copy is None:
+            return _match(self._newer_than(0, deadline), presented)
+        name = _match(copy.value, presented)
+        since = self._held.seconds_since_read()
+        if name is not None:
+            if copy.began.seconds_until(self._clock()) >= _OLDEST_SECONDS and since >= _UNKNOWN_KEY_SECONDS:
+                self._held.read_beside(deadline)
+            return name
+        if not KEY.fullmatch(presented):
+            return None
+        if since >= _UNKNOWN_KEY_SECONDS or self._held.is_being_read():
+            return _match(self._newer_than(copy.serial, deadline), presented)
+        if self._held.failing:
+            raise _unavailable("they could not be read again a moment ago")
+        return None
+
+    def load(self, deadline: Deadline) -> int:
+        """Read the keys and return how many there are; raises as `name_of` does."""
+        return len(self._newer_than(0, deadline))
+
+    def _newer_than(self, serial: int, deadline: Deadline) -> Mapping[str, bytes]:
+        try:
+            return self._held.newer_than(serial, deadline).value
+        except CheckError as error:
+            raise _unavailable(error.message, error.next_step) from None
+
+    def _get(self, flight: Flight[Any, Any]) -> Mapping[str, bytes]:
+        return read_callers(self._vault.read(flight.deadline).data, self._json_key)
+
+
+def read_callers(secret: bytes, key: str | None = None) -> dict[str, bytes]:
+    """Return name → key.
+
+    Args:
+        secret: one bare key, or a JSON object name → key.
+        key: which key of a JSON object to look under, for one bare key or for such an object; or None.
+
+    Raises:
+        CheckError: `callers_unavailable`; the message names the entry by its number and holds nothing of the secret.
+
+    """
+    try:
+        text = secret_text(secret)
+        found: Any = text
+        if key is not None or text[0] in '{["':
+            found = json_object(text)
+            found = found if key is None else found.get(key)
+    except CheckError as error:
+        raise _unavailable(error.message, error.next_step) from None
+    entries = found if isinstance(found, dict) else {ONLY_NAME: found}
+    callers: dict[str, bytes] = {}
+    for number, (name, value) in enumerate(entries.items(), 1):
+        ours = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b""
+        if not NAME.fullmatch(name) or not KEY.fullmatch(ours):
+            raise _unavailable(f"entry {number} {_FORM}")
+        if ours in callers.values():
+            raise _unavailable(f"entry {number} has the key of an earlier one; each caller needs a key of its own")
+        callers[name] = ours
+    if not callers:
+        raise _unavailable(f"there is none; the secret {_FORM}")
+    return callers
+
+
+def _match(callers: Mapping[str, bytes], presented: bytes) -> str | None:
+    # Every key is compared, and each in constant time: how long it takes says nothing about any of them.
+    found = None
+    for name, key in callers.items():
+        if hmac.compare_digest(key, presented):
+            found = name
+    return found
+
+
+def _unavailable(message: str, next_step: str | None = None) -> CheckError:
+    step = next_step or "Correct the secret that FDI_CALLERS names."
+    return CheckError("callers_unavailable", f"the callers' keys: {message}", next_step=step)

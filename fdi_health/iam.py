@@ -1,0 +1,252 @@
+"""Credentials → token, at the vendor's Identity and Access Management.
+
+Sources: the vendor's API reference, "Obtaining a User Token Through Password Authentication" (POST /v3/auth/tokens),
+and its page on login policies: 5 failed logins within 15 minutes lock a user out for 15 minutes, by default.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fdi_health.deadline import now
+from fdi_health.errors import CheckError
+from fdi_health.retries import Retries, retry_after
+from fdi_health.secret import moment
+from schemas import strict_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fdi_health.deadline import Abort, Deadline, Instant
+    from fdi_health.secret import Credentials
+    from fdi_health.transport import Reply, Transport
+
+FIRST_REST_SECONDS = 60.0
+"""How long credentials that IAM refused are not tried again; twice as long after each further refusal."""
+
+LONGEST_REST_SECONDS = 900.0
+"""The vendor's default window: logins after 0, 60, 180 and 420 s are four, and the fifth falls into the next one."""
+
+_PATH = "/v3/auth/tokens?nocatalog=true"
+"""Without the catalog of services, which nobody reads here and which makes up most of the answer."""
+
+_ENDPOINT_STEP = "Check FDI_REGION or FDI_IAM_ENDPOINT, name resolution, proxy variables and outbound firewall rules."
+_REST_STEP = (
+    "The same credentials are left alone for a minute or more, so that they are not locked; others are tried at once."
+)
+
+_FOREIGN: dict[str, tuple[str, str]] = {
+    "timeout": ("IAM did not answer before the deadline", "Ask again; if it goes on, check the network path to IAM."),
+    "unreachable": ("there is no connection to IAM", _ENDPOINT_STEP),
+    "tls_error": ("there is no trusted connection to IAM", "Check the CA bundle variables and FDI_IAM_ENDPOINT."),
+    "throttled": ("IAM asks for fewer calls", "Give this function an IAM user of its own, or run fewer processes."),
+    "invalid_response": ("what answered at IAM's address is not IAM", "Check FDI_IAM_ENDPOINT and proxy variables."),
+    "upstream_error": ("IAM failed", "Look at the vendor's status page."),
+}
+"""Our code for what happened on the way → what it means for the token."""
+
+_REFUSED_WORDS: dict[str, tuple[str, str]] = {
+    "locked": ("the IAM user is locked", "Wait 15 minutes, and find out who uses a wrong password."),
+    "mfa": (
+        "the IAM user has login protection, which no program can pass",
+        "Switch login protection off for this user, or give the function a user without it.",
+    ),
+    "verif": (
+        "the IAM user has login protection, which no program can pass",
+        "Switch login protection off for this user, or give the function a user without it.",
+    ),
+    "disabled": ("the IAM user is disabled", "Enable the user in IAM."),
+    "expired": ("the IAM user's password has expired", "Set a new password and store it in the secret."),
+}
+"""A word in IAM's own message for a 401 → what it means; its codes do not tell these apart."""
+
+_WRONG = (
+    "IAM refused the user name, the password or the account name",
+    (
+        "Compare username, password and domain_name in the secret with IAM. It must be an IAM user: a HUAWEI ID and a "
+        "federated user get no token by password."
+    ),
+)
+_BY_STATUS: dict[int, tuple[str, str]] = {
+    400: ("IAM calls the login malformed", "Check the secret's project_id or project_name, and FDI_PROJECT_ID."),
+    403: (
+        "IAM does not let this user log in here",
+        "Allow the user programmatic access, and check IAM's access rules.",
+    ),
+    404: ("IAM does not know the project", "Check FDI_PROJECT_ID, the secret's project and FDI_IAM_ENDPOINT."),
+}
+
+
+class IssuedToken(NamedTuple):
+    """A token as IAM gave it; its repr hides the value.
+
+    Attributes:
+        value: fit for a header.
+        expires_at: its end in seconds since the epoch, by IAM's clock, or None where the answer does not say.
+        life_seconds: how long it lives from its issue, whatever our own clock says; or None.
+
+    """
+
+    value: str
+    expires_at: float | None
+    life_seconds: float | None
+
+    def __repr__(self) -> str:
+        return f"IssuedToken(expires_at={self.expires_at})"
+
+
+class _Rest(NamedTuple):
+    credentials: Credentials
+    error: CheckError
+    began: Instant
+    seconds: float
+
+
+class Iam:
+    """Logs users in.
+
+    Args:
+        transport: IAM's endpoint, or None where the settings do not say it.
+        project_id: the project that tokens are asked for where the credentials name none.
+        clock: reads both clocks.
+        wall: returns seconds since the epoch, for a Retry-After that is a date.
+
+    """
+
+    def __init__(
+        self,
+        transport: Transport | None,
+        project_id: str,
+        clock: Callable[[], Instant] = now,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._transport = transport
+        self._project_id = project_id
+        self._clock, self._wall = clock, wall
+        self._retries = Retries("IAM")
+        self._rest: _Rest | None = None
+
+    def log_in(self, credentials: Credentials, deadline: Deadline, abort: Abort) -> IssuedToken:
+        """Return a new token; called by one thread at a time.
+
+        Credentials that IAM has refused rest, `FIRST_REST_SECONDS` at first: a health check that repeated a wrong
+        password would lock its own user out.
+
+        Raises:
+            CheckError: `token_unavailable`; no message holds any part of the credentials or of IAM's words.
+
+        """
+        transport = self._transport
+        if transport is None:
+            raise _unavailable(
+                "the secret holds credentials and it is not known where IAM is",
+                "Set FDI_IAM_ENDPOINT, e.g. https://iam.cn-north-4.myhuaweicloud.com, or FDI_REGION.",
+            )
+        rest = self._rest
+        if rest is not None and rest.credentials != credentials:
+            rest = self._rest = None
+        if rest is not None and rest.began.seconds_until(self._clock()) < rest.seconds:
+            raise _unavailable(rest.error.message, rest.error.next_step)
+        body = json.dumps(_question(credentials, self._project_id)).encode()
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "fdi-health"}
+
+        def attempt() -> IssuedToken:
+            reply = transport.post(_PATH, headers, body, deadline, abort)
+            if reply.status == 201:
+                return _read(reply)
+            raise self._failure(reply)
+
+        try:
+            issued = self._retries.run(attempt, deadline, abort)
+        except CheckError as error:
+            if error.code == "token_unavailable":
+                if error.upstream_status in (401, 403):
+                    seconds = min(rest.seconds * 2, LONGEST_REST_SECONDS) if rest else FIRST_REST_SECONDS
+                    self._rest = _Rest(credentials, error, self._clock(), seconds)
+                raise _unavailable(error.message, error.next_step) from None
+            raise _unavailable(*_FOREIGN[error.code]) from None
+        self._rest = None
+        return issued
+
+    def _failure(self, reply: Reply) -> CheckError:
+        status = reply.status
+        if status == 429:
+            return CheckError(
+                "throttled", "IAM asks for fewer calls", retry_after=retry_after(reply.headers, self._wall())
+            )
+        if status >= 500:
+            seconds = retry_after(reply.headers, self._wall())
+            return CheckError("upstream_error", "IAM failed", upstream_status=status, retry_after=seconds)
+        # A login page, a proxy or another service may answer with these statuses too; IAM says why in JSON. A 401
+        # counts as a refusal in any form: it may have been one more wrong password.
+        words = _own_words(reply.body) or ("" if status == 401 else None)
+        if words is None or status not in (400, 401, 403, 404):
+            return CheckError("invalid_response", "not IAM", upstream_status=status)
+        meaning = _BY_STATUS.get(status)
+        if meaning is None or status == 403:
+            meaning = next((found for word, found in _REFUSED_WORDS.items() if word in words), meaning or _WRONG)
+        message, next_step = meaning
+        if status in (401, 403):
+            next_step = f"{next_step} {_REST_STEP}"
+        return CheckError("token_unavailable", message, next_step=next_step, upstream_status=status)
+
+
+def _question(credentials: Credentials, project_id: str) -> dict[str, Any]:
+    scope, value = credentials.project or ("id", project_id)
+    user = {
+        "name": credentials.username,
+        "password": credentials.password,
+        "domain": {"name": credentials.domain_name},
+    }
+    return {
+        "auth": {
+            "identity": {"methods": ["password"], "password": {"user": user}},
+            "scope": {"project": {scope: value}},
+        }
+    }
+
+
+def _read(reply: Reply) -> IssuedToken:
+    value = reply.headers.get("X-Subject-Token", "").strip()
+    if not value or not value.isascii() or not value.isprintable():
+        raise CheckError("invalid_response", "no token", upstream_status=201)
+    try:
+        document = strict_json.loads(reply.body)
+    except strict_json.InvalidJSON:
+        # An empty body is what a cut-off answer looks like: another one may be whole.
+        raise CheckError("invalid_response", "no JSON", upstream_status=201 if reply.body else None) from None
+    about = document.get("token") if isinstance(document, dict) else None
+    if not isinstance(about, dict):
+        raise CheckError("invalid_response", "no token document", upstream_status=201)
+    try:
+        expires_at = moment(about.get("expires_at"))
+    except ValueError:
+        # The token is good all the same; when it is refused it is renewed.
+        return IssuedToken(value, None, None)
+    try:
+        life = expires_at - moment(about.get("issued_at"))
+    except ValueError:
+        life = 0.0
+    return IssuedToken(value, expires_at, life if life > 0 else None)
+
+
+def _own_words(body: bytes) -> str | None:
+    """Return IAM's own message in lower case, to look for words in, or None where this is no answer of IAM's."""
+    try:
+        document = strict_json.loads(body)
+    except strict_json.InvalidJSON:
+        return None
+    if not isinstance(document, dict):
+        return None
+    error = document.get("error")
+    if isinstance(error, dict):
+        return str(error.get("message", "no message")).casefold()
+    if "error_code" in document or "error_msg" in document:
+        return str(document.get("error_msg", "no message")).casefold()
+    return None
+
+
+def _unavailable(message: str, next_step: str | None) -> CheckError:
+    return CheckError("token_unavailable", message, next_step=next_step)

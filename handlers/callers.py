@@ -1,0 +1,94 @@
+"""Who asks, by the key in the request, and what they may see.
+
+A key comes as X-Api-Key, as a Bearer token or as a Basic password (RFC 6750, RFC 7617), never in the URL, which proxies
+and browsers write down.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from fdi_health.errors import CheckError
+
+if TYPE_CHECKING:
+    from werkzeug import Request
+
+    from fdi_health.deadline import Deadline
+    from fdi_health.service import Service
+
+CHALLENGE = 'Bearer realm="fdi-health", Basic realm="fdi-health", charset="UTF-8"'
+"""The WWW-Authenticate of every 401."""
+
+_JWT = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*){2}((\.[A-Za-z0-9_-]*){2})?", re.ASCII)
+"""What a JWT looks like, signed or encrypted (RFC 7515 and 7516, compact serialisation); our keys have no dots."""
+
+
+class Caller(NamedTuple):
+    """Who asks.
+
+    Attributes:
+        name: as FDI_CALLERS calls them; None for anybody.
+        sees_details: whether they may see more than the verdict.
+
+    """
+
+    name: str | None
+    sees_details: bool
+
+
+def identify(request: Request, service: Service, deadline: Deadline) -> Caller:
+    """Return who asks.
+
+    Raises:
+        CheckError: `unauthorized`, `callers_unavailable`.
+
+    """
+    key = presented_key(request) if service.callers is not None else None
+    if service.callers is None or key is None:
+        if service.anonymous == "refuse":
+            raise CheckError(
+                "unauthorized", "a key is needed: as X-Api-Key, as a Bearer token or as the password of Basic"
+            )
+        return Caller(None, service.anonymous == "details")
+    name = service.callers.name_of(key, deadline)
+    if name is None:
+        raise CheckError("unauthorized", "the key is none of those that FDI_CALLERS names; send a valid one, or none")
+    return Caller(name, sees_details=True)
+
+
+def may_look(request: Request, service: Service, deadline: Deadline) -> bool:
+    """Whether whoever asks may see more of /ready than its status: everybody but those whom `refuse` keeps out."""
+    if service.anonymous != "refuse":
+        return True
+    try:
+        identify(request, service, deadline)
+    except CheckError:
+        return False
+    return True
+
+
+def presented_key(request: Request) -> bytes | None:
+    """Return the key in a request, b"" for one that can be none; None where there is none.
+
+    A Bearer that looks like a JWT is the platform's own (schedulers, uptime checks), and so is any other scheme.
+    """
+    key = request.headers.get("X-Api-Key")
+    if key is not None:
+        return _bytes(key)
+    scheme, _, value = request.headers.get("Authorization", "").strip().partition(" ")
+    value = value.strip()
+    if scheme.lower() == "bearer":
+        return None if _JWT.fullmatch(value) else _bytes(value)
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).partition(b":")[2]
+        except (binascii.Error, ValueError):
+            return b""
+    return None
+
+
+def _bytes(text: str) -> bytes:
+    return text.strip().encode("utf-8", "surrogatepass")

@@ -1,0 +1,185 @@
+"""The vendor's Identity and Access Management: users log in with a password and get a token that ends.
+
+Source: the vendor's API reference, "Obtaining a User Token Through Password Authentication", as gathered in the
+project's notes on the upstream. The texts of refusals are ours but for the words that those notes give.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import time
+from collections import deque
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+from simulator.answers import Answer, body_answer, drip, json_answer, raw_answer, response_bytes
+from simulator.documented import DOC_PROJECT_ID, error_document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from simulator.received import Request
+
+PATH: Final = "/v3/auth/tokens"
+LIFE_SECONDS: Final = 24 * 3600.0
+
+State = Literal["enabled", "disabled", "locked", "protected"]
+
+# A real token is a signed document in Base64, several kilobytes long.
+_TOKEN_BYTES = 1500
+_LOGINS_REMEMBERED = 1000
+
+
+class User(NamedTuple):
+    """An IAM user; `state` "protected" stands for login protection, which asks for a second factor."""
+
+    password: str
+    domain_name: str = "Acme"
+    state: State = "enabled"
+
+
+def refusal(status: int, message: str, title: str) -> Answer:
+    """Return an error in the form of this API, which is not that of the others."""
+    return json_answer({"error": {"code": status, "message": message, "title": title}}, status)
+
+
+_WRONG: Final = refusal(401, "The username or password is wrong.", "Unauthorized")
+_BY_STATE: Final[dict[str, Answer]] = {
+    "disabled": refusal(401, "The user is disabled.", "Unauthorized"),
+    "locked": refusal(401, "The account is locked.", "Unauthorized"),
+    "protected": refusal(401, "The user must be verified with MFA.", "Unauthorized"),
+}
+
+FAULTS: Final[dict[str, Answer]] = {
+    "wrong_password": _WRONG,
+    **_BY_STATE,
+    "forbidden": refusal(403, "You are not authorized to perform the requested action.", "Forbidden"),
+    "malformed": refusal(400, "Request body is invalid.", "Bad Request"),
+    "no_project": refusal(404, "Could not find project.", "Not Found"),
+    "throttled": json_answer(
+        error_document("APIGW.0308", "The throttling threshold has been reached"), 429, headers=(("Retry-After", "1"),)
+    ),
+    "status_500": refusal(500, "An unexpected error prevented the server from fulfilling your request.", "Error"),
+    "status_503": body_answer(b"503 Service Unavailable\n", 503, "text/plain"),
+    "html_401": body_answer(b"<html>please sign in</html>", 401, "text/html"),
+    "html_200": body_answer(b"<html>please sign in</html>", 200, "text/html"),
+    "redirect": body_answer(b"", 302, content_type=None, headers=(("Location", "http://127.0.0.1:9/"),)),
+    "no_token": json_answer({"token": {"expires_at": "2020-01-04T09:05:22.701000Z"}}, 201),
+    "broken_token": body_answer(b"{}", 201, headers=(("X-Subject-Token", "M\xc3\xa9"),)),
+    "no_document": body_answer(b"<html>", 201, "text/html", headers=(("X-Subject-Token", "MII-of-somebody"),)),
+    "list_document": body_answer(b"[1]", 201, headers=(("X-Subject-Token", "MII-of-somebody"),)),
+    "silent": Answer(end="hang"),
+    "reset": Answer(end="reset"),
+    "drip": drip(response_bytes(201, b"{}"), 0.2),
+    "cut_off": raw_answer(b"HTTP/1.1 201 Created\r\nX-Subject-Token: MII", "close"),
+}
+"""What IAM can play besides its own answer, by name."""
+
+
+class Iam:
+    """Users, their tokens and their logins; used by the simulator's thread, changed by the test's.
+
+    Args:
+        users: name → user.
+        life_seconds: how long a token lives.
+        clock: returns seconds since the epoch; IAM's own idea of the time.
+        project_id, project_name: what a token can be asked for.
+
+    Attributes:
+        logins: the requests for a token, the newest last.
+        issued: every token given out, and when it ends.
+
+    """
+
+    def __init__(
+        self,
+        users: dict[str, User],
+        *,
+        life_seconds: float = LIFE_SECONDS,
+        clock: Callable[[], float] = time.time,
+        project_id: str = DOC_PROJECT_ID,
+        project_name: str = "cn-north-4",
+    ) -> None:
+        self.users = dict(users)
+        self.life_seconds = life_seconds
+        self.clock = clock
+        self.project_id, self.project_name = project_id, project_name
+        self.logins: deque[Request] = deque(maxlen=_LOGINS_REMEMBERED)
+        self.issued: dict[str, float] = {}
+        self._script: deque[str] = deque()
+        self._last: str | None = None
+
+    def play(self, *names: str, for_ever: bool = False) -> None:
+        """Answer the next logins with faults, one each, the last one for ever if asked; none ends that.
+
+        Raises: ValueError for a name that is not in `FAULTS`.
+        """
+        unknown = [name for name in names if name not in FAULTS]
+        if unknown:
+            raise ValueError(f"unknown behaviour {unknown[0]!r}: there are {', '.join(FAULTS)}")
+        self._script = deque(names)
+        self._last = names[-1] if names and for_ever else None
+
+    def revoke(self, token: str | None = None) -> None:
+        """Let a token die at once, as a change of the user's password or rights does; all of them without one."""
+        for dead in [token] if token else list(self.issued):
+            self.issued.pop(dead, None)
+
+    def refuses(self, token: str) -> str | None:
+        """Return why a token is no good, or None for a live one."""
+        ends = self.issued.get(token)
+        if ends is None:
+            return "decrypt token fail"
+        if self.clock() >= ends:
+            return f"token expires, expires_at: {_moment(ends)}"
+        return None
+
+    def answer(self, request: Request) -> Answer:
+        """Return the answer to a request for a token."""
+        self.logins.append(request)
+        if self._script:
+            return FAULTS[self._script.popleft()]
+        if self._last:
+            return FAULTS[self._last]
+        return self._log_in(request)
+
+    def _log_in(self, request: Request) -> Answer:
+        if request.method != "POST":
+            return refusal(405, "Method not allowed.", "Method Not Allowed")
+        try:
+            identity = json.loads(request.body)["auth"]["identity"]
+            asked = identity["password"]["user"]
+            name, password, domain = asked["name"], asked["password"], asked["domain"]["name"]
+            project = json.loads(request.body)["auth"]["scope"]["project"]
+            methods = identity["methods"]
+        except (ValueError, KeyError, TypeError):
+            return FAULTS["malformed"]
+        user = self.users.get(name) if isinstance(name, str) else None
+        if methods != ["password"] or user is None or (password, domain) != (user.password, user.domain_name):
+            return _WRONG
+        if user.state != "enabled":
+            return _BY_STATE[user.state]
+        if project not in ({"id": self.project_id}, {"name": self.project_name}):
+            return FAULTS["no_project"]
+        return self._issue(name, domain, catalog="nocatalog=true" not in request.target)
+
+    def _issue(self, name: str, domain: str, *, catalog: bool) -> Answer:
+        token = "MII" + base64.b64encode(secrets.token_bytes(_TOKEN_BYTES)).decode().replace("/", "-")
+        issued_at = self.clock()
+        self.issued[token] = issued_at + self.life_seconds
+        about: dict[str, Any] = {
+            "expires_at": _moment(self.issued[token]),
+            "issued_at": _moment(issued_at),
+            "methods": ["password"],
+            "project": {"id": self.project_id, "name": self.project_name, "domain": {"name": domain}},
+            "user": {"name": name, "domain": {"name": domain}},
+        }
+        if catalog:
+            about["catalog"] = [{"name": f"service-{number}", "endpoints": []} for number in range(200)]
+        return json_answer({"token": about}, 201, headers=(("X-Subject-Token", token),))
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,243 @@
+"""Credentials become a token, once for everybody, and a refusal is not repeated into a lock-out."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fdi_health.deadline import Abort, Deadline, Instant
+from fdi_health.errors import CheckError
+from fdi_health.iam import FIRST_REST_SECONDS, Iam
+from fdi_health.secret import Credentials
+from fdi_health.transport import Transport
+from simulator import User
+from simulator.iam import FAULTS
+from tests.conftest import PASSWORD, PROJECT_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from simulator import Iam as SimulatedIam
+    from simulator import Simulator
+    from tests.conftest import Function
+
+GOOD = Credentials("fdi-probe", PASSWORD, "Acme")
+
+
+class Clock:
+    """Both clocks, set by hand."""
+
+    def __init__(self) -> None:
+        self.at = 1_000_000.0
+
+    def __call__(self) -> Instant:
+        return Instant(self.at, self.at)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ours(upstream: Simulator, clock: Clock) -> Iterator[Iam]:
+    transport = Transport(upstream.url)
+    yield Iam(transport, PROJECT_ID, clock)
+    transport.close()
+
+
+def refused(ours: Iam, credentials: Credentials = GOOD, seconds: float = 2.0) -> CheckError:
+    abort = Abort()
+    at_the_deadline = threading.Timer(seconds, abort.fire)
+    at_the_deadline.start()
+    with pytest.raises(CheckError) as caught:
+        ours.log_in(credentials, Deadline.after(seconds), abort)
+    at_the_deadline.cancel()
+    assert caught.value.code == "token_unavailable"
+    assert PASSWORD not in repr(caught.value) + str(caught.value.next_step)
+    return caught.value
+
+
+def test_credentials__become_a_token_with_its_end(ours: Iam, iam: SimulatedIam) -> None:
+    issued = ours.log_in(GOOD, Deadline.after(2), Abort())
+
+    assert iam.issued == {issued.value: pytest.approx(issued.expires_at)}
+    assert issued.life_seconds == pytest.approx(24 * 3600)
+    assert issued.value not in repr(issued)
+
+
+def test_login__is_what_the_vendor_documents(ours: Iam, iam: SimulatedIam) -> None:
+    ours.log_in(GOOD, Deadline.after(2), Abort())
+
+    (request,) = iam.logins
+    assert (request.method, request.target) == ("POST", "/v3/auth/tokens?nocatalog=true")
+    assert request.header("Content-Type") == "application/json"
+    assert request.token is None
+    user = {"name": "fdi-probe", "password": PASSWORD, "domain": {"name": "Acme"}}
+    assert json.loads(request.body) == {
+        "auth": {
+            "identity": {"methods": ["password"], "password": {"user": user}},
+            "scope": {"project": {"id": PROJECT_ID}},
+        }
+    }
+
+
+def test_login__is_for_the_project_that_the_secret_names(ours: Iam, iam: SimulatedIam) -> None:
+    assert ours.log_in(GOOD._replace(project=("name", "cn-north-4")), Deadline.after(2), Abort()).value
+    assert refused(ours, GOOD._replace(project=("id", "another"))).message == "IAM does not know the project"
+
+
+MEANINGS = {
+    "wrong_password": "IAM refused the user name, the password or the account name",
+    "disabled": "the IAM user is disabled",
+    "locked": "the IAM user is locked",
+    "protected": "the IAM user has login protection, which no program can pass",
+    "forbidden": "IAM does not let this user log in here",
+    "malformed": "IAM calls the login malformed",
+    "no_project": "IAM does not know the project",
+    "throttled": "IAM asks for fewer calls",
+    "status_500": "IAM failed",
+    "status_503": "IAM failed",
+    "html_401": "IAM refused the user name, the password or the account name",
+    "html_200": "what answered at IAM's address is not IAM",
+    "redirect": "what answered at IAM's address is not IAM",
+    "no_token": "what answered at IAM's address is not IAM",
+    "broken_token": "what answered at IAM's address is not IAM",
+    "no_document": "what answered at IAM's address is not IAM",
+    "list_document": "what answered at IAM's address is not IAM",
+    "silent": "IAM did not answer before the deadline",
+    "reset": "there is no connection to IAM",
+    "drip": "IAM did not answer before the deadline",
+    "cut_off": "what answered at IAM's address is not IAM",
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_iam_fault__has_its_own_message_and_next_step(ours: Iam, iam: SimulatedIam, name: str) -> None:
+    iam.play(name, for_ever=True)
+    began = time.monotonic()
+
+    error = refused(ours, seconds=0.5)
+
+    assert time.monotonic() - began < 0.5 + 0.3
+    assert error.message == MEANINGS[name]
+    assert error.next_step
+
+
+@pytest.mark.parametrize("name", ["status_503", "reset", "cut_off"])
+def test_iam_fault__that_passes_is_tried_again(ours: Iam, iam: SimulatedIam, name: str) -> None:
+    iam.play(name)
+    assert ours.log_in(GOOD, Deadline.after(2), Abort()).value
+
+
+@pytest.mark.parametrize("name", ["wrong_password", "locked", "protected", "forbidden", "html_401"])
+def test_refused_credentials__rest(ours: Iam, iam: SimulatedIam, clock: Clock, name: str) -> None:
+    iam.play(name, for_ever=True)
+    first = refused(ours)
+    again = refused(ours)
+
+    assert (again.message, again.next_step) == (first.message, first.next_step)
+    assert len(iam.logins) == 1
+
+    clock.at += FIRST_REST_SECONDS
+    refused(ours)
+    assert len(iam.logins) == 2
+
+
+def test_refused_credentials__stay_below_the_vendors_lockout(ours: Iam, iam: SimulatedIam, clock: Clock) -> None:
+    # 5 failures within 15 minutes lock a user, by default.
+    wrong = GOOD._replace(password="wrong")
+    failures: list[float] = []
+    for _ in range(24 * 60):
+        before = len(iam.logins)
+        refused(ours, wrong)
+        failures += [clock.at] * (len(iam.logins) - before)
+        clock.at += 60
+    for at in failures:
+        assert sum(at <= other < at + 900 for other in failures) < 5
+    assert len(failures) > 90  # and they do come back
+
+
+def test_refused_credentials__rest_only_until_the_secret_changes(ours: Iam, iam: SimulatedIam) -> None:
+    refused(ours, GOOD._replace(password="wrong"))
+    assert ours.log_in(GOOD, Deadline.after(2), Abort()).value
+    refused(ours, GOOD._replace(password="wrong"))
+    assert len(iam.logins) == 3
+
+
+@pytest.mark.parametrize("name", ["status_500", "malformed", "no_project", "html_200", "silent"])
+def test_other_faults__do_not_rest(ours: Iam, iam: SimulatedIam, name: str) -> None:
+    iam.play(name, for_ever=True)
+    refused(ours, seconds=0.2)
+    iam.play()
+    assert ours.log_in(GOOD, Deadline.after(2), Abort()).value
+
+
+def test_throttling__is_waited_for_where_there_is_time(ours: Iam, iam: SimulatedIam) -> None:
+    iam.play("throttled")
+    began = time.monotonic()
+    assert ours.log_in(GOOD, Deadline.after(4), Abort()).value
+    assert time.monotonic() - began >= 1.0
+
+
+def test_unknown_endpoint__is_said(iam: SimulatedIam) -> None:
+    assert refused(Iam(None, PROJECT_ID)).message == "the secret holds credentials and it is not known where IAM is"
+
+
+@pytest.mark.parametrize("port", ["1"])
+def test_endpoint_that_is_out_of_reach__is_said(port: str) -> None:
+    transport = Transport(f"http://127.0.0.1:{port}")
+    assert refused(Iam(transport, PROJECT_ID), seconds=0.3).message == "there is no connection to IAM"
+
+
+@pytest.mark.parametrize("skew", [-90_000.0, 90_000.0])
+def test_clock_skew__does_not_change_a_tokens_life(ours: Iam, iam: SimulatedIam, skew: float) -> None:
+    iam.clock = lambda: time.time() + skew
+    assert ours.log_in(GOOD, Deadline.after(2), Abort()).life_seconds == pytest.approx(24 * 3600)
+
+
+def test_password__leaves_no_module_but_iam() -> None:
+    from tests.servers import ROOT
+
+    readers = [
+        path.name
+        for folder in ("fdi_health", "handlers", "schemas")
+        for path in (ROOT / folder).rglob("*.py")
+        if ".password" in path.read_text()
+    ]
+    assert readers == ["iam.py"]
+
+
+def test_verdict__with_credentials_needs_one_login(function: Callable[..., Function], iam: SimulatedIam) -> None:
+    checked = function("healthy", "healthy", ROMA_TOKEN=json.dumps(GOOD._asdict() | {"project": None}))
+
+    assert [checked.verdict()["status"] for _ in range(3)] == ["healthy"] * 3
+    assert len(iam.logins) == 1
+
+
+def test_wrong_password__is_said_to_who_was_paged(
+    function: Callable[..., Function], iam: SimulatedIam, tmp_path: Path
+) -> None:
+    secret = tmp_path / "credentials"
+    secret.write_text(json.dumps({"username": "fdi-probe", "password": "wrong", "domain_name": "Acme"}))
+    checked = function("healthy", FDI_TOKEN=f"file://{secret}")
+
+    for _ in range(3):
+        error = checked.instance()["error"]
+        assert (error["code"], error["message"]) == ("token_unavailable", MEANINGS["wrong_password"])
+        assert "domain_name" in error["next_step"]
+    assert len(iam.logins) == 1
+
+    secret.write_text(json.dumps({"username": "fdi-probe", "password": PASSWORD, "domain_name": "Acme"}))
+    assert checked.verdict()["healthy"] is True
+
+
+def test_user_who_is_locked_by_others__is_named_so(function: Callable[..., Function], iam: SimulatedIam) -> None:
+    iam.users["fdi-probe"] = User(PASSWORD, state="locked")
+    checked = function("healthy", ROMA_TOKEN=json.dumps(GOOD._asdict() | {"project": None}))
+    assert checked.instance()["error"]["message"] == "the IAM user is locked"
