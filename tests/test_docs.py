@@ -1,0 +1,53 @@
+"""What the pages show can be pasted."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fdi_health.secret import Credentials, read_secret
+from tests.servers import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def policies() -> Iterator[tuple[str, dict[str, Any]]]:
+    for page in PAGES:
+        for block in re.findall(r"```json\n(.*?)```", page.read_text(), re.DOTALL):
+            document = json.loads(block)
+            if "Statement" in document:
+                yield page.name, document
+
+
+def test_policies__grant_named_actions_and_no_wildcard() -> None:
+    found = list(policies())
+    assert len(found) >= 2
+    for page, document in found:
+        assert "*" not in json.dumps(document), page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_credentials_in_examples__have_the_form_that_is_read(page: Any) -> None:
+    for block in re.findall(r"\{\"username\"[^}]*\}", page.read_text()):
+        if json.loads(block)["password"]:
+            assert isinstance(read_secret(block.encode(), None), Credentials)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links__lead_somewhere(page: Any) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path) if path else page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            slugs = {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, (target, sorted(slugs))
