@@ -18,7 +18,7 @@ from simulator.answers import Answer, body_answer, drip, json_answer, raw_answer
 from simulator.documented import DOC_PROJECT_ID, error_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from simulator.received import Request
 
@@ -56,6 +56,9 @@ FAULTS: Final[dict[str, Answer]] = {
     "wrong_password": _WRONG,
     **_BY_STATE,
     "forbidden": refusal(403, "You are not authorized to perform the requested action.", "Forbidden"),
+    "gateway_403": json_answer(error_document("APIGW.0802", "The IP address is not allowed to access"), 403),
+    "list_403": json_answer([1], 403),
+    "other_403": json_answer({"reason": "no"}, 403),
     "malformed": refusal(400, "Request body is invalid.", "Bad Request"),
     "no_project": refusal(404, "Could not find project.", "Not Found"),
     "throttled": json_answer(
@@ -69,6 +72,7 @@ FAULTS: Final[dict[str, Answer]] = {
     "no_token": json_answer({"token": {"expires_at": "2020-01-04T09:05:22.701000Z"}}, 201),
     "broken_token": body_answer(b"{}", 201, headers=(("X-Subject-Token", "M\xc3\xa9"),)),
     "no_document": body_answer(b"<html>", 201, "text/html", headers=(("X-Subject-Token", "MII-of-somebody"),)),
+    "other_document": body_answer(b"{}", 201, headers=(("X-Subject-Token", "MII-of-somebody"),)),
     "list_document": body_answer(b"[1]", 201, headers=(("X-Subject-Token", "MII-of-somebody"),)),
     "silent": Answer(end="hang"),
     "reset": Answer(end="reset"),
@@ -86,6 +90,7 @@ class Iam:
         life_seconds: how long a token lives.
         clock: returns seconds since the epoch; IAM's own idea of the time.
         project_id, project_name: what a token can be asked for.
+        tells: what an answer says of its token besides its user and project.
 
     Attributes:
         logins: the requests for a token, the newest last.
@@ -101,11 +106,13 @@ class Iam:
         clock: Callable[[], float] = time.time,
         project_id: str = DOC_PROJECT_ID,
         project_name: str = "cn-north-4",
+        tells: Collection[str] = ("expires_at", "issued_at"),
     ) -> None:
         self.users = dict(users)
         self.life_seconds = life_seconds
         self.clock = clock
         self.project_id, self.project_name = project_id, project_name
+        self.tells = tells
         self.logins: deque[Request] = deque(maxlen=_LOGINS_REMEMBERED)
         self.issued: dict[str, float] = {}
         self._script: deque[str] = deque()
@@ -169,9 +176,9 @@ class Iam:
         token = "MII" + base64.b64encode(secrets.token_bytes(_TOKEN_BYTES)).decode().replace("/", "-")
         issued_at = self.clock()
         self.issued[token] = issued_at + self.life_seconds
+        times = {"expires_at": _moment(self.issued[token]), "issued_at": _moment(issued_at)}
         about: dict[str, Any] = {
-            "expires_at": _moment(self.issued[token]),
-            "issued_at": _moment(issued_at),
+            **{name: moment for name, moment in times.items() if name in self.tells},
             "methods": ["password"],
             "project": {"id": self.project_id, "name": self.project_name, "domain": {"name": domain}},
             "user": {"name": name, "domain": {"name": domain}},

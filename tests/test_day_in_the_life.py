@@ -86,7 +86,8 @@ def test_two_days__with_credentials_need_nobody(
             statuses |= set(callers.map(lambda _: checked.verdict()["status"], range(3)))
             world.seconds += STEP
 
-    assert statuses == {"healthy"}
+    # A renewal that IAM's hiccups kept failing may be announced meanwhile; nobody is ever paged.
+    assert statuses <= {"healthy", "degraded"}
     assert revoked > 3
     assert rotated > 3
     # A login for each two hours less the tenth, one for each revocation or rotation, and a few for clocks that jump.

@@ -21,7 +21,7 @@ import trustme
 from fdi_health import __main__ as command_line
 from fdi_health.transport import CA_VARIABLES
 from simulator import Simulator
-from tests.conftest import PROJECT_ID, TOKEN
+from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
 from tests.servers import ROOT
 
 if TYPE_CHECKING:
@@ -305,3 +305,42 @@ def test_module__runs_as_a_program() -> None:
         [sys.executable, "-m", "fdi_health", "check", "--help"], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert "Exits 0 healthy, 1 degraded, 2 unhealthy, 3 unknown" in " ".join(done.stdout.split())
+
+
+def test_doctor__logs_in_and_counts_the_callers(run: Run, upstream: Simulator) -> None:
+    code, out, _ = run(
+        "doctor",
+        FDI_INSTANCES="orders=id-orders",
+        FDI_IAM_ENDPOINT=upstream.url,
+        ROMA_TOKEN=CREDENTIALS,
+        FDI_CALLERS="env://CALLERS",
+        CALLERS='{"prometheus":"key-0123456789abc","grafana":"key-abc0123456789"}',
+    )
+    assert code == 0
+    assert re.search(r"holds credentials; IAM gave a token for them, which ends at 20\d\d-\S+Z\n", out)
+    assert "callers with a key: 2" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "finding"),
+    [
+        ({"ROMA_TOKEN": CREDENTIALS}, "the secret holds credentials and it is not known where IAM is"),
+        ({"FDI_CALLERS": "env://CALLERS", "CALLERS": "short"}, "the callers' keys: entry 1 must be"),
+    ],
+)
+def test_doctor__says_what_is_wrong_with_secrets(run: Run, changes: dict[str, str], finding: str) -> None:
+    code, out, _ = run("doctor", FDI_INSTANCES="orders=id-orders", **changes)
+    assert (code, finding in out) == (11, True)
+
+
+def test_check__says_that_the_token_ends(run: Run) -> None:
+    code, out, _ = run(
+        "check",
+        FDI_INSTANCES="orders=id-orders",
+        ROMA_TOKEN=f'{{"token":"{TOKEN}","expires_at":"2020-01-01T00:00:00Z"}}',
+    )
+    assert code == 1
+    lines = out.splitlines()
+    assert lines[0] == "FDI-OK degraded: the token expires at 2020-01-01T00:00:00Z"
+    assert lines[2] == "  The token ends at 2020-01-01T00:00:00Z and was not renewed."
+    assert lines[3].startswith("  -> Put a new token into the secret")

@@ -98,6 +98,9 @@ MEANINGS = {
     "locked": "the IAM user is locked",
     "protected": "the IAM user has login protection, which no program can pass",
     "forbidden": "IAM does not let this user log in here",
+    "gateway_403": "IAM does not let this user log in here",
+    "list_403": "what answered at IAM's address is not IAM",
+    "other_403": "what answered at IAM's address is not IAM",
     "malformed": "IAM calls the login malformed",
     "no_project": "IAM does not know the project",
     "throttled": "IAM asks for fewer calls",
@@ -109,6 +112,7 @@ MEANINGS = {
     "no_token": "what answered at IAM's address is not IAM",
     "broken_token": "what answered at IAM's address is not IAM",
     "no_document": "what answered at IAM's address is not IAM",
+    "other_document": "what answered at IAM's address is not IAM",
     "list_document": "what answered at IAM's address is not IAM",
     "silent": "IAM did not answer before the deadline",
     "reset": "there is no connection to IAM",
@@ -199,6 +203,17 @@ def test_endpoint_that_is_out_of_reach__is_said(port: str) -> None:
 def test_clock_skew__does_not_change_a_tokens_life(ours: Iam, iam: SimulatedIam, skew: float) -> None:
     iam.clock = lambda: time.time() + skew
     assert ours.log_in(GOOD, Deadline.after(2), Abort()).life_seconds == pytest.approx(24 * 3600)
+
+
+@pytest.mark.parametrize(
+    ("tells", "known"), [(("issued_at",), (False, False)), (("expires_at",), (True, False)), ((), (False, False))]
+)
+def test_token_without_times__is_taken_all_the_same(
+    ours: Iam, iam: SimulatedIam, tells: tuple[str, ...], known: tuple[bool, bool]
+) -> None:
+    iam.tells = tells
+    issued = ours.log_in(GOOD, Deadline.after(2), Abort())
+    assert (issued.expires_at is not None, issued.life_seconds is not None) == known
 
 
 def test_password__leaves_no_module_but_iam() -> None:

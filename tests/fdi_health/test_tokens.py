@@ -337,6 +337,17 @@ def test_token_for_credentials__is_renewed_five_minutes_ahead(
     assert tokens.expiring() is None
 
 
+def test_token_for_credentials__whose_issue_is_not_told_ends_by_our_clock(
+    with_credentials: tuple[Tokens, Shelf, Clock], iam: SimulatedIam
+) -> None:
+    tokens, _, clock = with_credentials
+    iam.tells = ("expires_at",)
+    first = tokens.current(soon()).value
+    clock.wall += 24 * HOUR - MINUTE
+    tokens.current(soon())
+    until(lambda: tokens.current(soon()).value != first)
+
+
 def test_renewal_ahead__delays_nobody(with_credentials: tuple[Tokens, Shelf, Clock], iam: SimulatedIam) -> None:
     tokens, _, clock = with_credentials
     tokens.current(soon())
