@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING
 
-from werkzeug import Request
-
 from fdi_health import log
-from handlers import draining
-from handlers.http import respond
-from handlers.intake import take_body
+from handlers import wsgi
 from handlers.process import DEFAULT_THREADS, Process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from wsgiref.types import StartResponse, WSGIEnvironment
+    from collections.abc import Callable
 
-    from werkzeug import Response
+    from werkzeug import Request, Response
 
 # functions-framework reads this after it has loaded us; its own default, 4 per core, lets a few slow callers keep
 # /live waiting.
@@ -26,16 +22,34 @@ os.environ.setdefault("THREADS", str(DEFAULT_THREADS))
 log.to_stderr()
 process = Process(os.environ)
 
+app = wsgi.application(process)
+"""What any WSGI server serves."""
+
 
 def health(request: Request) -> Response:
     """Answer a request of functions-framework, whose Flask request is a Werkzeug request."""
-    wire_is_clear = take_body(request.environ)
-    response = respond(request, process)
-    if not wire_is_clear or draining.is_stopping():
-        draining.release(request)
-    return response
+    return wsgi.answer(request, process)
 
 
-def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer a request of any WSGI server (PEP 3333)."""
-    return health(Request(environ))(environ, start_response)
+def lambda_handler(event: object, context: object) -> dict[str, object]:
+    """Answer an event of AWS Lambda: an HTTP request in any of its forms; anything else gets the anonymous verdict."""
+    return _lambda_handler()(event, context)
+
+
+def functiongraph_handler(event: object, context: object) -> dict[str, object]:
+    """Answer an event of Huawei Cloud FunctionGraph: an APIG trigger's; anything else gets the anonymous verdict."""
+    return _functiongraph_handler()(event, context)
+
+
+@functools.cache
+def _lambda_handler() -> Callable[[object, object], dict[str, object]]:
+    from handlers import lambda_events  # only where it is used: nobody else needs apig-wsgi
+
+    return lambda_events.make_handler(process)
+
+
+@functools.cache
+def _functiongraph_handler() -> Callable[[object, object], dict[str, object]]:
+    from handlers import functiongraph  # only where it is used
+
+    return functiongraph.Handler(os.environ)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fdi_health.deadline import now
 from fdi_health.errors import CheckError
-from fdi_health.held import Held
+from fdi_health.held import READ_SECONDS, Held
 from fdi_health.secret import json_object, secret_text
 from schemas.settings_fields import NAME
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from fdi_health.deadline import Deadline, Instant
-    from fdi_health.flights import Flight
+    from fdi_health.held import Reading
     from fdi_health.vaults import Vault
 
 KEY = re.compile(rb"[\x21-\x2d\x2f-\x7e]{16,512}")
@@ -28,8 +28,14 @@ ONLY_NAME = "caller"
 _UNKNOWN_KEY_SECONDS = 30.0
 """How often an unknown key may cause the secret to be read again, or guessing would be paid for by us."""
 
-_OLDEST_SECONDS = 300.0
+_FRESH_SECONDS = 300.0
 """After how long the secret is read again on the side, so that a key that was taken out dies."""
+
+_OLDEST_SECONDS = 600.0
+"""After how long no key is good any more until the secret has been read again."""
+
+_FREE_FAILURES = 3
+"""How many reads may fail one after the other before there is a rest between them: 1, 2, 4, … 30 seconds."""
 
 _FORM = (
     'must be one bare key, or JSON such as {"prometheus": "…", "grafana": "…"}: a name of letters, digits and _.- '
@@ -44,13 +50,20 @@ class CallerKeys:
         vault: where they are.
         key: which key of a JSON secret to look under, or None.
         clock: reads both clocks.
+        read_seconds: how long reading the secret may take.
 
     """
 
-    def __init__(self, vault: Vault, key: str | None = None, clock: Callable[[], Instant] = now) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        key: str | None = None,
+        clock: Callable[[], Instant] = now,
+        read_seconds: float = READ_SECONDS,
+    ) -> None:
         self._vault, self._json_key = vault, key
         self._clock = clock
-        self._held: Held[Mapping[str, bytes]] = Held(self._get, clock)
+        self._held: Held[Mapping[str, bytes]] = Held(self._get, clock, read_seconds)
 
     def name_of(self, presented: bytes, deadline: Deadline) -> str | None:
         """Return the name of the caller whose key this is, or None.
@@ -60,19 +73,23 @@ class CallerKeys:
 
         """
         copy = self._held.copy
-        if copy is None:
-            return _match(self._newer_than(0, deadline), presented)
+        might_be_one = KEY.fullmatch(presented) is not None
+        if copy is None or copy.began.seconds_until(self._clock()) >= _OLDEST_SECONDS:
+            if not might_be_one:
+                return None
+            self._rest_after_failures()
+            return _match(self._newer_than(copy.serial if copy else 0, deadline), presented)
         name = _match(copy.value, presented)
         since = self._held.seconds_since_read()
         if name is not None:
-            if copy.began.seconds_until(self._clock()) >= _OLDEST_SECONDS and since >= _UNKNOWN_KEY_SECONDS:
-                self._held.read_beside(deadline)
+            if since >= _FRESH_SECONDS:
+                self._held.read_beside()
             return name
-        if not KEY.fullmatch(presented):
+        if not might_be_one:
             return None
         if since >= _UNKNOWN_KEY_SECONDS or self._held.is_being_read():
             return _match(self._newer_than(copy.serial, deadline), presented)
-        if self._held.failing:
+        if self._held.failures:
             raise _unavailable("they could not be read again a moment ago")
         return None
 
@@ -80,14 +97,22 @@ class CallerKeys:
         """Read the keys and return how many there are; raises as `name_of` does."""
         return len(self._newer_than(0, deadline))
 
+    def _rest_after_failures(self) -> None:
+        """Raise the last failure again, if there were several and the last one is not long ago."""
+        failure, failures = self._held.failure, self._held.failures
+        if failure is not None and failures >= _FREE_FAILURES:
+            rest = min(_UNKNOWN_KEY_SECONDS, 2.0 ** (failures - _FREE_FAILURES))
+            if self._held.seconds_since_read() < rest and not self._held.is_being_read():
+                raise _as_ours(failure)
+
     def _newer_than(self, serial: int, deadline: Deadline) -> Mapping[str, bytes]:
         try:
             return self._held.newer_than(serial, deadline).value
         except CheckError as error:
-            raise _unavailable(error.message, error.next_step) from None
+            raise _as_ours(error) from None
 
-    def _get(self, flight: Flight[Any, Any]) -> Mapping[str, bytes]:
-        return read_callers(self._vault.read(flight.deadline).data, self._json_key)
+    def _get(self, reading: Reading[Mapping[str, bytes]]) -> Mapping[str, bytes]:
+        return read_callers(self._vault.read(reading.deadline).data, self._json_key)
 
 
 def read_callers(secret: bytes, key: str | None = None) -> dict[str, bytes]:
@@ -108,7 +133,7 @@ def read_callers(secret: bytes, key: str | None = None) -> dict[str, bytes]:
             found = json_object(text)
             found = found if key is None else found.get(key)
     except CheckError as error:
-        raise _unavailable(error.message, error.next_step) from None
+        raise _unavailable(error.message) from None
     entries = found if isinstance(found, dict) else {ONLY_NAME: found}
     callers: dict[str, bytes] = {}
     for number, (name, value) in enumerate(entries.items(), 1):
@@ -132,6 +157,13 @@ def _match(callers: Mapping[str, bytes], presented: bytes) -> str | None:
     return found
 
 
-def _unavailable(message: str, next_step: str | None = None) -> CheckError:
-    step = next_step or "Correct the secret that FDI_CALLERS names."
+def _as_ours(error: CheckError) -> CheckError:
+    """Return what kept the secret from being read as a fault of the callers' keys, which it may be already."""
+    if error.code == "callers_unavailable":
+        return CheckError(error.code, error.message, next_step=error.next_step)
+    return _unavailable(error.message)
+
+
+def _unavailable(message: str) -> CheckError:
+    step = "Check the secret that FDI_CALLERS names, its form, and that this function may read it."
     return CheckError("callers_unavailable", f"the callers' keys: {message}", next_step=step)

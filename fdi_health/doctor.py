@@ -20,7 +20,7 @@ from fdi_health.service import Service
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from fdi_health.model import InstanceVerdict
+    from fdi_health.model import InstanceVerdict, VerdictWarning
     from fdi_health.service import Target
     from fdi_health.transport import Transport
 
@@ -81,7 +81,9 @@ def _target_steps(service: Service, target: Target) -> Iterator[Step]:
         target.tokens.current(Deadline.after(service.deadline_seconds))
         state = target.tokens.state()
         credentials = state is not None and state.kind == "credentials"
-        end = f", which ends at {moment_text(state.expires_at)}" if state and state.expires_at is not None else ""
+        ends_at = state.expires_at if state else None
+        verb = "ends" if ends_at is None or ends_at > service.clock().wall else "was to end"
+        end = f", which {verb} at {moment_text(ends_at)}" if ends_at is not None else ""
         return f"{'holds credentials; IAM gave a token for them' if credentials else 'holds a token'}{end}"
 
     before = [_tried("secret", SECRET, read_token)]
@@ -92,7 +94,8 @@ def _target_steps(service: Service, target: Target) -> Iterator[Step]:
     if all(step.ok for step in before):
         for instance in target.instances:
             verdict = service.check([(target, [instance])], Deadline.after(service.deadline_seconds))
-            yield from map(_instance_step, verdict.details.instances if verdict.details else ())
+            found, warnings = (verdict.details.instances, verdict.details.warnings) if verdict.details else ((), ())
+            yield from (_instance_step(part, warnings) for part in found)
 
 
 def _read_keys(service: Service) -> str:
@@ -100,10 +103,10 @@ def _read_keys(service: Service) -> str:
     return f"callers with a key: {count}"
 
 
-def _instance_step(found: InstanceVerdict) -> Step:
+def _instance_step(found: InstanceVerdict, warnings: Sequence[VerdictWarning]) -> Step:
     next_step = found.error.next_step if found.error else None
     if found.status == "degraded":
-        next_step = "Compare with the number of tasks in the console: a user without rights sees none."
+        next_step = next((w.next_step for w in warnings if w.instance in (found.name, None)), None)
     seen = f"{found.status}: {finding(found)}"
     return Step(f"instance {found.name}", INSTANCE, found.status != "unknown", found.duration_seconds, seen, next_step)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fdi_health.pool import Pool
 
 _RENEWING = "renewing the token"
+_RENEWED_STEP = "IAM gave this token just now: check that its user, FDI_PROJECT_ID and the region belong together."
 
 
 class _Trip(NamedTuple):
@@ -161,8 +162,14 @@ class Fleet:
             renewed = tokens.renew(token, flight.deadline)
             flight.stage = ""
             if renewed.value == token.value:
+                error.next_step = _RENEWED_STEP if token.renewable else error.next_step
                 raise
-        return self._client.statistics(instance, renewed, flight.deadline, flight.abort)
+        try:
+            return self._client.statistics(instance, renewed, flight.deadline, flight.abort)
+        except CheckError as error:
+            if error.code == "token_rejected" and renewed.renewable:
+                error.next_step = _RENEWED_STEP
+            raise
 
     def _unknown(self, instance: Instance, error: CheckError, began: Instant) -> Finding:
         # What is kept as a value keeps neither the frames nor the foreign exceptions it was raised from.

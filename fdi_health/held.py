@@ -1,134 +1,225 @@
-"""A value that is read when it is needed, read once for everybody who waits for it, and kept until it is too old."""
+"""A value that is read when it is needed, read once for everybody who waits for it, and kept until it is too old.
+
+A read goes by a deadline of its own. Callers wait for it until theirs, and leave it going: were it ended by whoever had
+the least time, hasty callers could keep a slow secrets manager, or a login, from ever coming to an end.
+"""
 
 from __future__ import annotations
 
+import contextvars
 import itertools
 import threading
-from concurrent.futures import wait
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from fdi_health.deadline import now
+from fdi_health.deadline import Abort, Deadline, now
 from fdi_health.errors import CheckError
-from fdi_health.flights import Flight, Flights, had_less_time
 from fdi_health.log import log_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fdi_health.deadline import Deadline, Instant
+    from fdi_health.deadline import Instant
 
 Value = TypeVar("Value")
 
-_KEY = "value"
+READ_SECONDS = 5.0
+"""How long a read may take, at least; callers with less time find its result the next time they come."""
+
+_STUCK = 2
+"""How many overdue reads may be stuck in what can't be ended; a third is not begun."""
+
+_LATE_IN_A_ROW = 3
+"""How many reads in a row must be late to count as a failure: a platform that freezes the process makes one late."""
+
+
+_WORTH_ANOTHER_SECONDS = 0.3
+"""Who finds that a read was overdue waits for another one if this much is left."""
 
 
 class Copy(NamedTuple, Generic[Value]):
-    """What one read brought.
+    """What one read brought; its repr hides the value.
 
     Attributes:
         value: it.
         serial: the how-manieth read of this process it came from: two reads that brought the same differ in it.
         began: when that read began.
-        beside: whether it was begun on the side, when nothing was wrong yet, and may have brought what is now outdated.
+        outdated_perhaps: whether it was begun when nothing was wrong yet, or came late, and so may have brought what
+            is no good any more.
 
     """
 
     value: Value
     serial: int
     began: Instant
-    beside: bool
+    outdated_perhaps: bool
+
+    def __repr__(self) -> str:
+        return f"Copy(serial={self.serial})"
+
+
+class Reading(Generic[Value]):
+    """One read under way.
+
+    Attributes:
+        deadline: its own.
+        abort: ends it.
+        stage, next_step: what it waits for, in its own words, and what to do if that is in vain; the reader sets them.
+        result: what it brought, or why it brought nothing.
+
+    """
+
+    def __init__(self, serial: int, began: Instant, deadline: Deadline, *, beside: bool) -> None:
+        self.serial, self.began, self.deadline, self.beside = serial, began, deadline, beside
+        self.abort = Abort()
+        self.stage = "the secret could not be read"
+        self.next_step = "Check the way to the secrets manager, or ask again."
+        self.result: Future[Copy[Value] | CheckError] = Future()
+
+    def late(self) -> CheckError:
+        """Return the error for whoever can't wait any longer."""
+        return CheckError("token_unavailable", f"{self.stage} before the deadline", next_step=self.next_step)
 
 
 class Held(Generic[Value]):
     """Reads a value; one read at a time, on a thread of its own, shared by everybody who waits for it.
 
     Args:
-        read: returns the value, minding the deadline and the abort of its flight, and may say in the flight's `stage`
-            what it waits for; may raise CheckError, or anything else that a vendor's library lets through.
+        read: returns the value, minding the deadline and the abort of its reading; may raise CheckError, or anything
+            else that a vendor's library lets through.
         clock: reads both clocks.
-
-    Attributes:
-        failing: whether the newest read that is over failed.
+        seconds: how long a read may take.
 
     """
 
-    def __init__(self, read: Callable[[Flight[Any, Any]], Value], clock: Callable[[], Instant] = now) -> None:
-        self._read = read
-        self._clock = clock
+    def __init__(
+        self,
+        read: Callable[[Reading[Value]], Value],
+        clock: Callable[[], Instant] = now,
+        seconds: float = READ_SECONDS,
+    ) -> None:
+        self._read, self._clock, self._seconds = read, clock, seconds
+        self._lock = threading.Lock()
         self._serials = itertools.count(1)
         self._copy: Copy[Value] | None = None
-        self.failing = False
+        self._reading: Reading[Value] | None = None
+        self._stuck = 0
         self._begun_at: Instant | None = None
-        self._is_beside = False
-        self._reads: Flights[str, Copy[Value] | CheckError] = Flights(_on_a_thread_of_its_own, self._keep)
+        self._failures = 0
+        self._failure: CheckError | None = None
 
     @property
     def copy(self) -> Copy[Value] | None:
         """The newest copy, or None."""
-        with self._reads.lock:
-            return self._copy
+        return self._copy
+
+    @property
+    def failures(self) -> int:
+        """How many reads in a row have failed, up to the newest that is over."""
+        return self._failures
+
+    @property
+    def failure(self) -> CheckError | None:
+        """Why the newest read that is over failed, or None; late ones count only if there were several in a row."""
+        return self._failure
 
     def seconds_since_read(self) -> float:
         """Return the seconds since the newest read began, whatever came of it; infinity where none did."""
-        with self._reads.lock:
-            return self._begun_at.seconds_until(self._clock()) if self._begun_at else float("inf")
-
-    def read_beside(self, deadline: Deadline) -> None:
-        """Begin a read that nobody waits for, unless one is under way."""
-        with self._reads.lock:
-            if self._reads.under_way(_KEY) is None:
-                self._begin(deadline, beside=True)
+        begun_at = self._begun_at
+        return begun_at.seconds_until(self._clock()) if begun_at else float("inf")
 
     def is_being_read(self) -> bool:
-        """Whether a read is under way that may still be in time."""
-        return self._reads.under_way(_KEY) is not None
+        """Whether a read is under way."""
+        with self._lock:
+            return self._under_way() is not None
+
+    def read_beside(self) -> None:
+        """Begin a read that nobody waits for, unless one is under way."""
+        with self._lock:
+            if self._under_way() is None:
+                self._begin(beside=True)
 
     def newer_than(
         self, serial: int, deadline: Deadline, is_outdated: Callable[[Value], bool] = lambda _: False
     ) -> Copy[Value]:
-        """Return a copy read later than `serial`; the first caller reads it, the others get the same.
+        """Return a copy read later than `serial`; the first caller begins the read, the others get the same.
 
         Args:
             serial: of the copy that is no good any more; 0 for any copy.
-            deadline: when it must be here.
-            is_outdated: whether a value is known to be no good; a read on the side that brings such a one, or fails,
-                does not count, since it may have begun before what was wrong with it was mended.
+            deadline: how long to wait.
+            is_outdated: whether a value is known to be no good. A read that was begun on the side, before what is wrong
+                was mended perhaps, does not count if it brings such a one or fails.
 
         Raises:
             CheckError: `token_unavailable`.
 
         """
         while True:
-            with self._reads.lock:
+            with self._lock:
                 copy = self._copy
-                if copy is not None and copy.serial > serial and not (copy.beside and is_outdated(copy.value)):
+                if (
+                    copy is not None
+                    and copy.serial > serial
+                    and not (copy.outdated_perhaps and is_outdated(copy.value))
+                ):
                     return copy
-                joined = self._reads.under_way(_KEY)
-                beside = joined is not None and self._is_beside
-                flight = joined or self._begin(deadline, beside=False)
-            if flight is None:
-                raise _unavailable("earlier reads of the secret are still stuck, or no thread was free")
-            wait([flight.result], timeout=deadline.remaining())
-            if not joined and not flight.result.done():
-                self._give_up(flight)
-            result = flight.result.result() if flight.result.done() else _late(flight)
+                reading = self._under_way()
+                joined = reading is not None
+                reading = reading or self._begin(beside=False)
+            if reading is None:
+                raise CheckError("token_unavailable", "earlier reads of the secret are stuck, or no thread was free")
+            wait([reading.result], timeout=min(deadline.remaining(), reading.deadline.remaining()))
+            if not reading.result.done():
+                if deadline.expired:
+                    raise reading.late()
+                continue
+            result = reading.result.result()
+            patient = deadline.remaining() >= _WORTH_ANOTHER_SECONDS
+            may_be_old = joined and reading.beside and not deadline.expired
             if not isinstance(result, CheckError):
-                if not (beside and is_outdated(result.value)) or deadline.expired:
+                if not (may_be_old and is_outdated(result.value)):
                     return result
-            elif not joined or not (had_less_time(joined, deadline) or (beside and not deadline.expired)):
+            elif not may_be_old and not (patient and reading.deadline.expired):
                 raise CheckError(result.code, result.message, next_step=result.next_step)
 
-    def _begin(self, deadline: Deadline, *, beside: bool) -> Flight[str, Copy[Value] | CheckError] | None:
-        self._begun_at, self._is_beside = self._clock(), beside
-        return self._reads.begin(_KEY, lambda flight: self._fly(flight, beside=beside), deadline)
+    def _under_way(self) -> Reading[Value] | None:
+        """Return the read to join, or None; one that is overdue is ended, and counts as stuck until it is."""
+        reading = self._reading
+        if reading is not None and reading.deadline.expired:
+            self._finish(reading, reading.late())
+            self._stuck += 1
+            return None
+        return reading
 
-    def _give_up(self, flight: Flight[str, Copy[Value] | CheckError]) -> None:
-        self._reads.give_up(flight, lambda: _late(flight))
-
-    def _fly(self, flight: Flight[str, Copy[Value] | CheckError], *, beside: bool) -> Copy[Value] | CheckError:
-        serial, began = next(self._serials), self._clock()
+    def _begin(self, *, beside: bool) -> Reading[Value] | None:
+        if self._stuck >= _STUCK:
+            return None
+        began = self._clock()
+        reading: Reading[Value] = Reading(next(self._serials), began, Deadline.after(self._seconds), beside=beside)
+        # In the caller's context: the token of an agency is had from the invocation that needs it.
+        run = contextvars.copy_context().run
         try:
-            return Copy(self._read(flight), serial, began, beside)
+            # Not on the pool: probes that hang must not keep the secret from being read.
+            threading.Thread(target=run, args=(self._work, reading), name="fdi-health-secret", daemon=True).start()
+        except RuntimeError:
+            return None
+        self._begun_at, self._reading = began, reading
+        return reading
+
+    def _work(self, reading: Reading[Value]) -> None:
+        result = self._result(reading)
+        with self._lock:
+            if self._reading is reading:
+                self._finish(reading, result)
+                return
+            # Ended meanwhile; what came of it all the same is news to whoever has nothing newer.
+            self._stuck -= 1
+            if not isinstance(result, CheckError):
+                self._keep(result._replace(outdated_perhaps=True))
+
+    def _result(self, reading: Reading[Value]) -> Copy[Value] | CheckError:
+        try:
+            return Copy(self._read(reading), reading.serial, reading.began, reading.beside)
         except CheckError as error:
             return error
         except Exception as error:  # noqa: BLE001 -- what a vendor's library lets through, of whatever class
@@ -139,20 +230,18 @@ class Held(Generic[Value]):
                 next_step="Check the secrets manager's credentials and endpoint; the log says where it broke.",
             )
 
-    def _keep(self, _key: str, result: Copy[Value] | CheckError) -> None:
-        self.failing = isinstance(result, CheckError)
-        if not isinstance(result, CheckError):
-            self._copy = result
+    def _finish(self, reading: Reading[Value], result: Copy[Value] | CheckError) -> None:
+        if isinstance(result, CheckError):
+            self._failures += 1
+            if not reading.deadline.expired or self._failures >= _LATE_IN_A_ROW:
+                self._failure = result
+        else:
+            self._keep(result)
+        self._reading = None
+        reading.result.set_result(result)
+        reading.abort.fire()
 
-
-def _late(flight: Flight[Any, Any]) -> CheckError:
-    return _unavailable(f"{flight.stage or 'the secret could not be read'} before the deadline")
-
-
-def _unavailable(message: str) -> CheckError:
-    return CheckError("token_unavailable", message)
-
-
-def _on_a_thread_of_its_own(work: Callable[[], None]) -> None:
-    # Not on the pool: probes that hang must not keep the secret from being read.
-    threading.Thread(target=work, name="fdi-health-secret", daemon=True).start()
+    def _keep(self, copy: Copy[Value]) -> None:
+        self._failures, self._failure = 0, None
+        if self._copy is None or copy.serial > self._copy.serial:
+            self._copy = copy

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fdi_health.deadline import now
 from fdi_health.errors import CheckError
-from fdi_health.retries import Retries, retry_after
+from fdi_health.retries import ATTEMPTS, Retries, retry_after
 from fdi_health.secret import moment
 from schemas import strict_json
 
@@ -29,16 +29,18 @@ FIRST_REST_SECONDS = 60.0
 LONGEST_REST_SECONDS = 900.0
 """The vendor's default window: logins after 0, 60, 180 and 420 s are four, and the fifth falls into the next one."""
 
+_FIRST_ATTEMPTS = 2
+"""The most requests for one token, for credentials that have not been good yet."""
+
 _PATH = "/v3/auth/tokens?nocatalog=true"
 """Without the catalog of services, which nobody reads here and which makes up most of the answer."""
 
 _ENDPOINT_STEP = "Check FDI_REGION or FDI_IAM_ENDPOINT, name resolution, proxy variables and outbound firewall rules."
-_REST_STEP = (
-    "The same credentials are left alone for a minute or more, so that they are not locked; others are tried at once."
-)
+_REST_STEP = "This process tries the same credentials again after 1 minute, then 2, 4, … 15; new ones at once."
+LATE_STEP = "Ask again; if it goes on, check the network path to IAM."
 
 _FOREIGN: dict[str, tuple[str, str]] = {
-    "timeout": ("IAM did not answer before the deadline", "Ask again; if it goes on, check the network path to IAM."),
+    "timeout": ("IAM did not answer before the deadline", LATE_STEP),
     "unreachable": ("there is no connection to IAM", _ENDPOINT_STEP),
     "tls_error": ("there is no trusted connection to IAM", "Check the CA bundle variables and FDI_IAM_ENDPOINT."),
     "throttled": ("IAM asks for fewer calls", "Give this function an IAM user of its own, or run fewer processes."),
@@ -75,7 +77,10 @@ _BY_STATUS: dict[int, tuple[str, str]] = {
         "IAM does not let this user log in here",
         "Allow the user programmatic access, and check IAM's access rules.",
     ),
-    404: ("IAM does not know the project", "Check FDI_PROJECT_ID, the secret's project and FDI_IAM_ENDPOINT."),
+    404: (
+        "IAM does not know the project, or is not what answered",
+        "Check FDI_PROJECT_ID, the secret's project_id or project_name, and FDI_IAM_ENDPOINT.",
+    ),
 }
 
 
@@ -127,6 +132,7 @@ class Iam:
         self._clock, self._wall = clock, wall
         self._retries = Retries("IAM")
         self._rest: _Rest | None = None
+        self._accepted: Credentials | None = None
 
     def log_in(self, credentials: Credentials, deadline: Deadline, abort: Abort) -> IssuedToken:
         """Return a new token; called by one thread at a time.
@@ -158,8 +164,10 @@ class Iam:
                 return _read(reply)
             raise self._failure(reply)
 
+        # An answer that was lost on the way may have been a refusal, which counts towards a lock-out.
+        attempts = ATTEMPTS if credentials == self._accepted else _FIRST_ATTEMPTS
         try:
-            issued = self._retries.run(attempt, deadline, abort)
+            issued = self._retries.run(attempt, deadline, abort, attempts)
         except CheckError as error:
             if error.code == "token_unavailable":
                 if error.upstream_status in (401, 403):
@@ -167,7 +175,7 @@ class Iam:
                     self._rest = _Rest(credentials, error, self._clock(), seconds)
                 raise _unavailable(error.message, error.next_step) from None
             raise _unavailable(*_FOREIGN[error.code]) from None
-        self._rest = None
+        self._rest, self._accepted = None, credentials
         return issued
 
     def _failure(self, reply: Reply) -> CheckError:

@@ -201,12 +201,14 @@ class Token(NamedTuple):
         value: what goes into X-Auth-Token.
         serial: the how-manieth read of this process it came from: two reads that gave the same value differ in it.
         expires_at: its end in seconds since the epoch, or None where the secret does not say.
+        renewable: whether it was got for credentials.
 
     """
 
     value: str
     serial: int
     expires_at: float | None = None
+    renewable: bool = False
 
     def __repr__(self) -> str:
         return f"Token(serial={self.serial}, expires_at={self.expires_at})"

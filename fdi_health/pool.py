@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
@@ -29,12 +31,13 @@ class Pool:
         self._idle = 0
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Run `work` on one of the threads as soon as one is free; it must not raise.
+        """Run `work` on one of the threads as soon as one is free, in the caller's context; it must not raise.
 
         Raises:
             RuntimeError: there is no thread yet and the system gives us none.
 
         """
+        work = functools.partial(contextvars.copy_context().run, work)
         with self._changed:
             self._waiting.append(work)
             if self._idle >= len(self._waiting):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
+_DICE = random.Random()  # noqa: S311 -- spreads load, guards nothing; of our own, to leave everybody else's alone
+
 ATTEMPTS = 3
 """The most requests for one answer."""
 
@@ -54,16 +56,16 @@ class Retries:
         self,
         whom: str,
         wait: Wait = time.sleep,
-        jitter: Callable[[float], float] = lambda most: random.uniform(0, most),  # noqa: S311 -- spreads load, guards nothing
+        jitter: Callable[[float], float] = lambda most: _DICE.uniform(0, most),
     ) -> None:
         self._whom = whom
         self._wait, self._jitter = wait, jitter
         self._held_until = float("-inf")
 
-    def run(self, attempt: Callable[[], Answer], deadline: Deadline, abort: Abort) -> Answer:
+    def run(self, attempt: Callable[[], Answer], deadline: Deadline, abort: Abort, attempts: int = ATTEMPTS) -> Answer:
         """Return what `attempt` returns, at the latest of its tries.
 
-        Connection errors, 429, 502, 503 and 504 are tried again, at most `ATTEMPTS` times in all, after a wait with
+        Connection errors, 429, 502, 503 and 504 are tried again, at most `attempts` times in all, after a wait with
         full jitter or after what `Retry-After` says, and never when that would pass the deadline. Once the other side
         has asked for fewer calls, it gets none from anybody until then, for `LONGEST_HOLD_SECONDS` at most.
 
@@ -71,6 +73,7 @@ class Retries:
             attempt: makes one request; raises CheckError where its answer is none.
             deadline: when there must be an answer.
             abort: ends it early.
+            attempts: the most requests.
 
         Raises:
             CheckError: what the last attempt raised, or `throttled`.
@@ -87,7 +90,7 @@ class Retries:
             if not _may_pass(failure):
                 raise failure
             seconds = self._seconds_to_wait(failure, tried, deadline)
-            if tried == ATTEMPTS or seconds >= deadline.remaining() or abort.fired:
+            if tried == attempts or seconds >= deadline.remaining() or abort.fired:
                 raise failure
             self._wait(seconds)
 

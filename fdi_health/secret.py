@@ -18,8 +18,8 @@ LONGEST = 64 * 1024
 
 CREDENTIALS_FORM = '{"username": "…", "password": "…", "domain_name": "…"}'
 
-_HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
-"""What can be sent as a header's value: printable ASCII (RFC 9110, 5.5, without the obsolete rest)."""
+_TOKEN = re.compile(r"(?![{\[\"])[\x21-\x7e]+")
+"""What can be sent as a header's value (RFC 9110, 5.5) and is no JSON; no token of IAM's holds white space."""
 
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _FORMS = f'Store the bare token, {{"token": "…"}}, or {CREDENTIALS_FORM}.'
@@ -79,11 +79,17 @@ def read_secret(secret: bytes, key: str | None) -> SecretToken | Credentials:
     if key is None and text[0] not in '{["':
         return SecretToken(_header_value(text))
     document = json_object(text)
-    if key is not None:
+    if key is not None and key != "token":
         found = document.get(key)
         if not isinstance(found, dict):
-            return SecretToken(_header_value(_string_at(document, key, "the key that the secret URL names")))
+            value = _string_at(document, key, "the key that the secret URL names")
+            if not value.startswith("{"):
+                return SecretToken(_header_value(value))
+            # Editors that know only text under a key keep an object as text.
+            found = json_object(value)
         document = found
+    elif key is not None:
+        document = {name: document.get(name) for name in ("token", "expires_at")}
     if "token" in document and "password" in document:
         raise _unavailable("the secret holds both a token and credentials", "Keep one of the two. " + _FORMS)
     if "token" in document:
@@ -131,10 +137,10 @@ def _string_at(document: dict[str, Any], key: str, name: str) -> str:
 
 
 def _header_value(token: str) -> str:
-    if not _HEADER_VALUE.fullmatch(token):
+    if not _TOKEN.fullmatch(token):
         raise _unavailable(
-            "the token holds a character that no HTTP header may hold",
-            "Store the token again: a line break or a special character got into it.",
+            "the token holds white space or a character that no HTTP header may hold",
+            "Store the token again: white space, a line break or a special character got into it. " + _FORMS,
         )
     return token
 

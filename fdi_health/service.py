@@ -12,6 +12,7 @@ from fdi_health.client import Client
 from fdi_health.deadline import Deadline, now
 from fdi_health.errors import CheckError, Fault
 from fdi_health.fleet import Fleet
+from fdi_health.held import READ_SECONDS
 from fdi_health.iam import Iam
 from fdi_health.model import Finding, Instance, Rules, Verdict, moment_text
 from fdi_health.pool import Pool
@@ -82,13 +83,14 @@ class Service(NamedTuple):
         transports = [transport]
         if settings["iam_endpoint"]:
             transports.append(Transport.open(settings["iam_endpoint"], environ, 1, transport.context))
+        read_seconds = max(settings["deadline_seconds"], READ_SECONDS)
         url, vault = secrets["FDI_TOKEN"]
         iam = Iam(transports[1] if settings["iam_endpoint"] else None, settings["project_id"], clock)
         pool = Pool(settings["max_parallel"])
         client = Client(transport, settings["project_id"], frozenset(settings["optional_task_groups"]))
         target = Target(
             transports=tuple(transports),
-            tokens=Tokens(vault, iam, url.key, settings["token_warn_seconds"], clock),
+            tokens=Tokens(vault, iam, url.key, settings["token_warn_seconds"], clock, read_seconds),
             token_source=url.scheme,
             fleet=Fleet(client, pool, settings["cache_seconds"], clock),
             instances=tuple(Instance(name, instance_id) for name, instance_id in settings["instances"]),
@@ -96,7 +98,7 @@ class Service(NamedTuple):
         callers = None
         if "FDI_CALLERS" in secrets:
             url, vault = secrets["FDI_CALLERS"]
-            callers = CallerKeys(vault, url.key, clock)
+            callers = CallerKeys(vault, url.key, clock, read_seconds)
         return cls(
             targets=(target,),
             rules=Rules(frozenset(settings["allow_empty"])),
@@ -151,11 +153,11 @@ class Service(NamedTuple):
         )
 
     def readiness(self, deadline: Deadline) -> tuple[Fault, ...]:
-        """Return what keeps the service from answering: a token that is neither held nor readable; else nothing."""
+        """Return what keeps the service from answering: no good token, held or to be had; else nothing."""
         faults = []
         for target in self.targets:
             try:
-                target.tokens.current(deadline)
+                target.tokens.be_ready(deadline)
             except CheckError as error:
                 faults.append(Fault("FDI_TOKEN", f"{error.message}. {error.next_step}"))
         return tuple(faults)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
 
 from fdi_health.deadline import now
-from fdi_health.held import Held
+from fdi_health.errors import CheckError
+from fdi_health.held import READ_SECONDS, Held
+from fdi_health.iam import LATE_STEP
 from fdi_health.model import Token, TokenState
 from fdi_health.secret import SecretToken, read_secret
 
@@ -14,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fdi_health.deadline import Deadline, Instant
-    from fdi_health.flights import Flight
-    from fdi_health.held import Copy
+    from fdi_health.held import Copy, Reading
     from fdi_health.iam import Iam
     from fdi_health.vaults import Vault
 
@@ -27,6 +29,8 @@ _REST_SECONDS = 5.0
 
 _LOOK_SECONDS = 60.0
 """How often a secret is read again, on the side, while the end of its token is announced: somebody may have acted."""
+
+_MOST_LOGINS = 10
 
 _VERSION = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 
@@ -62,6 +66,7 @@ class Tokens:
         key: which key of a JSON secret to look under, or None.
         warn_seconds: how long before the end of a token that we can't renew it is announced.
         clock: reads both clocks.
+        read_seconds: how long reading the secret and logging in may take.
 
     """
 
@@ -72,11 +77,14 @@ class Tokens:
         key: str | None = None,
         warn_seconds: float = 3600.0,
         clock: Callable[[], Instant] = now,
+        read_seconds: float = READ_SECONDS,
     ) -> None:
         self._vault, self._iam, self._json_key = vault, iam, key
         self._warn_seconds = warn_seconds
         self._clock = clock
-        self._held: Held[_Held] = Held(self._get, clock)
+        self._held: Held[_Held] = Held(self._get, clock, read_seconds)
+        self._refused = 0
+        self._logins_for_refusals: deque[Instant] = deque(maxlen=_MOST_LOGINS)
 
     def current(self, deadline: Deadline) -> Token:
         """Return the token held, getting it first if none is.
@@ -92,17 +100,38 @@ class Tokens:
         if copy is None:
             return _token(self._held.newer_than(0, deadline))
         if self._is_due(copy):
-            self._held.read_beside(deadline)
+            self._held.read_beside()
         return _token(copy)
 
     def renew(self, refused: Token, deadline: Deadline) -> Token:
         """Return a token got later than `refused` was; the first caller gets it, the others get the same.
 
+        Where an upstream refuses one new token after the other, `refused` itself is returned: at most `_MOST_LOGINS`
+        times a minute is IAM asked for that.
+
         Raises:
             CheckError: `token_unavailable`.
 
         """
+        self._refused = refused.serial
+        copy = self._held.copy
+        if copy is not None and copy.serial == refused.serial and copy.value.renewable:
+            logins, present = self._logins_for_refusals, self._clock()
+            if len(logins) == _MOST_LOGINS and logins[0].seconds_until(present) < _LOOK_SECONDS:
+                return refused
+            if not self._held.is_being_read():
+                logins.append(present)
         return _token(self._held.newer_than(refused.serial, deadline, lambda held: held.value == refused.value))
+
+    def be_ready(self, deadline: Deadline) -> None:
+        """Raise CheckError if no token is held that is any good, and none can be had.
+
+        One that was refused, and could not be renewed since, is no good.
+        """
+        copy, failure = self._held.copy, self._held.failure
+        if copy is not None and copy.serial == self._refused and failure is not None:
+            raise CheckError(failure.code, failure.message, next_step=failure.next_step)
+        self.current(deadline)
 
     def expiring(self) -> float | None:
         """Return when the token ends, in seconds since the epoch, if that is soon and we can't renew it; else None.
@@ -113,7 +142,7 @@ class Tokens:
         left = self._seconds_left(copy) if copy else None
         if copy is None or left is None or left > self._warn_seconds or not self._warn_seconds:
             return None
-        return None if copy.value.renewable and not self._held.failing else copy.value.expires_at
+        return None if copy.value.renewable and self._held.failure is None else copy.value.expires_at
 
     def state(self) -> TokenState | None:
         """Return what may be told about the token held, or None where none is."""
@@ -124,15 +153,15 @@ class Tokens:
         version = held.version if held.version and _VERSION.fullmatch(held.version) else None
         return TokenState("credentials" if held.renewable else "token", version, held.expires_at)
 
-    def _get(self, flight: Flight[Any, Any]) -> _Held:
+    def _get(self, reading: Reading[_Held]) -> _Held:
         began = self._clock()
-        secret = self._vault.read(flight.deadline)
+        secret = self._vault.read(reading.deadline)
         found = read_secret(secret.data, self._json_key)
         if isinstance(found, SecretToken):
             life = None if found.expires_at is None else found.expires_at - began.wall
             return _Held(found.value, secret.version, found.expires_at, life, renewable=False)
-        flight.stage = "IAM did not answer"
-        issued = self._iam.log_in(found, flight.deadline, flight.abort)
+        reading.stage, reading.next_step = "IAM did not answer", LATE_STEP
+        issued = self._iam.log_in(found, reading.deadline, reading.abort)
         life = issued.life_seconds
         if life is None and issued.expires_at is not None:
             life = issued.expires_at - began.wall
@@ -155,4 +184,4 @@ class Tokens:
 
 
 def _token(copy: Copy[_Held]) -> Token:
-    return Token(copy.value.value, copy.serial, copy.value.expires_at)
+    return Token(copy.value.value, copy.serial, copy.value.expires_at, copy.value.renewable)

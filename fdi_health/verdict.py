@@ -141,7 +141,7 @@ def _no_tasks_warning(name: str) -> VerdictWarning:
 
 
 def _token_warning(expires_at: float) -> VerdictWarning:
-    message = f"The token ends at {moment_text(expires_at)} and was not renewed."
+    message = f"The end of the token is {moment_text(expires_at)}, and it was not renewed."
     return VerdictWarning("token_expires_soon", None, message, _EXPIRES_NEXT_STEP)
 
 

@@ -16,6 +16,9 @@ from schemas.settings_fields import NUMBER
 if TYPE_CHECKING:
     from werkzeug import Request
 
+SECONDS_LEFT = "fdi_health.seconds_left"
+"""The key in the WSGI environ for the seconds until the platform ends the invocation, or None."""
+
 _LONGEST_RESERVE_SECONDS = 0.5
 """What is kept of somebody else's timeout to render and send the answer; never more than half of it."""
 
@@ -40,18 +43,25 @@ def deadline(request: Request, own_seconds: float, asked_seconds: float | None) 
     """Return the moment by which the answer must be out: the nearest of all bounds.
 
     Args:
-        request: Prometheus says in a header how long it waits.
+        request: Prometheus says in a header how long it waits, a platform in the environ how long it lets us live.
         own_seconds: FDI_DEADLINE_SECONDS.
         asked_seconds: the `deadline` parameter, or None.
 
     """
     scrape = request.headers.get("X-Prometheus-Scrape-Timeout-Seconds", "").strip()
-    scrape_seconds = float(scrape) if NUMBER.fullmatch(scrape) else 0.0
-    bounds = [asked_seconds, scrape_seconds - min(_LONGEST_RESERVE_SECONDS, scrape_seconds / 2)]
+    scrape_seconds = float(scrape) if NUMBER.fullmatch(scrape) else None
+    bounds = [asked_seconds, seconds_within(scrape_seconds), seconds_within(request.environ.get(SECONDS_LEFT))]
     seconds = min([own_seconds, *(bound for bound in bounds if bound and math.isfinite(bound))])
     # A body that came slowly has used up some of the caller's patience already.
     arrived = request.environ.get(ARRIVED)
     return Deadline.after(seconds) if arrived is None else Deadline(arrived + seconds)
+
+
+def seconds_within(limit: float | None) -> float | None:
+    """Return how long a check may take within somebody else's limit in seconds; None for a limit that is none."""
+    if limit is None or not math.isfinite(limit) or limit <= 0:
+        return None
+    return limit - min(_LONGEST_RESERVE_SECONDS, limit / 2)
 
 
 def _body(request: Request) -> bytes:

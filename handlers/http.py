@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from werkzeug import Response
 
 from fdi_health.errors import CheckError
+from fdi_health.invocation import invocation
 from fdi_health.log import log_fault
 from handlers import routes
 from handlers.problems import PROBLEMS, problem
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from handlers.process import Process
 
 
+INVOCATION = "fdi_health.invocation"
+"""The key in the WSGI environ for the platform's own context of the invocation."""
+
+
 def respond(request: Request, process: Process) -> Response:
     """Return the answer to a request; never raises, never redirects.
 
@@ -25,6 +30,7 @@ def respond(request: Request, process: Process) -> Response:
         process: the state of this process.
 
     """
+    before = invocation.set(request.environ.get(INVOCATION))
     try:
         response = _answer(request, process)
     except Exception as error:  # noqa: BLE001 -- the one catch-all: what escapes becomes somebody else's HTML page
@@ -32,6 +38,8 @@ def respond(request: Request, process: Process) -> Response:
             log_fault(error)
             error = CheckError("internal_error", "an unexpected fault; its place is in the function's log")
         response = problem(error)
+    finally:
+        invocation.reset(before)
     response.headers["Cache-Control"] = "no-store"
     response.headers["Vary"] = "Accept, Authorization, X-Api-Key"
     return response

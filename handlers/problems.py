@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from werkzeug import Response
 
@@ -28,19 +28,26 @@ PROBLEMS = {
 """Code → status and title."""
 
 
-def problem(error: CheckError) -> Response:
-    """Return the answer for a fault whose code is a problem's."""
+def problem_document(error: CheckError) -> dict[str, Any]:
+    """Return the document for a fault whose code is a problem's."""
     status, title = PROBLEMS[error.code]
-    document = ProblemSchema().dump(
+    document: dict[str, Any] = ProblemSchema().dump(
         {
             "type": f"urn:fdi-health:problem:{error.code}",
             "title": title,
             "status": status,
             "code": error.code,
-            "detail": error.message,
+            "detail": f"{error.message}. {error.next_step}" if error.next_step else error.message,
             "faults": error.faults,
         }
     )
+    return document
+
+
+def problem(error: CheckError) -> Response:
+    """Return the answer for a fault whose code is a problem's."""
+    document = problem_document(error)
+    status = document["status"]
     response = json_response(document, status, "application/problem+json")
     if status == 401:
         response.headers["WWW-Authenticate"] = CHALLENGE

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from werkzeug import Response
 
-from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.formats import FORMATS, choose
 from fdi_health.log import log_answer
@@ -79,7 +78,7 @@ def _ready(request: Request, process: Process) -> Response:
     told: dict[str, object] = {}
     try:
         service = process.service()
-        deadline = Deadline.after(service.deadline_seconds)
+        deadline = asked.deadline(request, service.deadline_seconds, None)
         with process.admitted():
             faults = service.readiness(deadline)
             if callers.may_look(request, service, deadline):

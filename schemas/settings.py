@@ -44,7 +44,9 @@ class SettingsSchema(Schema):
     token = fields.String(
         data_key="FDI_TOKEN",
         required=True,
-        error_messages={"required": "is missing: the URL of the secret that holds the token, e.g. env://ROMA_TOKEN"},
+        error_messages={
+            "required": "is missing: the URL of the secret with the credentials or the token, e.g. env://ROMA_CREDENTIALS"
+        },
     )
     iam_endpoint = Endpoint("https://iam.cn-north-4.myhuaweicloud.com", data_key="FDI_IAM_ENDPOINT", load_default=None)
     token_warn_seconds = Number(0, 86400, "3600", data_key="FDI_TOKEN_WARN_SECONDS", load_default=3600.0)
@@ -127,8 +129,11 @@ def load(environ: Mapping[str, str]) -> dict[str, Any]:
         raise ValidationError(messages)
     region = settings["region"]
     settings["endpoint"] = settings["endpoint"] or f"https://roma.{region}.myhuaweicloud.com"
-    if region:
-        settings["iam_endpoint"] = settings["iam_endpoint"] or f"https://iam.{region}.myhuaweicloud.com"
+    if settings["iam_endpoint"]:
+        # Other programs want the API's version in it.
+        settings["iam_endpoint"] = settings["iam_endpoint"].removesuffix("/v3")
+    elif region:
+        settings["iam_endpoint"] = f"https://iam.{region}.myhuaweicloud.com"
     return settings
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fdi_health.deadline import Instant
 
-pytest.register_assert_rewrite("tests.conformance.vault")
+pytest.register_assert_rewrite("tests.conformance.vault", "tests.conformance.platform")
 
 # Machines are noisy: how long one example takes says nothing.
 settings.register_profile("noisy", deadline=None, max_examples=60)
@@ -66,10 +66,14 @@ class Function:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give each vault of the conformance suite the states that it can be in."""
+    """Give each vault of the conformance suite its states, and each way in its questions."""
     for fixture, table in (("state", "states"), ("passing_state", "passing_states")):
         if fixture in metafunc.fixturenames:
             metafunc.parametrize(fixture, sorted(getattr(metafunc.cls, table)))
+    if "question" in metafunc.fixturenames:
+        from tests.conformance.platform import QUESTIONS
+
+        metafunc.parametrize("question", sorted(QUESTIONS.keys() - metafunc.cls.not_ours))
 
 
 @pytest.fixture

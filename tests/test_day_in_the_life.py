@@ -63,6 +63,7 @@ def test_two_days__with_credentials_need_nobody(
     secret.write_text(credentials(PASSWORD))
     checked = function("healthy", "healthy", "healthy", clock=world.ours, FDI_TOKEN=f"file://{secret}")
     revoked = rotated = 0
+    freezing = False
     statuses = set()
 
     with ThreadPoolExecutor(3) as callers:

@@ -22,6 +22,7 @@ _MODULES = {
     "awssecretsmanager": "fdi_health.vaults.aws_secrets_manager",
     "env": "fdi_health.vaults.environment",
     "file": "fdi_health.vaults.file",
+    "functiongraph": "fdi_health.vaults.functiongraph_agency",
     "gcpsecretmanager": "fdi_health.vaults.gcp_secret_manager",
 }
 """URL scheme → module."""
@@ -90,7 +91,7 @@ def parse(text: str) -> SecretUrl:
     match = re.fullmatch(r"([a-z]+)://([^?#\s]*)(?:\?([^#\s]*))?(?:#([^\s]+))?", text)
     if match is None or match[1] not in _MODULES:
         schemes = ", ".join(f"{scheme}://" for scheme in _MODULES)
-        raise InvalidSecretUrl(f"must be a secret URL with one of {schemes}, e.g. env://ROMA_TOKEN")
+        raise InvalidSecretUrl(f"must be a secret URL with one of {schemes}, e.g. file:///run/secrets/roma")
     return SecretUrl(match[1], match[2], match[3] or "", match[4])
 
 

@@ -201,6 +201,37 @@ def test_key_that_was_taken_out__dies_within_five_minutes_of_use(
     assert shelf.reads == 2
 
 
+@pytest.mark.parametrize(("broken", "outcome"), [(False, None), (True, "unavailable")])
+def test_key__is_good_for_ten_minutes_without_a_new_look(
+    name_of: Callable[[bytes], str | None], shelf: Shelf, clock: Clock, broken: bool, outcome: str | None
+) -> None:
+    assert name_of(OLD) == "prometheus"
+    shelf.put(grafana=NEW)
+    shelf.broken = broken
+    clock.at += 600
+    if outcome is None:
+        assert name_of(OLD) is None
+    else:
+        unavailable(lambda: name_of(OLD))
+
+
+def test_unreadable_secret__is_not_read_without_end(
+    name_of: Callable[[bytes], str | None], shelf: Shelf, clock: Clock
+) -> None:
+    shelf.broken = True
+    for _ in range(20):
+        assert unavailable(lambda: name_of(OLD)) == "the callers' keys: the secret does not exist"
+    assert shelf.reads == 3
+    for _ in range(300):
+        clock.at += 1
+        unavailable(lambda: name_of(OLD))
+    assert shelf.reads < 20
+    assert name_of(b"x") is None
+    shelf.broken = False
+    clock.at += 30
+    assert name_of(OLD) == "prometheus"
+
+
 @pytest.mark.parametrize("key", [b"", b"short", b"eyJhbGciOiJub25lIn0.e30.", b"k" * 600])
 def test_text_that_can_be_no_key__costs_no_read(
     name_of: Callable[[bytes], str | None], shelf: Shelf, clock: Clock, key: bytes
@@ -235,5 +266,5 @@ def test_secret_that_can_not_be_read_again__keeps_the_keys_it_had(
 def test_reprs__hide_the_keys(shelf: Shelf) -> None:
     keys = CallerKeys(shelf)
     keys.name_of(OLD, Deadline.after(1))
-    for thing in (keys, keys._held, Secret(OLD, "1")):
+    for thing in (keys, keys._held, keys._held.copy, Secret(OLD, "1")):
         assert OLD.decode() not in repr(thing)

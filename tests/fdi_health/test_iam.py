@@ -16,7 +16,7 @@ from fdi_health.secret import Credentials
 from fdi_health.transport import Transport
 from simulator import User
 from simulator.iam import FAULTS
-from tests.conftest import PASSWORD, PROJECT_ID
+from tests.conftest import CREDENTIALS, PASSWORD, PROJECT_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +89,7 @@ def test_login__is_what_the_vendor_documents(ours: Iam, iam: SimulatedIam) -> No
 
 def test_login__is_for_the_project_that_the_secret_names(ours: Iam, iam: SimulatedIam) -> None:
     assert ours.log_in(GOOD._replace(project=("name", "cn-north-4")), Deadline.after(2), Abort()).value
-    assert refused(ours, GOOD._replace(project=("id", "another"))).message == "IAM does not know the project"
+    assert refused(ours, GOOD._replace(project=("id", "another"))).message == MEANINGS["no_project"]
 
 
 MEANINGS = {
@@ -102,7 +102,7 @@ MEANINGS = {
     "list_403": "what answered at IAM's address is not IAM",
     "other_403": "what answered at IAM's address is not IAM",
     "malformed": "IAM calls the login malformed",
-    "no_project": "IAM does not know the project",
+    "no_project": "IAM does not know the project, or is not what answered",
     "throttled": "IAM asks for fewer calls",
     "status_500": "IAM failed",
     "status_503": "IAM failed",
@@ -180,6 +180,33 @@ def test_other_faults__do_not_rest(ours: Iam, iam: SimulatedIam, name: str) -> N
     refused(ours, seconds=0.2)
     iam.play()
     assert ours.log_in(GOOD, Deadline.after(2), Abort()).value
+
+
+@pytest.mark.parametrize(("known", "logins"), [(False, 2), (True, 4)])
+def test_lost_answers__are_asked_for_again_more_often_for_credentials_that_were_good(
+    ours: Iam, iam: SimulatedIam, known: bool, logins: int
+) -> None:
+    # What was lost may have been a refusal, which counts towards a lock-out. (A kept connection that died is one more.)
+    if known:
+        ours.log_in(GOOD, Deadline.after(2), Abort())
+        iam.logins.clear()
+    iam.play("reset", for_ever=True)
+    refused(ours)
+    assert len(iam.logins) == logins
+
+
+def test_slow_login__comes_to_its_end_whatever_hurry_callers_are_in(
+    function: Callable[..., Function], iam: SimulatedIam, upstream: Simulator
+) -> None:
+    upstream.latency_seconds = 0.3
+    for secret, logins, status in ((CREDENTIALS, 1, "healthy"), (CREDENTIALS.replace(PASSWORD, "wrong"), 1, "unknown")):
+        iam.logins.clear()
+        checked = function("healthy", ROMA_TOKEN=secret)
+        for _ in range(4):
+            checked.get("/?deadline=0.1")
+        time.sleep(0.4)
+        assert checked.verdict()["status"] == status
+        assert len(iam.logins) == logins
 
 
 def test_throttling__is_waited_for_where_there_is_time(ours: Iam, iam: SimulatedIam) -> None:

@@ -10,6 +10,7 @@ from fdi_health.errors import CheckError
 from fdi_health.secret import Credentials, SecretToken, read_secret
 
 END = 1_763_913_600.0
+_NO_TOKEN = "the token holds white space or a character that no HTTP header may hold"
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ END = 1_763_913_600.0
         (b'{"token":"MIIToken","other":1}', None, "MIIToken"),
         (b'{"roma_token":"MIIToken"}', "roma_token", "MIIToken"),  # C86
         (b"M" * 20_000, None, "M" * 20_000),  # C93
-        (b"a b", None, "a b"),
+        (b'{"token":"MIIToken","password":"x"}', "token", "MIIToken"),
     ],
 )
 def test_secret__holds_a_token(secret: bytes, key: str | None, value: str) -> None:
@@ -44,7 +45,8 @@ def test_secret__holds_a_token(secret: bytes, key: str | None, value: str) -> No
     ],
 )
 def test_expires_at__is_iso_8601(text: str, end: float | None) -> None:
-    assert read_secret(f'{{"token":"t","expires_at":{text}}}'.encode(), None) == SecretToken("t", end)
+    for key in (None, "token"):
+        assert read_secret(f'{{"token":"t","expires_at":{text}}}'.encode(), key) == SecretToken("t", end)
 
 
 @pytest.mark.parametrize(
@@ -56,10 +58,21 @@ def test_expires_at__is_iso_8601(text: str, end: float | None) -> None:
         (b"\xff\xfeM\0I\0", None, "the secret is UTF-16, not UTF-8"),  # C36
         (b"M\xff", None, "the secret is not UTF-8 text"),
         (b"M" * 65_537, None, "the secret is longer than 64 KiB"),
-        (b"MII\nTok", None, "the token holds a character that no HTTP header may hold"),  # C34
-        (b"MII\0", None, "the token holds a character that no HTTP header may hold"),
-        ("MII\u200b".encode(), None, "the token holds a character that no HTTP header may hold"),  # C35
-        ("\u201cMII\u201d".encode(), None, "the token holds a character that no HTTP header may hold"),
+        *(
+            (secret, key, _NO_TOKEN)
+            for secret, key in (
+                (b"a b", None),
+                (b"username=x password=y", None),
+                (b'{"token":"{\\"password\\":1}"}', None),
+                (b'{"roma":"[1]"}', "roma"),
+                (b'{"roma":"\\"MII\\""}', "roma"),
+            )
+        ),
+        (b'{"roma":"{\\"password\\":"}', "roma", "the secret looks like JSON and is not sound: a syntax error"),
+        (b"MII\nTok", None, _NO_TOKEN),  # C34
+        (b"MII\0", None, _NO_TOKEN),
+        ("MII\u200b".encode(), None, _NO_TOKEN),  # C35
+        ("\u201cMII\u201d".encode(), None, _NO_TOKEN),
         (b'{"roma_token":"MII"}', None, 'the secret is a JSON object without "token" and without credentials'),  # C86
         (b'{"token":""}', None, 'the JSON secret has no text under "token"'),
         (b'{"token":5}', None, 'the JSON secret has no text under "token"'),
@@ -133,6 +146,8 @@ def test_secret__any_bytes_are_a_sendable_token_or_a_fault(secret: bytes) -> Non
         (b'\xef\xbb\xbf {"username":"u","password":" p ","domain_name":"d","comment":1}\n', None, None),
         (b'{"username":"u","password":" p ","domain_name":"d","project_id":"x"}', None, ("id", "x")),
         (b'{"iam":{"username":"u","password":" p ","domain_name":"d","project_name":"x"}}', "iam", ("name", "x")),
+        # What an editor that knows only text under a key makes of it.
+        (b'{"iam":"{\\"username\\":\\"u\\",\\"password\\":\\" p \\",\\"domain_name\\":\\"d\\"}"}', "iam", None),
     ],
 )
 def test_secret__holds_credentials(secret: bytes, key: str | None, project: tuple[str, str] | None) -> None:

@@ -167,27 +167,79 @@ def test_renewal_that_hangs__is_token_unavailable_at_the_deadline(
 def test_hanging_reads__are_not_piled_up() -> None:
     over = threading.Event()
     shelf = Shelf([b"one"], hang=over)
-    tokens = Tokens(shelf, NO_IAM)
+    tokens = Tokens(shelf, NO_IAM, read_seconds=0.15)
 
     messages = []
     for _ in range(4):
         with pytest.raises(CheckError) as caught:
-            tokens.current(soon(0.05))
+            tokens.current(soon(0.2))
         messages.append(caught.value.message)
 
     assert shelf.reads == 2
-    assert messages[:2] == ["the secret could not be read before the deadline"] * 2
-    assert messages[2:] == ["earlier reads of the secret are still stuck, or no thread was free"] * 2
+    assert set(messages[:2]) <= {
+        "the secret could not be read before the deadline",
+        "earlier reads of the secret are stuck, or no thread was free",
+    }
+    assert messages[2:] == ["earlier reads of the secret are stuck, or no thread was free"] * 2
     over.set()
-    for _ in range(50):
-        time.sleep(0.02)
-        try:
-            assert tokens.current(soon()).value == "one"
-            break
-        except CheckError:
-            continue
-    else:
-        pytest.fail("the token was never read again")
+    until(lambda: tokens.state() is not None)
+    assert tokens.current(soon()).value == "one"  # what came late is news all the same
+    assert shelf.reads == 2
+
+
+def test_hasty_callers__do_not_end_the_read_of_a_patient_one() -> None:
+    shelf = Shelf([b"one"], wait_seconds=0.4)
+    tokens = Tokens(shelf, NO_IAM)
+    for _ in range(5):
+        with pytest.raises(CheckError, match="before the deadline"):
+            tokens.current(soon(0.02))
+    assert tokens.current(soon()).value == "one"
+    assert shelf.reads == 1
+
+
+def test_overdue_read__is_not_waited_for_by_those_who_joined_it() -> None:
+    over = threading.Event()
+    shelf = Shelf([b"one", b"two"])
+    tokens = Tokens(shelf, NO_IAM, read_seconds=0.3)
+    refused = tokens.current(soon())
+    shelf.hang = over
+    with ThreadPoolExecutor(3) as callers:
+        waiting = [callers.submit(tokens.renew, refused, soon(3)) for _ in range(3)]
+        time.sleep(0.1)
+        shelf.hang = None
+        assert {token.result(1).value for token in waiting} == {"two"}
+    over.set()
+
+
+def test_late_renewals__are_announced_only_if_they_go_on(
+    with_credentials: tuple[Tokens, Shelf, Clock], iam: SimulatedIam
+) -> None:
+    # A platform that freezes the process behind each answer makes a renewal late, and it is no failure of IAM's.
+    tokens, _, clock = with_credentials
+    tokens._held._seconds = 0.1
+    tokens.current(soon())
+    iam.play("silent", for_ever=True)
+    clock.wall += 24 * HOUR - 4 * MINUTE
+    announced = []
+    for _ in range(4):
+        tokens.current(soon())
+        until(lambda: not tokens._held.is_being_read())
+        announced.append(tokens.expiring() is not None)
+        clock.wall += 10
+    assert announced == [False, False, True, True]
+
+
+def test_upstream_that_refuses_every_token__costs_few_logins(
+    with_credentials: tuple[Tokens, Shelf, Clock], iam: SimulatedIam
+) -> None:
+    tokens, _, clock = with_credentials
+    for _ in range(60):
+        tokens.renew(tokens.current(soon()), soon())
+        clock.wall += 1
+    assert len(iam.logins) <= 12
+    clock.wall += 60
+    refused = tokens.current(soon())
+    assert tokens.renew(refused, soon()).value != refused.value
 
 
 @pytest.mark.parametrize("kind", [IsADirectoryError, AttributeError, TypeError, RuntimeError])
@@ -204,21 +256,6 @@ def test_fault_of_a_vendors_library__is_token_unavailable_and_logged(
     assert caught.value.message.startswith("the secret could not be read: ")
     assert "s3cr3t" not in caplog.text
     assert len(caplog.records) == 1
-
-
-def test_joiner_with_more_time__reads_for_itself() -> None:
-    over = threading.Event()
-    shelf = Shelf([b"one"], hang=over)
-    tokens = Tokens(shelf, NO_IAM)
-    with ThreadPoolExecutor(2) as callers:
-        hasty = callers.submit(tokens.current, soon(0.2))
-        time.sleep(0.05)
-        patient = callers.submit(tokens.current, soon(2))
-        time.sleep(0.05)
-        shelf.hang = None
-        assert patient.result().value == "one"
-        assert isinstance(hasty.exception(), CheckError)
-    over.set()
 
 
 def test_hasty_joiner__does_not_end_the_read() -> None:
@@ -479,7 +516,7 @@ def test_verdict_on_a_token_that_ends_soon__is_degraded(function: Callable[..., 
     assert [warning["code"] for warning in verdict["warnings"]] == ["no_tasks_visible", "token_expires_soon"]
     warning = verdict["warnings"][1]
     assert warning["instance"] is None
-    assert warning["message"] == "The token ends at 2025-11-23T16:00:00Z and was not renewed."
+    assert warning["message"] == "The end of the token is 2025-11-23T16:00:00Z, and it was not renewed."
     assert "credentials" in warning["next_step"]
     hidden = function(
         "healthy", "no_tasks", clock=clock, ROMA_TOKEN=static("2025-11-23T16:00:00Z").decode(), FDI_ANONYMOUS="verdict"
@@ -541,3 +578,45 @@ def test_refusal_after_a_read_on_the_side__brought_the_same_is_answered_by_anoth
     tokens.current(soon())
     until(lambda: tokens.current(soon()).serial == 2)
     assert tokens.renew(refused, soon()).value == "two"
+
+
+def test_new_token_that_is_refused_too__is_said_to_be_new(
+    function: Callable[..., Function], upstream: Simulator, iam: SimulatedIam
+) -> None:
+    upstream.play("id-one", "healthy")
+    checked = function("refuses_token", ROMA_TOKEN=CREDENTIALS)
+    for _ in range(12):
+        error = checked.instance()["error"]
+        assert error["code"] == "token_rejected"
+        assert error["next_step"].startswith("IAM gave this token just now")
+    assert len(iam.logins) <= 11
+
+
+def test_ready__knows_that_the_token_held_was_refused(
+    function: Callable[..., Function], upstream: Simulator, iam: SimulatedIam, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_bytes(CREDENTIALS.encode())
+    checked = function("healthy", FDI_TOKEN=f"file://{tmp_path}/secret")
+    assert checked.verdict()["healthy"] is True
+    iam.revoke()
+    iam.play("wrong_password", for_ever=True)
+    checked.get()
+    response = checked.get("/ready")
+    assert response.status_code == 503
+    assert "IAM refused" in response.get_json()["faults"][0]["message"]
+
+
+def test_no_thread_for_a_read__is_token_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = Tokens(Shelf([b"one"]), NO_IAM)
+
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(CheckError, match="no thread was free"):
+            tokens.current(soon())
+    assert tokens.current(soon()).value == "one"
+    assert repr(tokens._held.copy) == "Copy(serial=2)"
+    assert tokens._held.copy is not None
+    assert repr(tokens._held.copy.value) == "_Held(expires_at=None)"

@@ -192,6 +192,7 @@ def test_iam_endpoint__comes_from_the_region_unless_it_is_set() -> None:
     assert (
         load(FDI_REGION="cn-north-4", FDI_IAM_ENDPOINT="https://iam.example/")["iam_endpoint"] == "https://iam.example"
     )
+    assert load(FDI_IAM_ENDPOINT="https://iam.example/v3/")["iam_endpoint"] == "https://iam.example"
     assert load(FDI_IAM_ENDPOINT="http://127.0.0.1:9")["iam_endpoint"] == "http://127.0.0.1:9"
     assert faults(FDI_IAM_ENDPOINT="http://iam.example") == [("FDI_IAM_ENDPOINT", None)]
 

@@ -1,0 +1,361 @@
+"""AWS Lambda in process: the suite for each kind of event, and the events that others stumbled over."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from handlers.lambda_events import make_handler
+from handlers.process import Process
+from tests.conformance.platform import KEY, PlatformSuite, Question, settings_for
+from tests.platform_events import (
+    LambdaContext,
+    answer_of,
+    balancer,
+    balancer_multi_value,
+    function_url,
+    http_api,
+    rest_api,
+)
+from tests.servers import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from simulator import Simulator
+    from tests.conformance.platform import WayIn
+
+Handle = "Callable[[Any, Any], dict[str, Any]]"
+
+
+@pytest.fixture
+def handle(upstream: Simulator) -> Iterator[Callable[[Any, Any], dict[str, Any]]]:
+    """Return the function that Lambda calls."""
+    process = Process(settings_for(upstream))
+    yield make_handler(process)
+    process.close()
+
+
+def way_in_of(handle: Callable[[Any, Any], dict[str, Any]], event_of: Callable[[Question], dict[str, Any]]) -> WayIn:
+    # Through JSON, as an event really comes and a reply really goes.
+    return lambda question: answer_of(
+        json.loads(json.dumps(handle(json.loads(json.dumps(event_of(question))), LambdaContext())))
+    )
+
+
+class TestRestApi(PlatformSuite):
+    """Payload format 1.0."""
+
+    @pytest.fixture
+    def way_in(self, handle: Callable[[Any, Any], dict[str, Any]]) -> WayIn:
+        return way_in_of(handle, rest_api)
+
+
+class TestHttpApi(PlatformSuite):
+    """Payload format 2.0."""
+
+    @pytest.fixture
+    def way_in(self, handle: Callable[[Any, Any], dict[str, Any]]) -> WayIn:
+        return way_in_of(handle, http_api)
+
+
+class TestHttpApiWithAStage(PlatformSuite):
+    """The same where the path begins with the stage (C68)."""
+
+    @pytest.fixture
+    def way_in(self, handle: Callable[[Any, Any], dict[str, Any]]) -> WayIn:
+        return way_in_of(handle, lambda question: http_api(question, "prod"))
+
+
+class TestFunctionUrl(PlatformSuite):
+    """A function URL."""
+
+    @pytest.fixture
+    def way_in(self, handle: Callable[[Any, Any], dict[str, Any]]) -> WayIn:
+        return way_in_of(handle, function_url)
+
+
+class TestBalancer(PlatformSuite):
+    """A load balancer, which keeps only the last of repeated parameters."""
+
+    not_ours = frozenset({"GET /?instance=orders&instance=crm"})
+
+    @pytest.fixture
+    def way_in(self, handle: Callable[[Any, Any], dict[str, Any]]) -> WayIn:
+        return way_in_of(handle, balancer)
+
+
+class TestBalancerMultiValue(PlatformSuite):
+    """A load balancer in multi-value mode (C66)."""
+
+    @pytest.fixture
+    def way_in(self, handle: Callable[[Any, Any], dict[str, Any]]) -> WayIn:
+        return way_in_of(handle, balancer_multi_value)
+
+
+def test_balancers_health_check__is_answered(handle: Callable[[Any, Any], dict[str, Any]]) -> None:  # C65
+    event = {
+        "requestContext": {"elb": {"targetGroupArn": "arn"}},
+        "httpMethod": "GET",
+        "path": "/",
+        "queryStringParameters": {},
+        "headers": {"user-agent": "ELB-HealthChecker/2.0"},
+        "body": "",
+        "isBase64Encoded": False,
+    }
+    answer = answer_of(handle(event, None))
+    assert (answer.status, answer.headers["fdi-verdict"]) == (503, "unhealthy")
+
+
+def test_reply_in_multi_value_mode__has_only_that_form(handle: Callable[[Any, Any], dict[str, Any]]) -> None:  # C66
+    reply = handle(balancer_multi_value(Question(target="/?instance=orders&instance=crm")), None)
+    assert "headers" not in reply
+    assert reply["multiValueHeaders"]["FDI-Verdict"] == ["unknown"]
+
+
+@pytest.mark.parametrize(
+    "nulls",
+    [
+        {"headers": None, "multiValueHeaders": None, "queryStringParameters": None, "body": None},
+        {"multiValueQueryStringParameters": None, "pathParameters": None, "isBase64Encoded": None},
+        {"requestContext": None},
+        {"headers": 5, "multiValueHeaders": [], "queryStringParameters": "x", "multiValueQueryStringParameters": 1},
+        {"headers": {"accept": None, "x": 5}, "queryStringParameters": {"instance": None}},
+        {"multiValueHeaders": {"accept": [None, 5], "x": None}, "multiValueQueryStringParameters": {"a": None}},
+    ],
+)
+def test_version_1__with_nulls_is_a_plain_request(
+    handle: Callable[[Any, Any], dict[str, Any]], nulls: dict[str, Any]
+) -> None:  # C67
+    assert answer_of(handle({"httpMethod": "GET", "path": "/", **nulls}, None)).headers["fdi-verdict"] == "unhealthy"
+
+
+@pytest.mark.parametrize(
+    "nulls",
+    [
+        {"headers": None, "cookies": None, "queryStringParameters": None, "body": None},
+        {"rawPath": None, "rawQueryString": None},
+        {"headers": 5, "cookies": "x", "rawQueryString": [], "body": {}, "stageVariables": None},
+        {"cookies": [None, "a=b"], "headers": {"cookie": "c=d"}},
+    ],
+)
+def test_version_2__with_nulls_is_a_plain_request(
+    handle: Callable[[Any, Any], dict[str, Any]], nulls: dict[str, Any]
+) -> None:  # C67
+    event = {"version": "2.0", "requestContext": {"http": {"method": "GET"}}, **nulls}
+    assert answer_of(handle(event, None)).headers["fdi-verdict"] == "unhealthy"
+
+
+def test_version_2__without_its_raw_query_takes_the_parameters(handle: Callable[[Any, Any], dict[str, Any]]) -> None:
+    event = http_api(Question(target="/?instance=orders&instance=sandbox"))
+    del event["rawQueryString"]
+    assert answer_of(handle(event, None)).headers["fdi-verdict"] == "degraded"
+
+
+def test_repeated_parameter__is_checked_once_each(
+    handle: Callable[[Any, Any], dict[str, Any]], upstream: Simulator
+) -> None:  # C70
+    handle(http_api(Question(target="/?instance=payments&instance=orders")), None)
+    assert sorted(str(request.instance_id) for request in upstream.requests) == ["id-orders", "id-payments"]
+
+
+@pytest.mark.parametrize("path", ["/prod/health", "/prod", "/prod/", "/prod/health/"])
+def test_stage_in_the_path__is_dropped(handle: Callable[[Any, Any], dict[str, Any]], path: str) -> None:  # C68
+    for event in (http_api(Question(), "prod") | {"rawPath": path}, rest_api(Question()) | {"path": path}):
+        assert "fdi-verdict" in answer_of(handle(event, None)).headers
+
+
+def test_path_that_only_begins_like_the_stage__is_not_ours(handle: Callable[[Any, Any], dict[str, Any]]) -> None:
+    assert answer_of(handle(http_api(Question(), "prod") | {"rawPath": "/production"}, None)).status == 404
+
+
+@pytest.mark.parametrize("body", ["%%%", "YQ=", "é", "YQ==YQ=="])
+def test_broken_base64__is_400(handle: Callable[[Any, Any], dict[str, Any]], body: str) -> None:
+    for event_of in (rest_api, http_api, balancer):
+        event = event_of(Question("POST")) | {"body": body, "isBase64Encoded": True}
+        answer = answer_of(handle(event, None))
+        assert (answer.status, json.loads(answer.body)["code"]) == (400, "malformed_query")
+
+
+def test_base64_with_line_breaks__is_read(handle: Callable[[Any, Any], dict[str, Any]]) -> None:
+    body = base64.encodebytes(b'{"instance":"orders"}').decode()
+    event = http_api(Question("POST")) | {"body": body, "isBase64Encoded": True}
+    assert answer_of(handle(event, None)).headers["fdi-verdict"] == "healthy"
+
+
+@pytest.mark.parametrize("path", ["/中", "/\ud800", "/\0", "/ ", "/h\u00e9", "", "health"])
+def test_odd_path__is_answered(handle: Callable[[Any, Any], dict[str, Any]], path: str) -> None:  # C51
+    for event in (http_api(Question()) | {"rawPath": path}, rest_api(Question()) | {"path": path}):
+        assert answer_of(handle(event, None)).status in (404, 503)
+
+
+@pytest.mark.parametrize("query", ["instance=中", "instance=\ud800", "\0", "instance=é", "&&=&"])
+def test_odd_query__is_answered(handle: Callable[[Any, Any], dict[str, Any]], query: str) -> None:
+    assert answer_of(handle(http_api(Question()) | {"rawQueryString": query}, None)).status in (400, 404, 503)
+
+
+@pytest.mark.parametrize("value", ["a\r\nSet-Cookie: x=1", "a\nb", "a\0", "\u2028"])
+def test_line_breaks_in_headers__are_dropped(handle: Callable[[Any, Any], dict[str, Any]], value: str) -> None:  # C76
+    event = http_api(Question()) | {"headers": {"x-request-id": value, "accept": value, value: "x"}}
+    answer = answer_of(handle(event, None))
+    assert answer.status == 503
+    assert "set-cookie" not in answer.headers
+    assert not any("\n" in text or "\r" in text for text in answer.headers.values())
+
+
+def test_header_with_underscores__is_no_other_header(handle: Callable[[Any, Any], dict[str, Any]]) -> None:
+    event = http_api(Question()) | {"headers": {"x_api_key": KEY}}
+    assert "instances" not in json.loads(answer_of(handle(event, None)).body)
+
+
+@pytest.mark.parametrize("name", ["x-api-key", "X-Api-Key", "X-API-KEY"])
+def test_header_names__have_no_case(handle: Callable[[Any, Any], dict[str, Any]], name: str) -> None:  # C71
+    event = rest_api(Question()) | {"headers": {name: KEY}, "multiValueHeaders": {name: [KEY]}}
+    assert "instances" in json.loads(answer_of(handle(event, None)).body)
+
+
+NOT_HTTP: list[Any] = [
+    {},
+    [],
+    None,
+    "text s3cr3t",
+    5,
+    {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {"s3cr3t": 1}, "version": "0"},
+    {"source": "serverless-plugin-warmup"},
+    {"version": "2.0", "requestContext": {}},
+    {"version": "2.0", "requestContext": {"http": {"method": None}}},
+    {"version": "3.0", "s3cr3t": "s3cr3t"},
+    {"httpMethod": "GET"},
+    {"path": "/", "httpMethod": None},
+    {"Records": [{"body": "s3cr3t"}]},
+    {"trigger_type": "TIMER"},
+]
+
+
+@pytest.mark.parametrize("event", NOT_HTTP, ids=range(len(NOT_HTTP)))
+def test_other_events__get_the_anonymous_verdict(
+    handle: Callable[[Any, Any], dict[str, Any]], event: Any
+) -> None:  # C72
+    reply = handle(event, LambdaContext())
+    assert reply["status"] == "unhealthy"
+    assert reply["healthy"] is False
+    assert "instances" not in reply
+    assert "statusCode" not in reply
+    assert "s3cr3t" not in json.dumps(reply)
+
+
+def test_other_events__with_broken_settings_get_the_problem() -> None:
+    reply = make_handler(Process({"FDI_TOKEN": "s3cr3t"}))({}, None)
+    assert (reply["code"], reply["status"]) == ("settings_invalid", 500)
+    assert "s3cr3t" not in json.dumps(reply)
+
+
+def test_other_events__that_strike_a_fault_of_ours_get_a_problem_too(
+    upstream: Simulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from fdi_health import service
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("s3cr3t")
+
+    monkeypatch.setattr(service, "judge", broken)
+    process = Process(settings_for(upstream))
+    assert make_handler(process)({}, None)["code"] == "internal_error"
+    assert "s3cr3t" not in caplog.text
+    process.close()
+
+
+@pytest.mark.parametrize(("milliseconds", "seconds"), [(900, 0.45), (2000, 1.5), (60_000, 2.0)])
+def test_deadline__is_what_lambda_leaves(upstream: Simulator, milliseconds: int, seconds: float) -> None:  # C75
+    base = settings_for(upstream)
+    upstream.play("id-orders", "silent")
+    process = Process({**base, "FDI_DEADLINE_SECONDS": "2"})
+    for event in (http_api(Question(target="/?instance=orders")), {}):
+        began = time.monotonic()
+        reply = make_handler(process)(event, LambdaContext(milliseconds))
+        assert seconds - 0.1 <= time.monotonic() - began <= seconds + 0.3
+        assert "unknown" in json.dumps(reply) or "unhealthy" in json.dumps(reply)
+    process.close()
+
+
+@pytest.mark.parametrize("milliseconds", [-5, 0, float("nan"), float("inf"), "900", None, True])
+def test_odd_remaining_time__is_ignored(
+    handle: Callable[[Any, Any], dict[str, Any]], milliseconds: object
+) -> None:  # C75
+    assert answer_of(handle(http_api(Question()), LambdaContext(milliseconds))).status == 503
+
+
+def test_context_that_raises__is_as_good_as_none(handle: Callable[[Any, Any], dict[str, Any]]) -> None:
+    class Odd:
+        def get_remaining_time_in_millis(self) -> int:
+            raise RuntimeError
+
+    assert answer_of(handle(http_api(Question()), Odd())).status == 503
+
+
+def test_very_long_query__is_refused_unasked(
+    handle: Callable[[Any, Any], dict[str, Any]], upstream: Simulator
+) -> None:  # C60
+    query = "&".join(["instance=orders"] * 12_500)
+    for event_of in (http_api, balancer_multi_value):
+        event = event_of(Question(target=f"/?{query}"))
+        assert answer_of(handle(event, None)).status == 400
+    assert upstream.requests == []
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = [
+    "version",
+    "httpMethod",
+    "path",
+    "rawPath",
+    "rawQueryString",
+    "headers",
+    "multiValueHeaders",
+    "queryStringParameters",
+    "multiValueQueryStringParameters",
+    "cookies",
+    "body",
+    "isBase64Encoded",
+    "requestContext",
+]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5), kind=st.sampled_from(range(3)), whole=JSON)
+def test_any_event__is_answered(
+    handle: Callable[[Any, Any], dict[str, Any]], changes: dict[str, Any], kind: int, whole: Any
+) -> None:
+    base = (rest_api, http_api, balancer)[kind](Question(target="/live"))
+    for event in ({**base, **changes}, whole):
+        reply = handle(event, None)
+        if "statusCode" in reply:
+            answer_of(reply)
+        else:
+            assert "status" in reply
+
+
+def test_import__brings_no_flask_functions_framework_or_grpc_and_opens_nothing() -> None:
+    script = """
+import socket, sys, threading
+def refuse(*_, **__): raise AssertionError("opened at import")
+socket.socket.connect = socket.socket.bind = refuse
+threading.Thread.start = refuse
+import main
+main._lambda_handler()
+heavy = {"flask", "functions_framework", "grpc", "boto3", "google.cloud.secretmanager_v1", "click"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)  # noqa: S603 -- our own program
