@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import requests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,14 +34,13 @@ def clean_environ(settings: Mapping[str, str], home: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def functions_framework(settings: Mapping[str, str], home: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Serve the function as the platform does; yields its URL and process."""
-    port = free_port()
-    program = Path(sys.executable).parent / "functions-framework"
-    command = [str(program), "--target=health", f"--source={ROOT}/main.py", "--host=127.0.0.1", f"--port={port}"]
+def serving(
+    command: Sequence[str], settings: Mapping[str, str], home: Path, port: int
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run a server that listens on a port; yields its URL and process."""
     with (home / "server.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 -- a program of ours
-            command, env=clean_environ(settings, home), stdout=log, stderr=log
+            command, env=clean_environ(settings, home), stdout=log, stderr=log, cwd=ROOT
         )
         url = f"http://127.0.0.1:{port}"
         try:
@@ -51,6 +50,27 @@ def functions_framework(settings: Mapping[str, str], home: Path) -> Iterator[tup
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
             process.wait(15)
+
+
+@contextlib.contextmanager
+def gunicorn(settings: Mapping[str, str], home: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Serve the application as the container does; yields its URL and process."""
+    port = free_port()
+    program = str(Path(sys.executable).parent / "gunicorn")
+    config = str(ROOT / "deploy" / "container" / "gunicorn.conf.py")
+    command = [program, "--config", config, f"--bind=127.0.0.1:{port}", *options]
+    with serving(command, settings, home, port) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def functions_framework(settings: Mapping[str, str], home: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Serve the function as the platform does; yields its URL and process."""
+    port = free_port()
+    program = Path(sys.executable).parent / "functions-framework"
+    command = [str(program), "--target=health", f"--source={ROOT}/main.py", "--host=127.0.0.1", f"--port={port}"]
+    with serving(command, settings, home, port) as served:
+        yield served
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 15.0) -> None:

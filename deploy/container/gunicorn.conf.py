@@ -1,0 +1,35 @@
+"""gunicorn's settings for fdi-health in a container; each can be overridden on the command line.
+
+Source of the names: https://docs.gunicorn.org/en/stable/settings.html
+"""
+
+from __future__ import annotations
+
+import os
+
+bind = f"0.0.0.0:{os.environ.get('PORT', '8080')}"
+wsgi_app = "main:app"
+worker_class = "gthread"
+workers = int(os.environ.get("WORKERS", "1"))
+# How many requests a worker lets in at once; fdi-health keeps 8 of them free for /live, and reads the same variable.
+threads = int(os.environ.setdefault("THREADS", "64"))
+
+# A check ends by its own deadline (FDI_DEADLINE_SECONDS, 60 at most); gunicorn's must never come first.
+timeout = 75
+graceful_timeout = 65
+# Longer than a load balancer's, which would otherwise send into a connection that is just being closed.
+keepalive = 75
+
+# A worker is replaced now and then, so that nothing can pile up for ever; the jitter keeps them apart.
+max_requests = int(os.environ.get("MAX_REQUESTS", "100000"))
+max_requests_jitter = max_requests // 10
+
+# Our longest query is 32 KiB, which goes into a POST body; 8 KiB is what most proxies let through in front.
+limit_request_line = 8190
+limit_request_fields = 64
+limit_request_field_size = 16380
+
+# Heartbeats of workers: memory, not a disk that may be slow or read-only.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108 -- what gunicorn takes is a text
+# No socket to control it by: nobody here would use one, and a read-only file system has no place for it.
+control_socket_disable = True
