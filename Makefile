@@ -16,7 +16,7 @@ run: $(VENV)/.runtime ## Start the function against a simulated ROMA Connect on 
 	@$(BIN)/python -m simulator.demo
 
 test: check ## Check style, types and imports, and run every test
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -29,6 +29,8 @@ bench: $(VENV)/.dev ## Measure, side by side, and print ratios
 
 lock: $(VENV)/.dev ## Pin and hash the dependencies that pyproject.toml names
 	$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements.txt
+	$(BIN)/uv pip compile deploy/lambda/requirements.in -c requirements.txt $(LOCK) -o deploy/lambda/requirements.txt
+	$(BIN)/uv pip compile deploy/functiongraph/requirements.in -c requirements.txt $(LOCK) -o deploy/functiongraph/requirements.txt
 	$(BIN)/uv pip compile pyproject.toml --extra dev -c requirements.txt $(LOCK) -o requirements-dev.txt
 
 clean: ## Remove what make made

@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from benchmarks import cold, cold_tls, crowds, warm
+from benchmarks import capacity, cold, cold_tls, crowds, platforms, warm
 from tests.servers import ROOT
 
 if TYPE_CHECKING:
@@ -28,10 +28,13 @@ def lines() -> Iterator[str]:
     for row in warm.rows():
         yield str(row)
     yield str(cold.row())
+    yield from platforms.lines()
     yield ""
     yield from cold_tls.lines()
     yield ""
     yield from crowds.lines()
+    yield ""
+    yield from capacity.lines()
 
 
 def main() -> None:

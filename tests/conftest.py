@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,9 @@ from hypothesis import settings
 from werkzeug import Request
 from werkzeug.test import Client
 
+import fdi_health
+import handlers
+import schemas
 from fdi_health.deadline import now
 from handlers.http import respond
 from handlers.process import Process
@@ -25,6 +30,13 @@ if TYPE_CHECKING:
     from fdi_health.deadline import Instant
 
 pytest.register_assert_rewrite("tests.conformance.vault", "tests.conformance.platform")
+
+# Hypothesis draws constants from those modules of ours that are loaded: one that a thread loads in the middle of a test
+# would change what it draws.
+for _package in (fdi_health, handlers, schemas):
+    for _module in pkgutil.walk_packages(_package.__path__, f"{_package.__name__}."):
+        if not _module.name.endswith("__main__"):
+            importlib.import_module(_module.name)
 
 # Machines are noisy: how long one example takes says nothing.
 settings.register_profile("noisy", deadline=None, max_examples=60)

@@ -620,3 +620,9 @@ def test_no_thread_for_a_read__is_token_unavailable(monkeypatch: pytest.MonkeyPa
     assert repr(tokens._held.copy) == "Copy(serial=2)"
     assert tokens._held.copy is not None
     assert repr(tokens._held.copy.value) == "_Held(expires_at=None)"
+
+
+def test_other_fault_after_a_renewal__keeps_its_own_next_step(function: Callable[..., Function]) -> None:
+    error = function(("refuses_token", "status_500"), ROMA_TOKEN=CREDENTIALS).instance()["error"]
+    assert error["code"] == "upstream_error"
+    assert "IAM" not in error["next_step"]

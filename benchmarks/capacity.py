@@ -1,0 +1,69 @@
+"""What one process of the function does: verdicts a second, and the memory it takes."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.measuring import Caller
+from benchmarks.upstream import fleet_names, fleet_settings, simulator
+from tests.servers import functions_framework
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECONDS = 4.0
+CASES = [
+    # instances, callers at once, FDI_CACHE_SECONDS
+    (1, 8, "5"),
+    (20, 8, "5"),
+    (1, 32, "0"),
+    (20, 8, "0"),
+    (200, 4, "5"),
+]
+
+
+def lines() -> Iterator[str]:
+    """Yield one line per case; the callers share the machine with the process that is measured."""
+    for size, callers, cache in CASES:
+        with simulator(fleet=size) as url, tempfile.TemporaryDirectory() as home:
+            settings = fleet_settings(url, fleet_names(size), FDI_CACHE_SECONDS=cache, FDI_ANONYMOUS="verdict")
+            with functions_framework(settings, Path(home)) as (function_url, process):
+                each = _ask_for_a_while(function_url, callers) / SECONDS
+                memory = _megabytes(process.pid)
+        reuse = f"findings reused for {cache} s" if cache != "0" else "nothing reused"
+        yield (
+            f"one process, {size} instances, {callers} callers, {reuse}: "
+            f"{each:.0f} verdicts/s, {each * size if cache == '0' else size / float(cache):.0f} upstream calls/s at most, "
+            f"{memory:.0f} MB"
+        )
+
+
+def _ask_for_a_while(url: str, callers: int) -> int:
+    counts = [0] * callers
+    end = time.monotonic() + SECONDS
+
+    def ask(number: int) -> None:
+        caller = Caller(url)
+        while time.monotonic() < end:
+            if caller.get("/")[0] != 200:
+                raise RuntimeError("a wrong verdict")
+            counts[number] += 1
+        caller.close()
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(callers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts)
+
+
+def _megabytes(pid: int) -> float:
+    """Return the resident memory of the largest process under functions-framework's, its worker."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    sizes = [Path(f"/proc/{child}/statm").read_text().split()[1] for child in [str(pid), *children]]
+    return max(map(int, sizes)) * 4096 / 1024 / 1024

@@ -1,0 +1,1 @@
+"""What is deployed, built and run as the platforms do."""

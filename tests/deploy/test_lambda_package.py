@@ -1,0 +1,218 @@
+"""The zip that osls builds: what is in it, what deploys it, and that it runs by itself under AWS's own emulator."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from handlers.routes import ROUTES
+from tests.conformance.platform import PlatformSuite, Question, settings_for
+from tests.emulator import emulated, gather_runtime_client
+from tests.platform_events import answer_of, http_api
+from tests.servers import ROOT, clean_environ
+from tests.tools import lambda_emulator, osls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from simulator import Simulator
+    from tests.conformance.platform import WayIn
+
+LINES_A_LOCK_FILE_NEEDS = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build in a copy of the tree, and return the folder of what came out."""
+    program = osls()
+    tree = tmp_path_factory.mktemp("tree")
+    for name in ("main.py", "serverless.yml", "package.json"):
+        shutil.copy(ROOT / name, tree)
+    for name in ("handlers", "schemas", "fdi_health", "deploy"):
+        shutil.copytree(ROOT / name, tree / name)
+    (tree / "node_modules").symlink_to(ROOT / "node_modules")
+    environ = {**clean_environ({}, tree), "SLS_TELEMETRY_DISABLED": "1", "CI": "1"}
+    built = subprocess.run(  # noqa: S603 -- a program of ours
+        [program, "package", "--stage=prod"],
+        cwd=tree,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    return tree / ".serverless"
+
+
+@pytest.fixture(scope="module")
+def unzipped(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unzipped")
+    with zipfile.ZipFile(package / "fdi-health.zip") as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def template(package: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((package / "cloudformation-template-update-stack.json").read_text())
+    return document
+
+
+def resources(template: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [found["Properties"] for found in template["Resources"].values() if found["Type"] == kind]
+
+
+def test_zip__holds_what_the_function_needs_and_no_more(package: Path) -> None:
+    with zipfile.ZipFile(package / "fdi-health.zip") as archive:
+        names = archive.namelist()
+    tops = {name.partition("/")[0] for name in names}
+    ours = {"main.py", "handlers", "schemas", "fdi_health"}
+    theirs = {"apig_wsgi", "certifi", "charset_normalizer", "idna", "markupsafe", "marshmallow", "requests", "urllib3"}
+    assert tops - ours - theirs - {"werkzeug"} <= {"requirements.txt"}
+    assert ours | theirs <= tops
+    assert not [name for name in names if name.endswith((".so", ".pyd"))]
+    assert (package / "fdi-health.zip").stat().st_size < 4 * 1024 * 1024
+
+
+def test_lambda_requirements__have_the_versions_of_the_root() -> None:
+    root = dict(LINES_A_LOCK_FILE_NEEDS.findall((ROOT / "requirements.txt").read_text()))
+    ours = dict(LINES_A_LOCK_FILE_NEEDS.findall((ROOT / "deploy" / "lambda" / "requirements.txt").read_text()))
+    assert ours
+    assert ours.items() <= root.items()
+    assert not ours.keys() & {"grpcio", "functions-framework", "flask", "boto3", "google-cloud-secret-manager"}
+
+
+def test_template__passes_cfn_lint(package: Path) -> None:
+    linter = Path(sys.executable).parent / "cfn-lint"
+    # W3005: osls writes a DependsOn beside a reference for each route, which is one word too many and does no harm.
+    command = [str(linter), "--ignore-checks", "W3005", "--regions", "eu-west-1", "--"]
+    templates = [str(path) for path in sorted(package.glob("cloudformation-template-*.json"))]
+    command += templates
+    linted = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603 -- as above
+    assert linted.returncode == 0, linted.stdout
+
+
+def test_role__may_read_the_one_secret_and_write_its_own_log(template: dict[str, Any]) -> None:
+    (role,) = resources(template, "AWS::IAM::Role")
+    (policy,) = role["Policies"]
+    allowed = {
+        (action, json.dumps(statement["Resource"]))
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+        if not action.startswith("logs:")
+    }
+    secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:roma-credentials-AbCdEf"
+    assert allowed == {("secretsmanager:GetSecretValue", json.dumps(secret))}
+    assert all("*" not in action for action, _ in allowed)
+
+
+def test_function__is_what_a_reviewer_would_sign(template: dict[str, Any]) -> None:
+    (function,) = resources(template, "AWS::Lambda::Function")
+    assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
+    assert function["Handler"] == "main.lambda_handler"
+    variables = function["Environment"]["Variables"]
+    assert function["Timeout"] > float(variables["FDI_DEADLINE_SECONDS"])
+    assert variables["FDI_TOKEN"].startswith("awssecretsmanager://arn:")
+    (log_group,) = resources(template, "AWS::Logs::LogGroup")
+    assert log_group["RetentionInDays"] == 30
+    (rule,) = resources(template, "AWS::Events::Rule")
+    assert rule["State"] == "DISABLED"
+
+
+def test_routes__are_those_that_are_served(template: dict[str, Any]) -> None:
+    routed = {route["RouteKey"] for route in resources(template, "AWS::ApiGatewayV2::Route")}
+    served = {f"{method} {path}" for path, route in ROUTES.items() for method in (*route.methods, "OPTIONS")}
+    assert routed == served
+
+
+@pytest.fixture(scope="module")
+def run(unzipped: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Return a context manager that runs the unzipped package under the emulator and gives what invokes it."""
+    program, client = lambda_emulator(), tmp_path_factory.mktemp("runtime-client")
+    gather_runtime_client(client)
+
+    def start(settings: Mapping[str, str]) -> Any:
+        home = tmp_path_factory.mktemp("home")
+        return emulated(program, unzipped, client, home, settings, "main.lambda_handler")
+
+    return start
+
+
+class TestUnderTheEmulator(PlatformSuite):
+    """The suite once more, through the unzipped package, awslambdaric and the emulator."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def upstream(cls) -> Iterator[Simulator]:
+        from simulator import Simulator
+        from tests.conftest import PROJECT_ID, TOKEN
+
+        with Simulator(tokens=[TOKEN], project_id=PROJECT_ID) as simulator:
+            yield simulator
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def way_in(cls, upstream: Simulator, run: Callable[..., Any]) -> Iterator[WayIn]:
+        with run(settings_for(upstream)) as invoke:
+            yield lambda question: answer_of(invoke(http_api(question)))
+
+
+def test_documented_example__is_unhealthy(upstream: Simulator, run: Callable[..., Any]) -> None:
+    with run(settings_for(upstream)) as invoke:
+        answer = answer_of(invoke(http_api(Question(target="/?instance=payments"))))
+        assert (answer.status, answer.headers["fdi-verdict"]) == (503, "unhealthy")
+        assert invoke({"source": "aws.events"})["status"] == "unhealthy"
+        assert invoke({})["healthy"] is False
+
+
+def test_missing_settings__leave_the_function_alive(run: Callable[..., Any]) -> None:  # C97
+    with run({}) as invoke:
+        assert answer_of(invoke(http_api(Question(target="/live")))).status == 200
+        answer = answer_of(invoke(http_api(Question())))
+        assert (answer.status, json.loads(answer.body)["code"]) == (500, "settings_invalid")
+        assert answer_of(invoke(http_api(Question(target="/ready")))).status == 503
+
+
+def test_platform_that_ends_us_early__gets_its_answer_first(
+    upstream: Simulator, run: Callable[..., Any]
+) -> None:  # C75
+    settings = settings_for(upstream)
+    upstream.play("id-crm", "silent")
+    limits = {"AWS_LAMBDA_FUNCTION_TIMEOUT": "2", "FDI_DEADLINE_SECONDS": "8"}
+    with run({**settings, **limits}) as invoke:
+        assert answer_of(invoke(http_api(Question(target="/?instance=orders")))).status == 200
+        began = time.monotonic()
+        answer = answer_of(invoke(http_api(Question(target="/?instance=crm,orders"))))
+        assert time.monotonic() - began < 2
+        assert (answer.status, answer.headers["fdi-verdict"]) == (503, "unknown")
+
+
+def test_many_invocations__are_all_answered(upstream: Simulator, run: Callable[..., Any]) -> None:
+    turn = threading.Lock()  # the emulator takes one at a time, as an environment of Lambda's does
+    with run(settings_for(upstream)) as invoke, ThreadPoolExecutor(24) as callers:
+
+        def ask(_: int) -> str:
+            with turn:
+                return answer_of(invoke(http_api(Question(target="/?instance=orders")))).headers["fdi-verdict"]
+
+        assert list(callers.map(ask, range(24))) == ["healthy"] * 24
+
+
+def test_body_in_base64__is_read(upstream: Simulator, run: Callable[..., Any]) -> None:
+    body = base64.b64encode(b'{"instance":"orders"}').decode()
+    with run(settings_for(upstream)) as invoke:
+        event = http_api(Question("POST")) | {"body": body, "isBase64Encoded": True}
+        assert answer_of(invoke(event)).headers["fdi-verdict"] == "healthy"

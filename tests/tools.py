@@ -1,0 +1,35 @@
+"""Programs that pip can't bring: where they are, or a skip that says how to get them."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def tool(name: str, *places: Path) -> str:
+    """Return the path of a program, looked for in some places and on PATH; skips the test where it is nowhere."""
+    for place in places:
+        if place.exists():
+            return str(place)
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed; .ci/install brings it")
+    return found
+
+
+def osls() -> str:
+    """Return the Serverless Framework's maintained fork."""
+    tool("node")
+    return tool("osls", ROOT / "node_modules" / ".bin" / "osls")
+
+
+def lambda_emulator() -> str:
+    """Return AWS's Lambda Runtime Interface Emulator."""
+    return tool("aws-lambda-rie", ROOT / "build" / "tools" / "aws-lambda-rie")
