@@ -1,7 +1,7 @@
 """Builds the zip for Huawei Cloud FunctionGraph: `python deploy/functiongraph/build.py [FILE]`.
 
-FILE is build/functiongraph.zip by default. The zip holds the source and what deploy/functiongraph/requirements.txt pins,
-in plain Python: FunctionGraph has no step that would install packages, and its machines may be of another kind.
+FILE is build/functiongraph.zip by default. The zip holds the source and what requirements.txt beside this file pins, in
+plain Python: FunctionGraph has no step that would install packages, and its machines may be of another kind.
 """
 
 from __future__ import annotations
