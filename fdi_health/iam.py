@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fdi_health.deadline import now
 from fdi_health.errors import CheckError
+from fdi_health.iam_errors import ON_THE_WAY, refusal_of
 from fdi_health.retries import ATTEMPTS, Retries, retry_after
 from fdi_health.secret import moment
 from schemas import strict_json
@@ -34,54 +35,6 @@ _FIRST_ATTEMPTS = 2
 
 _PATH = "/v3/auth/tokens?nocatalog=true"
 """Without the catalog of services, which nobody reads here and which makes up most of the answer."""
-
-_ENDPOINT_STEP = "Check FDI_REGION or FDI_IAM_ENDPOINT, name resolution, proxy variables and outbound firewall rules."
-_REST_STEP = "This process tries the same credentials again after 1 minute, then 2, 4, … 15; new ones at once."
-LATE_STEP = "Ask again; if it goes on, check the network path to IAM."
-
-_FOREIGN: dict[str, tuple[str, str]] = {
-    "timeout": ("IAM did not answer before the deadline", LATE_STEP),
-    "unreachable": ("there is no connection to IAM", _ENDPOINT_STEP),
-    "tls_error": ("there is no trusted connection to IAM", "Check the CA bundle variables and FDI_IAM_ENDPOINT."),
-    "throttled": ("IAM asks for fewer calls", "Give this function an IAM user of its own, or run fewer processes."),
-    "invalid_response": ("what answered at IAM's address is not IAM", "Check FDI_IAM_ENDPOINT and proxy variables."),
-    "upstream_error": ("IAM failed", "Look at the vendor's status page."),
-}
-"""Our code for what happened on the way → what it means for the token."""
-
-_REFUSED_WORDS: dict[str, tuple[str, str]] = {
-    "locked": ("the IAM user is locked", "Wait 15 minutes, and find out who uses a wrong password."),
-    "mfa": (
-        "the IAM user has login protection, which no program can pass",
-        "Switch login protection off for this user, or give the function a user without it.",
-    ),
-    "verif": (
-        "the IAM user has login protection, which no program can pass",
-        "Switch login protection off for this user, or give the function a user without it.",
-    ),
-    "disabled": ("the IAM user is disabled", "Enable the user in IAM."),
-    "expired": ("the IAM user's password has expired", "Set a new password and store it in the secret."),
-}
-"""A word in IAM's own message for a 401 → what it means; its codes do not tell these apart."""
-
-_WRONG = (
-    "IAM refused the user name, the password or the account name",
-    (
-        "Compare username, password and domain_name in the secret with IAM. It must be an IAM user: a HUAWEI ID and a "
-        "federated user get no token by password."
-    ),
-)
-_BY_STATUS: dict[int, tuple[str, str]] = {
-    400: ("IAM calls the login malformed", "Check the secret's project_id or project_name, and FDI_PROJECT_ID."),
-    403: (
-        "IAM does not let this user log in here",
-        "Allow the user programmatic access, and check IAM's access rules.",
-    ),
-    404: (
-        "IAM does not know the project, or is not what answered",
-        "Check FDI_PROJECT_ID, the secret's project_id or project_name, and FDI_IAM_ENDPOINT.",
-    ),
-}
 
 
 class IssuedToken(NamedTuple):
@@ -174,7 +127,7 @@ class Iam:
                     seconds = min(rest.seconds * 2, LONGEST_REST_SECONDS) if rest else FIRST_REST_SECONDS
                     self._rest = _Rest(credentials, error, self._clock(), seconds)
                 raise _unavailable(error.message, error.next_step) from None
-            raise _unavailable(*_FOREIGN[error.code]) from None
+            raise _unavailable(*ON_THE_WAY[error.code]) from None
         self._rest, self._accepted = None, credentials
         return issued
 
@@ -187,18 +140,7 @@ class Iam:
         if status >= 500:
             seconds = retry_after(reply.headers, self._wall())
             return CheckError("upstream_error", "IAM failed", upstream_status=status, retry_after=seconds)
-        # A login page, a proxy or another service may answer with these statuses too; IAM says why in JSON. A 401
-        # counts as a refusal in any form: it may have been one more wrong password.
-        words = _own_words(reply.body) or ("" if status == 401 else None)
-        if words is None or status not in (400, 401, 403, 404):
-            return CheckError("invalid_response", "not IAM", upstream_status=status)
-        meaning = _BY_STATUS.get(status)
-        if meaning is None or status == 403:
-            meaning = next((found for word, found in _REFUSED_WORDS.items() if word in words), meaning or _WRONG)
-        message, next_step = meaning
-        if status in (401, 403):
-            next_step = f"{next_step} {_REST_STEP}"
-        return CheckError("token_unavailable", message, next_step=next_step, upstream_status=status)
+        return refusal_of(status, reply.body)
 
 
 def _question(credentials: Credentials, project_id: str) -> dict[str, Any]:
@@ -238,22 +180,6 @@ def _read(reply: Reply) -> IssuedToken:
     except ValueError:
         life = 0.0
     return IssuedToken(value, expires_at, life if life > 0 else None)
-
-
-def _own_words(body: bytes) -> str | None:
-    """Return IAM's own message in lower case, to look for words in, or None where this is no answer of IAM's."""
-    try:
-        document = strict_json.loads(body)
-    except strict_json.InvalidJSON:
-        return None
-    if not isinstance(document, dict):
-        return None
-    error = document.get("error")
-    if isinstance(error, dict):
-        return str(error.get("message", "no message")).casefold()
-    if "error_code" in document or "error_msg" in document:
-        return str(document.get("error_msg", "no message")).casefold()
-    return None
 
 
 def _unavailable(message: str, next_step: str | None) -> CheckError:

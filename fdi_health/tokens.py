@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fdi_health.deadline import now
 from fdi_health.errors import CheckError
 from fdi_health.held import READ_SECONDS, Held
-from fdi_health.iam import LATE_STEP
+from fdi_health.iam_errors import LATE_STEP
 from fdi_health.model import Token, TokenState
 from fdi_health.secret import SecretToken, read_secret
 
