@@ -53,7 +53,7 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--instance", "instances", multiple=True, help="Alias or ID; repeat for several. Default: all.")
-@click.option("--format", "form", type=click.Choice(["text", *FORMATS]), default="text", show_default=True)
+@click.option("--format", "form", type=click.Choice([*FORMATS]), default="text", show_default=True)
 @click.option("--deadline", "seconds", type=Seconds(), help="Seconds; may only shorten FDI_DEADLINE_SECONDS.")
 def check(instances: tuple[str, ...], form: str, seconds: float | None) -> None:
     """Print the verdict. Exits 0 healthy, 1 degraded, 2 unhealthy, 3 unknown or broken settings."""
@@ -68,7 +68,7 @@ def check(instances: tuple[str, ...], form: str, seconds: float | None) -> None:
     if form == "text":
         _write(sys.stdout, "\n".join(text_format.lines(verdict, colour=_is_terminal(sys.stdout))))
     else:
-        _write(sys.stdout, FORMATS[form].render(verdict).decode("ascii"))
+        _write(sys.stdout, FORMATS[form].render(verdict).decode().removesuffix("\n"))
     sys.exit(EXIT[verdict.status])
 
 

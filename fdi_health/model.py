@@ -150,6 +150,7 @@ class Details(NamedTuple):
         warnings: see `VerdictWarning`.
         error: a failure of no single instance, or None.
         instances: one part per instance, in the order asked.
+        token_expires_at: when the token in use ends, in seconds since the epoch, or None where that is not known.
 
     """
 
@@ -157,6 +158,7 @@ class Details(NamedTuple):
     warnings: tuple[VerdictWarning, ...]
     error: CheckError | None
     instances: tuple[InstanceVerdict, ...]
+    token_expires_at: float | None = None
 
 
 class Verdict(NamedTuple):

@@ -46,6 +46,7 @@ def judge(
     checked_at: datetime,
     age_seconds: float = 0.0,
     duration_seconds: float = 0.0,
+    token_expires_at: float | None = None,
 ) -> Verdict:
     """Return the verdict over all findings, details included.
 
@@ -55,6 +56,7 @@ def judge(
         checked_at: when the oldest finding arrived; UTC.
         age_seconds: how old the oldest finding is.
         duration_seconds: how long the check took.
+        token_expires_at: when the token in use ends, in seconds since the epoch, or None.
 
     """
     instances = tuple(_judge_instance(finding, rules) for finding in findings)
@@ -79,6 +81,7 @@ def judge(
             ),
             error=None,
             instances=instances,
+            token_expires_at=token_expires_at,
         ),
     )
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from werkzeug import Response
 
 from fdi_health.errors import CheckError
-from fdi_health.formats import FORMATS, choose
+from fdi_health.formats import FORMATS, choose, choose_metrics
 from fdi_health.log import log_answer
 from fdi_health.verdict import hide_details
 from handlers import asked, callers
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from werkzeug import Request
 
+    from fdi_health.formats import Format
     from handlers.process import Process
 
 
@@ -58,6 +59,31 @@ def _verdict(request: Request, process: Process) -> Response:
     form = choose(query["format"], request.headers.get("Accept"))
     if form is None:
         raise CheckError("malformed_query", f"format must be one of {', '.join(FORMATS)}, e.g. format=json")
+    return _checked(request, process, query, form)
+
+
+def _metrics(request: Request, process: Process) -> Response:
+    return _checked(request, process, asked.parameters(request), choose_metrics(request.headers.get("Accept")))
+
+
+def _badge(request: Request, process: Process) -> Response:
+    query = asked.parameters(request)
+    try:
+        response = _checked(request, process, query, FORMATS["badge"])
+    except CheckError as error:
+        if error.code not in ("settings_invalid", "overloaded"):
+            raise
+        from fdi_health.formats.badge_format import badge
+
+        # A page that shows the badge would show nothing at all for any other status.
+        svg = badge("unknown", f"FDI-NOT-OK unknown: {error.code}")
+        response = Response(svg, 200, {"FDI-Verdict": "unknown"}, content_type=FORMATS["badge"].media_type)
+    response.set_etag(response.headers["FDI-Verdict"])
+    return response
+
+
+def _checked(request: Request, process: Process, query: dict[str, Any], form: Format) -> Response:
+    """Return the verdict that is asked for, in a form."""
     service = process.service()
     deadline = asked.deadline(request, service.deadline_seconds, query["deadline"])
     with process.admitted():
@@ -98,6 +124,8 @@ ROUTES = {
     "/": _VERDICT,
     "/health": _VERDICT,
     "/live": Route(_live),
+    "/metrics": Route(_metrics),
+    "/badge.svg": Route(_badge),
     "/ready": Route(_ready),
 }
 """Path → route; none ends in z, since Cloud Run's front end keeps such paths for itself."""

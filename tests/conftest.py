@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from tests.conformance.platform import QUESTIONS
 
         metafunc.parametrize("question", sorted(QUESTIONS.keys() - metafunc.cls.not_ours))
+
+
+@pytest.fixture(autouse=True)
+def _no_dice_of_others(request: pytest.FixtureRequest) -> None:
+    """Let what an earlier test left reading a secret end first: vendors' retries throw Python's own dice.
+
+    Hypothesis watches those, and calls a property flaky whose run they were thrown in.
+    """
+    if getattr(request.function, "is_hypothesis_test", False):
+        for thread in threading.enumerate():
+            if thread.name == "fdi-health-secret":
+                thread.join(10)
 
 
 @pytest.fixture

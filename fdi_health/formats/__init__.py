@@ -1,14 +1,15 @@
-"""The forms a verdict is answered in: one module each; a new one is one file here and one line in `FORMATS`."""
+"""The forms a verdict is answered in: one module each; a new one is one file here and one line in `FORMATS`.
+
+A module has a function `render(verdict) -> bytes`, and is imported when its form is first asked for. No form can show
+what the verdict it is given does not hold: what a caller may not see has been taken out before.
+"""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from fdi_health.formats import json_format
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fdi_health.model import Verdict
 
 
@@ -16,21 +17,32 @@ class Format(NamedTuple):
     """One form of the answer.
 
     Attributes:
-        media_type: its Content-Type, and the Accept header that chooses it.
-        render: makes the body; raises marshmallow's ValidationError for a verdict that does not agree with itself.
+        media_type: its Content-Type; without its parameters, the Accept header that chooses it.
+        module: the module here that makes it.
         status: the HTTP status of every answer in this form, or None where the verdict decides.
 
     """
 
     media_type: str
-    render: Callable[[Verdict], bytes]
+    module: str
     status: int | None = None
+
+    def render(self, verdict: Verdict) -> bytes:
+        """Return the body; raises marshmallow's ValidationError for a verdict that does not agree with itself."""
+        body: bytes = importlib.import_module(f"{__name__}.{self.module}").render(verdict)
+        return body
 
 
 FORMATS = {
-    "json": Format("application/json", json_format.render),
+    "json": Format("application/json", "json_format"),
+    "health": Format("application/health+json", "health_format"),
+    "text": Format("text/plain; charset=utf-8", "text_format"),
+    "nagios": Format("text/plain; charset=utf-8", "nagios_format"),
+    "prometheus": Format("text/plain; version=0.0.4; charset=utf-8", "prometheus_format", 200),
+    "openmetrics": Format("application/openmetrics-text; version=1.0.0; charset=utf-8", "openmetrics_format", 200),
+    "badge": Format("image/svg+xml", "badge_format", 200),
 }
-"""Name → format; the first is what callers get who do not choose."""
+"""Name → format; the first is for callers who do not choose, and of two with one type the first is chosen by it."""
 
 
 def choose(name: str | None, accept: str | None) -> Format | None:
@@ -44,6 +56,19 @@ def choose(name: str | None, accept: str | None) -> Format | None:
     """
     if name is not None:
         return FORMATS.get(name)
-    wanted = (accept or "").partition(";")[0].strip().lower()
+    wanted = _type(accept or "")
     default = next(iter(FORMATS.values()))
-    return next((form for form in FORMATS.values() if form.media_type == wanted), default)
+    return next((form for form in FORMATS.values() if _type(form.media_type) == wanted), default)
+
+
+def choose_metrics(accept: str | None) -> Format:
+    """Return the form of metrics that a scraper's Accept header asks for: OpenMetrics if it is named at all.
+
+    Prometheus sends a list with weights, and OpenMetrics stands in it only if it is wanted.
+    """
+    wanted = {_type(part) for part in (accept or "").split(",")}
+    return FORMATS["openmetrics" if _type(FORMATS["openmetrics"].media_type) in wanted else "prometheus"]
+
+
+def _type(media_range: str) -> str:
+    return media_range.partition(";")[0].strip().lower()

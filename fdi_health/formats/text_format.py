@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from schemas import verdict as verdict_schema
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -11,6 +13,12 @@ if TYPE_CHECKING:
 
 _COLOURS: dict[Status, str] = {"healthy": "32", "degraded": "33", "unhealthy": "31", "unknown": "35"}
 """Status → ANSI colour (ECMA-48, SGR)."""
+
+
+def render(verdict: Verdict) -> bytes:
+    """Return the lines; raises ValidationError for a verdict that does not agree with itself."""
+    verdict_schema.document(verdict)
+    return "".join(f"{line}\n" for line in lines(verdict)).encode()
 
 
 def lines(verdict: Verdict, *, colour: bool = False) -> Iterator[str]:

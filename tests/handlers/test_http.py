@@ -296,7 +296,7 @@ def test_body_that_did_not_come_whole__is_the_callers_fault(function: Callable[.
     assert (response.status_code, response.get_json()["code"]) == (400, "malformed_query")
 
 
-@pytest.mark.parametrize("path", ["/nope", "/\xff", "/h%C3%A9", "/health%2F..", "/healthz", "/favicon.ico", "/metrics"])
+@pytest.mark.parametrize("path", ["/nope", "/\xff", "/h%C3%A9", "/health%2F..", "/healthz", "/favicon.ico", "/metric"])
 def test_unknown_path__is_404_and_asks_nobody(
     function: Callable[..., Function], upstream: Simulator, path: str
 ) -> None:  # C51, C62

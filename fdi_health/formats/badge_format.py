@@ -1,0 +1,52 @@
+"""A badge for a page or a README: a small SVG, all ASCII, that screen readers can read too."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from schemas import verdict as verdict_schema
+
+if TYPE_CHECKING:
+    from fdi_health.model import Status, Verdict
+
+_COLOURS: dict[Status, str] = {
+    "healthy": "#1a7f37",
+    "degraded": "#9a6700",
+    "unhealthy": "#cf222e",
+    "unknown": "#57606a",
+}
+"""Status → background; white text on each has a contrast of 4.5 or more (WCAG 2.1, AA)."""
+
+_LABEL = "pipelines"
+_CHARACTER_WIDTH = 6.6
+_PADDING = 12
+
+
+def render(verdict: Verdict) -> bytes:
+    """Return the SVG; raises ValidationError for a verdict that does not agree with itself."""
+    verdict_schema.document(verdict)
+    return badge(verdict.status, f"{verdict.marker} {verdict.status}: {verdict.reason}")
+
+
+def badge(status: Status, title: str) -> bytes:
+    """Return a badge for a status.
+
+    Args:
+        status: what it shows.
+        title: what is read out, and shown on hovering.
+
+    """
+    left, right = (round(len(text) * _CHARACTER_WIDTH) + _PADDING for text in (_LABEL, status))
+    width = left + right
+    text = escape(title)
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label="{text}">'
+        f"<title>{text}</title>"
+        f'<clipPath id="r"><rect width="{width}" height="20" rx="3"/></clipPath>'
+        f'<g clip-path="url(#r)"><rect width="{left}" height="20" fill="#24292f"/>'
+        f'<rect x="{left}" width="{right}" height="20" fill="{_COLOURS[status]}"/></g>'
+        f'<g fill="#fff" text-anchor="middle" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11">'
+        f'<text x="{left / 2:g}" y="14">{_LABEL}</text><text x="{left + right / 2:g}" y="14">{status}</text></g></svg>'
+    )
+    return svg.encode("ascii", "xmlcharrefreplace")

@@ -1,0 +1,49 @@
+"""application/health+json, for gateways and clients that speak it (draft-inadarei-api-health-check-06).
+
+healthy is pass, degraded is warn; unhealthy and unknown are fail. Each instance is a component under `checks`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from schemas import verdict as verdict_schema
+
+if TYPE_CHECKING:
+    from fdi_health.model import Status, Verdict
+
+_STATUS: dict[Status, str] = {"healthy": "pass", "degraded": "warn", "unhealthy": "fail", "unknown": "fail"}
+
+
+def render(verdict: Verdict) -> bytes:
+    """Return the document; raises ValidationError for a verdict that does not agree with itself."""
+    ours = verdict_schema.document(verdict)
+    document: dict[str, Any] = {
+        "status": _STATUS[verdict.status],
+        "notes": [f"{ours['marker']} {ours['status']}", ours["reason"]],
+        "description": "the data-integration tasks of ROMA Connect instances",
+    }
+    if "instances" in ours:
+        document["checks"] = {
+            f"{instance['name']}:abnormal_tasks_count": [_check(instance, ours["checked_at"])]
+            for instance in ours["instances"]
+        }
+        if document["status"] != "pass":
+            document["output"] = ours["reason"]
+    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _check(instance: dict[str, Any], checked_at: str) -> dict[str, Any]:
+    groups = [instance[name] for name in ("common_task_details", "cdc_task_details") if instance[name] is not None]
+    found: dict[str, Any] = {
+        "componentId": instance["instance_id"],
+        "componentType": "system",
+        "status": _STATUS[instance["status"]],
+        "time": checked_at,
+    }
+    if groups:
+        found |= {"observedValue": sum(group["abnormal_tasks_count"] for group in groups), "observedUnit": "tasks"}
+    if found["status"] != "pass":
+        found["output"] = f"{instance['status']}: {instance['reason']}"
+    return found

@@ -1,0 +1,15 @@
+"""Prometheus' own text form, version 0.0.4."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fdi_health.formats import metrics
+
+if TYPE_CHECKING:
+    from fdi_health.model import Verdict
+
+
+def render(verdict: Verdict) -> bytes:
+    """Return the metrics; raises ValidationError for a verdict that does not agree with itself."""
+    return metrics.write(verdict, openmetrics=False)
