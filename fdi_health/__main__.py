@@ -16,7 +16,7 @@ from fdi_health import doctor as walk
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.formats import FORMATS, text_format
-from fdi_health.log import log_fault
+from fdi_health.log import log_fault, to_stderr
 from fdi_health.service import Service
 from schemas.settings_fields import NUMBER
 
@@ -139,6 +139,7 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 def main() -> None:
     """Run; whatever is wrong with the command line is `unknown` to a monitoring system, not critical."""
+    to_stderr()
     try:
         cli.main(prog_name="python -m fdi_health", standalone_mode=False)
     except click.ClickException as error:

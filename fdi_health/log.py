@@ -1,32 +1,108 @@
-"""What is written into the log: one line of JSON for each thing, never a key, a token or foreign text."""
+"""What is written into the log: one line of JSON for each thing, never a key, a token or foreign text.
+
+The fields are those that Cloud Logging and CloudWatch Logs look for: `severity`, `message`, `time`, names of a trace.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
+import re
 import traceback
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from fdi_health.model import Status, Verdict
 
 _LOG = logging.getLogger("fdi_health")
 
+_LEVELS: dict[Status, int] = {
+    "healthy": logging.INFO,
+    "degraded": logging.WARNING,
+    "unhealthy": logging.ERROR,
+    "unknown": logging.ERROR,
+}
 
-def to_stderr() -> None:
-    """Let the lines out where nobody has set up logging: the platforms collect what a process writes there."""
-    _LOG.setLevel(logging.INFO)
-    if not _LOG.hasHandlers():
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        _LOG.addHandler(handler)
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", re.ASCII)
+"""W3C Trace Context, level 1; later versions may go on behind, which is not read."""
+
+_CLOUD_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=[0-9])?", re.ASCII)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
 
 
-def log_answer(status: str, caller: str) -> None:
-    """Write one line for a verdict that a caller with a key was given.
+class Headers(Protocol):
+    """A request's headers, whatever the case of their names."""
 
-    Args:
-        status: the verdict's.
-        caller: the caller's name in FDI_CALLERS.
+    def get(self, name: str, default: str, /) -> str:
+        """Return a header's value."""
+        ...
+
+
+class Request(NamedTuple):
+    """What a line says of the request that it is about.
+
+    Attributes:
+        caller: the caller's name in FDI_CALLERS, or None.
+        trace: the trace it belongs to, 32 hexadecimal digits, or None.
+        span: the span that called us, or None.
+        request_id: the platform's own ID of it, or None.
 
     """
-    _LOG.info(json.dumps({"severity": "INFO", "message": f"verdict {status}", "status": status, "caller": caller}))
+
+    caller: str | None = None
+    trace: str | None = None
+    span: str | None = None
+    request_id: str | None = None
+
+
+def request_of(caller: str | None, headers: Headers, context: Any) -> Request:
+    """Return what is logged of a request.
+
+    Args:
+        caller: the caller's name, or None.
+        headers: its headers, case-insensitive: `traceparent`, or else `X-Cloud-Trace-Context`.
+        context: the platform's own context of the invocation: Lambda's `aws_request_id`, FunctionGraph's
+            `getRequestID()`.
+
+    """
+    match = _TRACEPARENT.fullmatch(headers.get("traceparent", "").strip())
+    match = match or _CLOUD_TRACE.fullmatch(headers.get("X-Cloud-Trace-Context", "").strip())
+    trace, span = (match[1].lower(), match[2]) if match else (None, None)
+    if trace is not None and not trace.strip("0"):
+        trace = span = None
+    return Request(caller, trace, span, _request_id(context))
+
+
+def log_verdict(verdict: Verdict, request: Request, project: str | None = None) -> None:
+    """Write the line for a verdict, with everything that was found: the log is the operator's.
+
+    Args:
+        verdict: with details.
+        request: whose answer it is.
+        project: the Google Cloud project, in whose form the trace is named too; or None.
+
+    """
+    parts = verdict.details.instances if verdict.details else ()
+    fields: dict[str, Any] = {
+        "status": verdict.status,
+        "healthy": verdict.healthy,
+        "reason": verdict.reason,
+        "age_seconds": round(verdict.age_seconds, 1),
+        "duration_seconds": round(verdict.duration_seconds, 3),
+        "instances": [
+            {
+                "name": part.name,
+                "status": part.status,
+                "code": part.error.code if part.error else None,
+                "duration_seconds": round(part.duration_seconds, 3),
+            }
+            for part in parts
+        ],
+        **{name: value for name, value in request._asdict().items() if value is not None},
+    }
+    if request.trace is not None and project:
+        fields["logging.googleapis.com/trace"] = f"projects/{project}/traces/{request.trace}"
+        fields["logging.googleapis.com/spanId"] = request.span
+    _write(_LEVELS[verdict.status], f"{verdict.status}: {verdict.reason}", fields)
 
 
 def log_fault(error: BaseException) -> None:
@@ -42,4 +118,41 @@ def log_fault(error: BaseException) -> None:
             }
         )
         cause = cause.__cause__ or cause.__context__
-    _LOG.error(json.dumps({"severity": "ERROR", "message": "fdi-health itself failed", "causes": causes}))
+    _write(logging.ERROR, "fdi-health itself failed", {"causes": causes})
+
+
+def to_stderr(*, alone: bool = False) -> None:
+    """Let the lines out to where the platforms collect what a process writes.
+
+    Args:
+        alone: whether nobody else may write them too; a platform that has set up logging would put text of its own
+            around the JSON. Otherwise nothing is done where logging is set up.
+
+    """
+    _LOG.setLevel(logging.INFO)
+    if alone:
+        _LOG.propagate = False
+    if alone or not _LOG.hasHandlers():
+        _LOG.handlers[:] = [logging.StreamHandler()]
+        _LOG.handlers[0].setFormatter(formatter())
+
+
+def formatter() -> logging.Formatter:
+    """Return what makes a record one line of JSON."""
+    from pythonjsonlogger.json import JsonFormatter  # not before there is somebody to write for
+
+    return JsonFormatter("%(message)s", timestamp="time")
+
+
+def _write(level: int, message: str, fields: dict[str, Any]) -> None:
+    _LOG.log(level, message, extra={"severity": logging.getLevelName(level), **fields})
+
+
+def _request_id(context: Any) -> str | None:
+    found = getattr(context, "aws_request_id", None)
+    if found is None:
+        try:
+            found = context.getRequestID()
+        except Exception:  # noqa: BLE001 -- no context at all, or a platform's own code
+            return None
+    return found if isinstance(found, str) and _REQUEST_ID.fullmatch(found) else None

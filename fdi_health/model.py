@@ -112,6 +112,21 @@ class Rules(NamedTuple):
     allow_empty: frozenset[str] = frozenset()
 
 
+class TokenState(NamedTuple):
+    """What may be told about the token in use.
+
+    Attributes:
+        kind: `token` where the secret holds one, `credentials` where it was got for such.
+        version: the secret's version, in its secrets manager's words, or None.
+        expires_at: the token's end in seconds since the epoch, or None where it is not known.
+
+    """
+
+    kind: Literal["token", "credentials"]
+    version: str | None
+    expires_at: float | None
+
+
 class VerdictWarning(NamedTuple):
     """Something in a healthy answer that somebody should read.
 
@@ -150,7 +165,7 @@ class Details(NamedTuple):
         warnings: see `VerdictWarning`.
         error: a failure of no single instance, or None.
         instances: one part per instance, in the order asked.
-        token_expires_at: when the token in use ends, in seconds since the epoch, or None where that is not known.
+        token: what is known of the token in use, or None.
 
     """
 
@@ -158,7 +173,7 @@ class Details(NamedTuple):
     warnings: tuple[VerdictWarning, ...]
     error: CheckError | None
     instances: tuple[InstanceVerdict, ...]
-    token_expires_at: float | None = None
+    token: TokenState | None = None
 
 
 class Verdict(NamedTuple):
@@ -214,21 +229,6 @@ class Token(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Token(serial={self.serial}, expires_at={self.expires_at})"
-
-
-class TokenState(NamedTuple):
-    """What may be told about the token in use.
-
-    Attributes:
-        kind: `token` where the secret holds one, `credentials` where it was got for such.
-        version: the secret's version, in its secrets manager's words, or None.
-        expires_at: the token's end in seconds since the epoch, or None where it is not known.
-
-    """
-
-    kind: Literal["token", "credentials"]
-    version: str | None
-    expires_at: float | None
 
 
 class TokenSource(Protocol):

@@ -150,7 +150,7 @@ class Service(NamedTuple):
             checked_at=datetime.fromtimestamp(oldest.arrived.wall, UTC),
             age_seconds=max(ages),
             duration_seconds=began.seconds_until(present),
-            token_expires_at=self._token_expires_at(),
+            token=self.targets[0].tokens.state(),
         )
 
     def readiness(self, deadline: Deadline) -> tuple[Fault, ...]:
@@ -162,11 +162,6 @@ class Service(NamedTuple):
             except CheckError as error:
                 faults.append(Fault("FDI_TOKEN", f"{error.message}. {error.next_step}"))
         return tuple(faults)
-
-    def _token_expires_at(self) -> float | None:
-        states = [target.tokens.state() for target in self.targets]
-        ends = [state.expires_at for state in states if state is not None and state.expires_at is not None]
-        return min(ends, default=None)
 
     def token_state(self) -> dict[str, str | None]:
         """Return what may be told of the token: `source`, `kind`, `version`, `expires_at`; never its value."""

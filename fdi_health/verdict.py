@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from fdi_health.model import Finding, Rules, Statistics, Status
+    from fdi_health.model import Finding, Rules, Statistics, Status, TokenState
 
 REASON_LENGTH = 120
 """The most characters of a reason: what fits a pager's line."""
@@ -46,7 +46,7 @@ def judge(
     checked_at: datetime,
     age_seconds: float = 0.0,
     duration_seconds: float = 0.0,
-    token_expires_at: float | None = None,
+    token: TokenState | None = None,
 ) -> Verdict:
     """Return the verdict over all findings, details included.
 
@@ -56,7 +56,7 @@ def judge(
         checked_at: when the oldest finding arrived; UTC.
         age_seconds: how old the oldest finding is.
         duration_seconds: how long the check took.
-        token_expires_at: when the token in use ends, in seconds since the epoch, or None.
+        token: what is known of the token in use, or None.
 
     """
     instances = tuple(_judge_instance(finding, rules) for finding in findings)
@@ -81,7 +81,7 @@ def judge(
             ),
             error=None,
             instances=instances,
-            token_expires_at=token_expires_at,
+            token=token,
         ),
     )
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SECONDS_LEFT = "fdi_health.seconds_left"
 """The key in the WSGI environ for the seconds until the platform ends the invocation, or None."""
 
+INVOCATION = "fdi_health.invocation"
+"""The key in the WSGI environ for the platform's own context of the invocation."""
+
 _LONGEST_RESERVE_SECONDS = 0.5
 """What is kept of somebody else's timeout to render and send the answer; never more than half of it."""
 

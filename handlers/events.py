@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.invocation import invocation
-from fdi_health.log import log_fault
+from fdi_health.log import log_fault, log_verdict, request_of
 from fdi_health.verdict import hide_details
 from handlers.asked import seconds_within
 from handlers.problems import PROBLEMS, problem_document
@@ -39,6 +39,7 @@ def verdict_document(process: Process, seconds_left: float | None, context: Any)
         deadline = Deadline.after(min(service.deadline_seconds, bound or service.deadline_seconds))
         with process.admitted():
             verdict = service.check(service.select(None), deadline)
+        log_verdict(verdict, request_of(None, {}, context), process.google_project)
         return verdict_schema.document(hide_details(verdict))
     except Exception as error:  # noqa: BLE001 -- the one catch-all of this way in
         if not isinstance(error, CheckError) or error.code not in PROBLEMS:

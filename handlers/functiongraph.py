@@ -18,8 +18,8 @@ from werkzeug import Request
 
 from fdi_health.vaults import InvalidSecretUrl, parse
 from handlers import event_fields, events
-from handlers.asked import SECONDS_LEFT
-from handlers.http import INVOCATION, respond
+from handlers.asked import INVOCATION, SECONDS_LEFT
+from handlers.http import respond
 from handlers.intake import ARRIVED, BROKEN
 from handlers.process import Process
 from schemas.settings import SettingsSchema

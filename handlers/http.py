@@ -10,16 +10,13 @@ from fdi_health.errors import CheckError
 from fdi_health.invocation import invocation
 from fdi_health.log import log_fault
 from handlers import routes
+from handlers.asked import INVOCATION
 from handlers.problems import PROBLEMS, problem
 
 if TYPE_CHECKING:
     from werkzeug import Request
 
     from handlers.process import Process
-
-
-INVOCATION = "fdi_health.invocation"
-"""The key in the WSGI environ for the platform's own context of the invocation."""
 
 
 def respond(request: Request, process: Process) -> Response:

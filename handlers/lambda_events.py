@@ -14,8 +14,8 @@ from apig_wsgi import make_lambda_handler
 from werkzeug import Request
 
 from handlers import event_fields, events
-from handlers.asked import SECONDS_LEFT
-from handlers.http import INVOCATION, respond
+from handlers.asked import INVOCATION, SECONDS_LEFT
+from handlers.http import respond
 from handlers.intake import ARRIVED, BROKEN
 
 if TYPE_CHECKING:

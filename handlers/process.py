@@ -27,10 +27,14 @@ class Process:
             that the server lets in at once; all but 8 of them (half, where there are fewer than 16) may be checks.
         clock: reads both clocks.
 
+    Attributes:
+        google_project: the Google Cloud project it runs in, or None.
+
     """
 
     def __init__(self, environ: Mapping[str, str], clock: Callable[[], Instant] = now) -> None:
         self._environ = environ
+        self.google_project = environ.get("GOOGLE_CLOUD_PROJECT") or None
         self._clock = clock
         self._lock = threading.Lock()
         self._service: Service | None = None

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from werkzeug import Response
 
+from fdi_health import log
 from fdi_health.errors import CheckError
 from fdi_health.formats import FORMATS, choose, choose_metrics
-from fdi_health.log import log_answer
 from fdi_health.verdict import hide_details
 from handlers import asked, callers
+from handlers.asked import INVOCATION
 from handlers.problems import json_response
 from schemas.problem import ReadinessSchema
 
@@ -89,8 +90,8 @@ def _checked(request: Request, process: Process, query: dict[str, Any], form: Fo
     with process.admitted():
         caller = callers.identify(request, service, deadline)
         verdict = service.check(service.select(query["instance"]), deadline)
-    if caller.name is not None:
-        log_answer(verdict.status, caller.name)
+    about = log.request_of(caller.name, request.headers, request.environ.get(INVOCATION))
+    log.log_verdict(verdict, about, process.google_project)
     shown = verdict if caller.sees_details else hide_details(verdict)
     status = form.status or (503 if verdict.status in query["fail_on"] else 200)
     return Response(form.render(shown), status, {"FDI-Verdict": verdict.status}, content_type=form.media_type)
@@ -118,6 +119,13 @@ def _ready(request: Request, process: Process) -> Response:
     return json_response(document, 503 if faults else 200)
 
 
+def _openapi(_request: Request, _process: Process) -> Response:
+    from handlers import openapi  # apispec: not before somebody asks
+
+    paths = tuple((path, route.methods) for path, route in ROUTES.items())
+    return Response(openapi.document(paths), 200, content_type="application/json")
+
+
 _VERDICT = Route(_verdict, ("GET", "HEAD", "POST"))
 
 ROUTES = {
@@ -126,6 +134,7 @@ ROUTES = {
     "/live": Route(_live),
     "/metrics": Route(_metrics),
     "/badge.svg": Route(_badge),
+    "/openapi.json": Route(_openapi),
     "/ready": Route(_ready),
 }
 """Path → route; none ends in z, since Cloud Run's front end keeps such paths for itself."""

@@ -93,9 +93,12 @@ def _details(details: Details) -> Iterator[Family]:
         if instance.error is not None:
             errors.samples.append((f'code="{_escaped(instance.error.code)}",{name}', 1))
     yield from (*counts, durations, errors)
-    if details.token_expires_at is not None:
+    token = details.token
+    if token is not None and token.expires_at is not None:
         yield Family(
-            "fdi_token_expiry_timestamp_seconds", "When the token in use ends.", [("", details.token_expires_at)]
+            "fdi_token_expiry_timestamp_seconds",
+            "When the token in use ends; one of the kind credentials is renewed 5 minutes before.",
+            [(f'kind="{token.kind}"', token.expires_at)],
         )
 
 

@@ -23,7 +23,7 @@ from prometheus_client.samples import Sample
 from fdi_health.deadline import Instant
 from fdi_health.errors import CheckError
 from fdi_health.formats import FORMATS, choose, choose_metrics, metrics
-from fdi_health.model import Finding, Instance, Rules, Statistics, TaskCounts
+from fdi_health.model import Finding, Instance, Rules, Statistics, TaskCounts, TokenState
 from fdi_health.verdict import hide_details, judge
 from schemas.statistics import LARGEST_COUNT
 
@@ -145,7 +145,9 @@ def samples(verdict: Verdict, name: str = "prometheus") -> dict[str, float]:
 
 @pytest.mark.parametrize("name", ["prometheus", "openmetrics"])
 def test_metrics__are_these(name: str) -> None:
-    verdict = verdict_of(finding("payments", ABNORMAL), finding("crm"), token_expires_at=1_800_000_000.5)
+    verdict = verdict_of(
+        finding("payments", ABNORMAL), finding("crm"), token=TokenState("token", None, 1_800_000_000.5)
+    )
     found = samples(verdict, name)
     assert {key: value for key, value in found.items() if "group=" not in key} == {
         "fdi_verdict fdi_verdict=unhealthy": 1,
@@ -163,7 +165,7 @@ def test_metrics__are_these(name: str) -> None:
         "fdi_instance_duration_seconds fdi_instance=payments": 0.0514,
         "fdi_instance_duration_seconds fdi_instance=crm": 0.0514,
         "fdi_instance_error code=upstream_error fdi_instance=crm": 1,
-        "fdi_token_expiry_timestamp_seconds": 1_800_000_000.5,
+        "fdi_token_expiry_timestamp_seconds kind=token": 1_800_000_000.5,
     }
     assert found["fdi_abnormal_tasks_count fdi_instance=payments group=common"] == 2
     assert len([key for key in found if "group=" in key]) == 8
@@ -200,7 +202,7 @@ def test_label__that_holds_quotes_and_line_ends_is_escaped() -> None:  # C81
 
 
 def test_metrics_for_anybody__name_no_instance() -> None:
-    found = samples(hide_details(verdict_of(finding("payments", ABNORMAL), token_expires_at=5.0)))
+    found = samples(hide_details(verdict_of(finding("payments", ABNORMAL), token=TokenState("token", None, 5.0))))
     assert not [key for key in found if "fdi_instance=" in key or "token" in key]
     assert found["fdi_instances status=unhealthy"] == 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdi_health import log
 from fdi_health.deadline import Abort, Deadline, Instant, now
 from fdi_health.flights import Flight, Flights
 from fdi_health.foreign_text import clean
@@ -256,17 +254,3 @@ def test_foreign_text__with_no_secret_is_only_cleaned() -> None:
 )
 def test_moment_text__never_fails(seconds: float, text: str | None) -> None:
     assert moment_text(seconds) == (text or "a moment beyond the calendar")
-
-
-def test_log__reaches_stderr_where_nobody_has_set_up_logging(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    logger = logging.getLogger("fdi_health")
-    monkeypatch.setattr(logger, "propagate", False)
-    monkeypatch.setattr(logger, "handlers", [])
-    log.to_stderr()
-    log.to_stderr()
-    log.log_answer("healthy", "prometheus")
-    assert capsys.readouterr().err == (
-        '{"severity": "INFO", "message": "verdict healthy", "status": "healthy", "caller": "prometheus"}\n'
-    )

@@ -1,0 +1,257 @@
+"""The OpenAPI document of what is answered, made from the schemas that the answers are made from."""
+
+from __future__ import annotations
+
+import functools
+import json
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+
+from fdi_health.deadline import Instant
+from fdi_health.errors import CheckError
+from fdi_health.formats import FORMATS
+from fdi_health.model import Finding, Instance, Rules, Statistics, TaskCounts
+from fdi_health.verdict import hide_details, judge
+from handlers.callers import CHALLENGE
+from handlers.problems import PROBLEMS, problem_document
+from schemas import problem, verdict
+from schemas.query import FAILING_STATUSES
+from schemas.settings_fields import NAME
+
+_SECONDS = r"^([0-9]*[1-9][0-9]*(\.[0-9]+)?|[0-9]+\.[0-9]*[1-9][0-9]*)$"
+"""A decimal number above 0; no exponent, which readers of numbers disagree about."""
+
+_KINDS = {bool: "boolean", int: "integer", float: "number", str: "string"}
+_PROBLEM = "application/problem+json"
+_NO_STORE = {"Cache-Control": {"schema": {"const": "no-store"}}, "Vary": {"schema": {"type": "string"}}}
+_VERDICT_HEADER = {"FDI-Verdict": {"description": "The status.", "schema": {"enum": list(verdict.STATUSES)}}}
+_TEXTS = {
+    "/": "The verdict.",
+    "/health": "The verdict, as on /.",
+    "/live": "Whether the process is up; touches nothing and answers at once.",
+    "/ready": "Whether settings and token are in order.",
+    "/metrics": "The verdict for Prometheus: 200 whatever it is.",
+    "/badge.svg": "The verdict as a badge: 200 whatever it is.",
+    "/openapi.json": "This document.",
+}
+_SECURITY: list[dict[str, list[str]]] = [{}, {"key": []}, {"bearer": []}, {"basic": []}]
+"""A key is optional, unless FDI_ANONYMOUS=refuse."""
+
+
+@functools.cache
+def document(paths: tuple[tuple[str, tuple[str, ...]], ...]) -> bytes:
+    """Return the document as compact JSON.
+
+    Args:
+        paths: every path with its methods, as they are routed.
+
+    """
+    plugin = MarshmallowPlugin(schema_name_resolver=lambda schema: type(schema).__name__.removesuffix("Schema"))
+    spec = APISpec("fdi-health", _version(), "3.1.0", info=_INFO, plugins=[plugin])
+    plugin.converter.add_attribute_function(_exact_types)  # type: ignore[union-attr] # there is one once the spec is made
+    for name, scheme in _SCHEMES.items():
+        spec.components.security_scheme(name, scheme)
+    for schema in (verdict.DetailedVerdict, verdict.AnonymousVerdict, problem.ProblemSchema, problem.ReadinessSchema):
+        spec.components.schema(schema.__name__.removesuffix("Schema"), schema=schema())
+    for path, methods in paths:
+        spec.path(path, operations={method.lower(): _operation(path, method) for method in (*methods, "OPTIONS")})
+    made = spec.to_dict()
+    made["components"]["examples"] = _examples()
+    for name, schema in made["components"]["schemas"].items():
+        # Every field is always there; the schemas say so only of those that they also read.
+        if name not in ("Problem", "Readiness"):
+            schema["required"] = sorted(schema["properties"])
+    return json.dumps(made, separators=(",", ":")).encode("ascii")
+
+
+_INFO = {
+    "description": "Are the data-integration tasks of my ROMA Connect instances healthy? One verdict: healthy and "
+    "degraded are 200, unhealthy and unknown 503. Keyword checkers look for FDI-OK.",
+    "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+}
+_SCHEMES = {
+    "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "basic": {"type": "http", "scheme": "basic"},
+}
+
+
+def _version() -> str:
+    try:
+        return version("fdi-health")
+    except PackageNotFoundError:  # the source is deployed as it is, not as a package
+        return "0.1.0"
+
+
+def _exact_types(_converter: Any, field: Any, **_: Any) -> dict[str, Any]:
+    """Return what marshmallow's plugin can't know of our own fields."""
+    found: dict[str, Any] = {}
+    if isinstance(field, verdict.Exactly):
+        kind = _KINDS[field.kind]
+        found["type"] = [kind, "null"] if field.allow_none else kind
+        if field.smallest is not None:
+            found["minimum"] = field.smallest
+    elif isinstance(field, verdict.Moment):
+        found |= {"type": "string", "format": "date-time"}
+    elif field.__class__.__name__ == "Function":
+        found |= {"type": "integer", "minimum": 0}
+    return found
+
+
+def _operation(path: str, method: str) -> dict[str, Any]:
+    name = path.strip("/").replace(".", "_") or "verdict"
+    operation: dict[str, Any] = {
+        "summary": _TEXTS[path],
+        "operationId": f"{method.lower()}_{name}",
+        "security": _SECURITY,
+        "responses": _responses(path, method),
+    }
+    if method == "OPTIONS":
+        return {**operation, "summary": "Which methods there are.", "operationId": f"options_{name}"}
+    if path in ("/", "/health", "/metrics", "/badge.svg"):
+        operation["parameters"] = _parameters(with_format=path in ("/", "/health"))
+    if method == "POST":
+        operation["requestBody"] = {
+            "description": "Steers the check if it is a JSON object of nothing but the parameters; else it is ignored.",
+            "content": {"*/*": {"schema": {}, "example": {"instance": "payments"}}},
+        }
+    return operation
+
+
+def _parameters(*, with_format: bool) -> list[dict[str, Any]]:
+    def listed(name: str, text: str, items: dict[str, Any]) -> dict[str, Any]:
+        schema = {"type": "array", "minItems": 1, "items": items}
+        return {"name": name, "in": "query", "description": text, "style": "form", "explode": False, "schema": schema}
+
+    statuses = {"type": "string", "enum": list(FAILING_STATUSES)}
+    found = [
+        listed(
+            "instance", "Which instances, by alias or ID; all by default.", {"type": "string", "pattern": f"^{_NAME}$"}
+        ),
+        listed("fail_on", "Which statuses answer 503, or `none`; unhealthy and unknown by default.", statuses),
+        {
+            "name": "deadline",
+            "in": "query",
+            "description": "Seconds; may only shorten FDI_DEADLINE_SECONDS.",
+            "schema": {"type": "string", "pattern": _SECONDS},
+            "example": "1.5",
+        },
+    ]
+    if with_format:
+        schema = {"type": "string", "enum": list(FORMATS)}
+        found.append({"name": "format", "in": "query", "description": "The form of the answer.", "schema": schema})
+    return found
+
+
+_NAME = NAME.pattern.replace(r"\Z", "$")
+
+
+def _responses(path: str, method: str) -> dict[str, Any]:
+    if method == "OPTIONS":
+        headers = {**_NO_STORE, "Allow": {"schema": {"type": "string"}}}
+        return {"204": {"description": "The methods are in Allow.", "headers": headers}}
+    if path == "/live":
+        return {"200": _json("Up.", {"type": "object", "properties": {"live": {"const": True}}, "required": ["live"]})}
+    if path == "/openapi.json":
+        return {"200": _json("The document.", {"type": "object"})}
+    if path == "/ready":
+        ready = {"$ref": "#/components/schemas/Readiness"}
+        return {"200": _json("Ready.", ready), "503": _json("Not ready, or overloaded.", ready, or_problem=True)}
+    return _verdict_responses(path)
+
+
+def _verdict_responses(path: str) -> dict[str, Any]:
+    names = {"/metrics": ("prometheus", "openmetrics"), "/badge.svg": ("badge",)}.get(path, tuple(FORMATS))
+    headers = {**_NO_STORE, **_VERDICT_HEADER}
+    found: dict[str, Any] = {
+        "200": {
+            "description": "Healthy or degraded; any verdict that fail_on lets pass, or in a form that is always 200.",
+            "headers": headers,
+            "content": _contents(names, "healthy"),
+        }
+    }
+    failing = tuple(name for name in names if FORMATS[name].status is None)
+    contents = _contents(failing, "unhealthy")
+    contents[_PROBLEM] = _problem_content("overloaded", "callers_unavailable")
+    found["503"] = {
+        "description": "Unhealthy or unknown; or a problem: overloaded, or no key can be checked.",
+        "headers": _NO_STORE,
+        "content": contents,
+    }
+    for status, codes in {
+        "400": ["malformed_query"],
+        "401": ["unauthorized"],
+        "404": ["unknown_instance"],
+        "413": ["body_too_large"],
+        "500": ["settings_invalid", "internal_error"],
+    }.items():
+        found[status] = {
+            "description": PROBLEMS[codes[0]][1] + ".",
+            "headers": _NO_STORE,
+            "content": {_PROBLEM: _problem_content(*codes)},
+        }
+    found["401"]["headers"] = {**_NO_STORE, "WWW-Authenticate": {"schema": {"const": CHALLENGE}}}
+    return found
+
+
+def _json(text: str, schema: dict[str, Any], *, or_problem: bool = False) -> dict[str, Any]:
+    content = {"application/json": {"schema": schema}}
+    if or_problem:
+        content[_PROBLEM] = _problem_content("overloaded")
+    return {"description": text, "headers": _NO_STORE, "content": content}
+
+
+def _problem_content(*codes: str) -> dict[str, Any]:
+    examples = {code: {"$ref": f"#/components/examples/{code}"} for code in codes}
+    return {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}
+
+
+def _contents(names: tuple[str, ...], status: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in names:
+        media_type = FORMATS[name].media_type.partition(";")[0]
+        content = found.setdefault(media_type, {"schema": _schema_of(media_type), "examples": {}})
+        for rights in ("details", "anonymous"):
+            example = f"{name}.{status}.{rights}"
+            content["examples"][example] = {"$ref": f"#/components/examples/{example}"}
+    return found
+
+
+def _examples() -> dict[str, Any]:
+    """Return every example that is referred to: real answers on the vendor's documented example, and one like it."""
+    found: dict[str, Any] = {}
+    for code in PROBLEMS:
+        found[code] = {"value": problem_document(CheckError(code, "what is wrong, and what to do about it"))}
+    for status, abnormal in (("healthy", 0), ("unhealthy", 2)):
+        made = _example(abnormal)
+        for rights, shown in (("details", made), ("anonymous", hide_details(made))):
+            for name, form in FORMATS.items():
+                if status == "unhealthy" and form.status is not None:
+                    continue
+                text = form.render(shown).decode()
+                value = json.loads(text) if form.media_type.endswith("json") else text
+                found[f"{name}.{status}.{rights}"] = {"value": value}
+    return found
+
+
+def _schema_of(media_type: str) -> dict[str, Any]:
+    if media_type == "application/json":
+        kinds = ("DetailedVerdict", "AnonymousVerdict")
+        return {"anyOf": [{"$ref": f"#/components/schemas/{kind}"} for kind in kinds]}
+    if media_type == "application/health+json":
+        statuses = {"enum": ["pass", "warn", "fail"]}
+        return {"type": "object", "properties": {"status": statuses}, "required": ["status", "notes"]}
+    return {"type": "string"}
+
+
+def _example(abnormal: int) -> Any:
+    """Return the verdict on the vendor's documented example."""
+    instance = Instance("payments", "fae7ff6c-8e07-4cf8-9e67-589cab2f017c")
+    statistics = Statistics(TaskCounts(2, abnormal, 6, 8), TaskCounts(1, 0, 6, 0))
+    at = datetime(2026, 11, 25, 16, tzinfo=UTC)
+    found = Finding(instance, statistics, None, Instant(at.timestamp(), 0.0), 0.051)
+    return judge([found], Rules(), at, 0.0, 0.058)

@@ -1,0 +1,173 @@
+"""One line of JSON for each verdict and each fault, in the fields that the platforms read."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from werkzeug.datastructures import Headers
+
+from fdi_health import log
+from tests.handlers.test_callers import KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Function
+
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """Return our records as the lines that would be written."""
+    texts = [log.formatter().format(record) for record in caplog.records if record.name == "fdi_health"]
+    assert not [text for text in texts if "\n" in text]
+    return [json.loads(text) for text in texts]
+
+
+@pytest.fixture
+def caplog_info(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, logger="fdi_health")
+    return caplog
+
+
+def test_verdict__is_one_line_with_what_was_found(
+    function: Callable[..., Function], caplog_info: pytest.LogCaptureFixture
+) -> None:
+    function("doc_example", "refuses_token", "healthy", FDI_ANONYMOUS="verdict").get(
+        "/", headers={"traceparent": f"00-{TRACE}-{SPAN}-01"}
+    )
+    (line,) = lines(caplog_info)
+    durations = [part.pop("duration_seconds") for part in line["instances"]]
+    assert all(0 <= duration < 5 for duration in [*durations, line.pop("duration_seconds"), line.pop("age_seconds")])
+    assert line.pop("time").endswith("+00:00")
+    reason = "2 abnormal tasks in one; two unknown (token_rejected)"
+    assert line == {
+        "message": f"unhealthy: {reason}",
+        "severity": "ERROR",
+        "status": "unhealthy",
+        "healthy": False,
+        "reason": reason,
+        "instances": [
+            {"name": "one", "status": "unhealthy", "code": None},
+            {"name": "two", "status": "unknown", "code": "token_rejected"},
+            {"name": "three", "status": "healthy", "code": None},
+        ],
+        "trace": TRACE,
+        "span": SPAN,
+    }
+
+
+@pytest.mark.parametrize(
+    ("play", "severity"),
+    [("healthy", "INFO"), ("no_tasks", "WARNING"), ("doc_example", "ERROR"), ("refuses_token", "ERROR")],
+)
+def test_severity__follows_the_status(
+    function: Callable[..., Function], caplog_info: pytest.LogCaptureFixture, play: str, severity: str
+) -> None:
+    function(play).get()
+    (line,) = lines(caplog_info)
+    assert line["severity"] == severity
+
+
+def test_callers_name__is_in_the_line_and_no_key(
+    function: Callable[..., Function], caplog_info: pytest.LogCaptureFixture
+) -> None:
+    checked = function("healthy", FDI_CALLERS="env://CALLERS", CALLERS=json.dumps({"prometheus": KEY}))
+    checked.get("/", headers={"X-Api-Key": KEY})
+    checked.get("/metrics")
+    assert [line.get("caller") for line in lines(caplog_info)] == ["prometheus", None]
+    assert KEY not in caplog_info.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "trace", "span"),
+    [
+        ({"traceparent": f"00-{TRACE}-{SPAN}-01"}, TRACE, SPAN),
+        ({"traceparent": f" 00-{TRACE}-{SPAN}-00 "}, TRACE, SPAN),
+        ({"X-Cloud-Trace-Context": f"{TRACE}/123;o=1"}, TRACE, "123"),
+        ({"X-Cloud-Trace-Context": TRACE.upper()}, TRACE, None),
+        ({"traceparent": f"00-{TRACE}-{SPAN}-01", "X-Cloud-Trace-Context": f"{'a' * 32}/1"}, TRACE, SPAN),
+        ({"traceparent": "nonsense", "X-Cloud-Trace-Context": f"{TRACE}/1"}, TRACE, "1"),
+        ({"traceparent": f"00-{'0' * 32}-{SPAN}-01"}, None, None),
+        ({"traceparent": f"00-{TRACE}-{SPAN}-01\n"}, TRACE, SPAN),
+        ({"traceparent": f"00-{TRACE[:-1]}-{SPAN}-01"}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_trace__is_taken_from_the_headers(headers: dict[str, str], trace: str | None, span: str | None) -> None:
+    found = log.request_of(None, Headers([(name, value.strip("\n")) for name, value in headers.items()]), None)
+    assert (found.trace, found.span) == (trace, span)
+
+
+@given(parent=st.text(max_size=60), cloud=st.text(max_size=60))
+def test_trace__of_any_header_is_hexadecimal_or_none(parent: str, cloud: str) -> None:
+    found = log.request_of(None, {"traceparent": parent, "X-Cloud-Trace-Context": cloud}, None)
+    assert found.trace is None or int(found.trace, 16)
+
+
+def test_trace__is_named_in_google_clouds_form_where_the_project_is_known(
+    function: Callable[..., Function], caplog_info: pytest.LogCaptureFixture
+) -> None:
+    checked = function("healthy", GOOGLE_CLOUD_PROJECT="acme")
+    checked.get("/", headers={"traceparent": f"00-{TRACE}-{SPAN}-01"})
+    checked.get("/")
+    first, second = lines(caplog_info)
+    assert first["logging.googleapis.com/trace"] == f"projects/acme/traces/{TRACE}"
+    assert first["logging.googleapis.com/spanId"] == SPAN
+    assert "logging.googleapis.com/trace" not in second
+
+
+class Lambda:
+    aws_request_id = "8f507cfc-xmpl-4697-b07a-ac58fc914c95"
+
+
+class FunctionGraph:
+    def getRequestID(self) -> str:  # noqa: N802 -- the platform's name
+        return "4d2e4b0d-xmpl"
+
+
+class Odd:
+    aws_request_id = "a\nb"
+
+
+@pytest.mark.parametrize(
+    ("context", "request_id"),
+    [(Lambda(), Lambda.aws_request_id), (FunctionGraph(), "4d2e4b0d-xmpl"), (Odd(), None), (None, None), (5, None)],
+)
+def test_platforms_request_id__is_in_the_line(context: Any, request_id: str | None) -> None:
+    assert log.request_of(None, {}, context).request_id == request_id
+
+
+def test_log__reaches_stderr_where_nobody_has_set_up_logging(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = logging.getLogger("fdi_health")
+    monkeypatch.setattr(logger, "propagate", False)
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logger, "level", logging.WARNING)
+    log.to_stderr()
+    log.to_stderr()
+    log.log_fault(RuntimeError("s3cr3t"))
+    written = capsys.readouterr().err
+    assert json.loads(written)["causes"] == [{"exception": "builtins.RuntimeError", "frames": []}]
+    assert "s3cr3t" not in written
+
+
+def test_log__stands_alone_on_platforms_that_would_wrap_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = logging.getLogger("fdi_health")
+    monkeypatch.setattr(logger, "propagate", True)
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logger, "level", logging.WARNING)
+    log.to_stderr()  # pytest has set up logging, as Lambda does
+    assert logger.handlers == []
+    log.to_stderr(alone=True)
+    log.log_fault(RuntimeError())
+    assert json.loads(capsys.readouterr().err)["message"] == "fdi-health itself failed"
+    assert caplog.records == []

@@ -1,0 +1,102 @@
+"""The OpenAPI document: it is sound, it names what there is, and what it says is true of every answer."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from openapi_spec_validator import validate
+from schemathesis import GenerationMode
+from werkzeug.test import Client
+
+from fdi_health.formats import FORMATS
+from handlers.problems import PROBLEMS
+from handlers.process import Process
+from handlers.routes import ROUTES
+from handlers.wsgi import application
+from schemas.query import QuerySchema
+from simulator import Simulator
+from tests.conformance.platform import settings_for
+from tests.conftest import PROJECT_ID, TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[Process]:
+    with Simulator(tokens=[TOKEN], project_id=PROJECT_ID) as upstream:
+        # Everything healthy: a 503 would be a fault to whoever tries to find faults.
+        base = settings_for(upstream) | {"FDI_INSTANCES": "orders=id-orders", "FDI_CACHE_SECONDS": "60"}
+        made = Process(base)
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def document(process: Process) -> dict[str, Any]:
+    response = Client(application(process)).get("/openapi.json")
+    assert (response.status_code, response.content_type) == (200, "application/json")
+    found: dict[str, Any] = response.get_json()
+    return found
+
+
+def test_document__is_sound(document: dict[str, Any]) -> None:
+    assert document["openapi"] == "3.1.0"
+    validate(document)
+
+
+def test_document__names_every_path_and_method(document: dict[str, Any]) -> None:
+    described = {path: {method.upper() for method in operations} for path, operations in document["paths"].items()}
+    assert described == {path: {*route.methods, "OPTIONS"} for path, route in ROUTES.items()}
+
+
+def test_document__names_every_parameter_form_and_problem(document: dict[str, Any]) -> None:
+    get = document["paths"]["/"]["get"]
+    parameters = {parameter["name"]: parameter["schema"] for parameter in get["parameters"]}
+    assert parameters.keys() == QuerySchema().fields.keys()
+    assert parameters["format"]["enum"] == list(FORMATS)
+    media_types = {form.media_type.partition(";")[0] for form in FORMATS.values()}
+    assert get["responses"]["200"]["content"].keys() == media_types
+    assert document["components"]["examples"].keys() >= PROBLEMS.keys()
+
+
+def test_examples__are_the_documented_verdict(document: dict[str, Any]) -> None:
+    examples = document["components"]["examples"]
+    assert examples["json.unhealthy.details"]["value"]["reason"] == "2 abnormal tasks in payments"
+    assert examples["text.healthy.anonymous"]["value"] == "FDI-OK healthy: none\n"
+    text = json.dumps(document)
+    unused = {name for name in examples if f'"#/components/examples/{name}"' not in text}
+    assert unused <= {"unknown_path", "method_not_allowed"}  # which belong to no operation
+
+
+def test_document__is_for_everybody(upstream: Simulator) -> None:
+    refusing = Process(settings_for(upstream) | {"FDI_ANONYMOUS": "refuse"})
+    assert Client(application(refusing)).get("/openapi.json").status_code == 200
+    assert Client(application(Process({}))).get("/openapi.json").status_code == 200
+
+
+OPERATIONS = [(path, method) for path, route in ROUTES.items() for method in (*route.methods, "OPTIONS")]
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["valid", "invalid"])
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_every_answer__is_as_described(process: Process, path: str, method: str, mode: GenerationMode) -> None:
+    # Without schemathesis' own pytest plugin, which asks for what this pytest no longer has.
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", application(process))
+    operation = schema[path][method]
+
+    @settings(max_examples=25, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def ask(case: Any) -> None:
+        case.call_and_validate()
+
+    try:
+        ask()
+    except Unsatisfiable:
+        # There is nothing in this operation that could be invalid.
+        assert mode is GenerationMode.NEGATIVE
