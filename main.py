@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from typing import TYPE_CHECKING
 
 from fdi_health import log
@@ -25,6 +26,9 @@ process = Process(os.environ)
 app = wsgi.application(process)
 """What any WSGI server serves."""
 
+_first = threading.Lock()
+"""Held while a handler is looked up: a cache alone would let callers who come first at once make one each."""
+
 
 def health(request: Request) -> Response:
     """Answer a request of functions-framework, whose Flask request is a Werkzeug request."""
@@ -33,12 +37,16 @@ def health(request: Request) -> Response:
 
 def lambda_handler(event: object, context: object) -> dict[str, object]:
     """Answer an event of AWS Lambda: an HTTP request in any of its forms; anything else gets the anonymous verdict."""
-    return _lambda_handler()(event, context)
+    with _first:
+        handle = _lambda_handler()
+    return handle(event, context)
 
 
 def functiongraph_handler(event: object, context: object) -> dict[str, object]:
     """Answer an event of Huawei Cloud FunctionGraph: an APIG trigger's; anything else gets the anonymous verdict."""
-    return _functiongraph_handler()(event, context)
+    with _first:
+        handle = _functiongraph_handler()
+    return handle(event, context)
 
 
 @functools.cache

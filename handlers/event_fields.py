@@ -11,6 +11,8 @@ from urllib.parse import quote
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^`|~-]+", re.ASCII)
 """Without the underscore: servers drop such names, which a WSGI environ can't tell from those with a hyphen."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 _ASCII = "".join(map(chr, range(33, 127)))
 
 
@@ -20,23 +22,40 @@ def ascii_url(text: str) -> str:
 
 
 def headers(single: Any, multiple: Any) -> dict[str, str]:
-    """Return name → value out of what an event gives in one form or both; repeated ones are joined by commas."""
-    values = {**single_values(single), **{name: ",".join(texts) for name, texts in multiple_values(multiple).items()}}
-    return {name: value for name, value in values.items() if _HEADER_NAME.fullmatch(name) and value.isprintable()}
+    """Return name → value out of what an event gives in one form or both, names in lower case.
+
+    As servers do it: repeated headers are joined by commas, and what would break a line becomes a space. How the body
+    was framed on its way to the platform says nothing any more.
+    """
+    lists = {name: [text] for name, text in single_values(single).items()} | multiple_values(multiple)
+    found: dict[str, str] = {}
+    for name, texts in lists.items():
+        lowered = name.lower()
+        if _HEADER_NAME.fullmatch(name) and lowered not in ("transfer-encoding", "content-length"):
+            earlier = [found[lowered]] if lowered in found else []
+            found[lowered] = _CONTROL.sub(" ", ",".join([*earlier, *texts]))
+    return found
 
 
 def single_values(values: Any) -> dict[str, str]:
-    """Return the entries of an object that are text."""
-    return {name: text for name, text in values.items() if isinstance(text, str)} if isinstance(values, dict) else {}
+    """Return the entries of an object that are text, fit to be encoded."""
+    if not isinstance(values, dict):
+        return {}
+    return {_encodable(name): _encodable(text) for name, text in values.items() if isinstance(text, str)}
 
 
 def multiple_values(values: Any) -> dict[str, list[str]]:
-    """Return the entries of an object that are lists with text in them."""
-    lists = (
-        {name: texts for name, texts in values.items() if isinstance(texts, list)} if isinstance(values, dict) else {}
-    )
-    kept = {name: [text for text in texts if isinstance(text, str)] for name, texts in lists.items()}
-    return {name: texts for name, texts in kept.items() if texts}
+    """Return the entries of an object that are lists with text in them, fit to be encoded."""
+    if not isinstance(values, dict):
+        return {}
+    lists = {name: texts for name, texts in values.items() if isinstance(texts, list)}
+    kept = {name: [_encodable(text) for text in texts if isinstance(text, str)] for name, texts in lists.items()}
+    return {_encodable(name): texts for name, texts in kept.items() if texts}
+
+
+def _encodable(text: str) -> str:
+    # JSON can hold lone surrogates, which no encoding has.
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def body_in_base64(event: dict[str, Any]) -> tuple[str, bool]:

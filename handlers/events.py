@@ -6,6 +6,7 @@ Platforms treat an exception as a reason to call again, and some show its text t
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING, Any
 
 from fdi_health.deadline import Deadline
@@ -32,20 +33,24 @@ def verdict_document(process: Process, seconds_left: float | None, context: Any)
         context: the platform's own context of the invocation.
 
     """
+    began = time.monotonic()
     before = invocation.set(context)
     try:
         service = process.service()
         bound = seconds_within(seconds_left)
-        deadline = Deadline.after(min(service.deadline_seconds, bound or service.deadline_seconds))
+        # From when we were called: opening the service has used up some of it.
+        deadline = Deadline(began + min(service.deadline_seconds, bound or service.deadline_seconds))
         with process.admitted():
             verdict = service.check(service.select(None), deadline)
+        document = verdict_schema.document(hide_details(verdict))
         log_verdict(verdict, request_of(None, {}, context), process.google_project)
-        return verdict_schema.document(hide_details(verdict))
     except Exception as error:  # noqa: BLE001 -- the one catch-all of this way in
         if not isinstance(error, CheckError) or error.code not in PROBLEMS:
             log_fault(error)
             error = CheckError("internal_error", "an unexpected fault; its place is in the function's log")
         return problem_document(error)
+    else:
+        return document
     finally:
         invocation.reset(before)
 
@@ -54,8 +59,7 @@ def seconds_left(milliseconds: Callable[[], object] | None) -> float | None:
     """Return the seconds that a platform leaves us, as its context says it in milliseconds; None for nonsense."""
     try:
         left = milliseconds() if milliseconds is not None else None
+        is_number = isinstance(left, int | float) and not isinstance(left, bool) and math.isfinite(left)
+        return left / 1000 if is_number else None  # type: ignore[operator] # it is a number here
     except Exception:  # noqa: BLE001 -- a context is the platform's own code, or a stand-in of somebody's test
         return None
-    if isinstance(left, bool) or not isinstance(left, int | float) or not math.isfinite(left):
-        return None
-    return left / 1000

@@ -76,14 +76,16 @@ def normalised(event: Any) -> dict[str, Any] | None:
 
 
 def _version_2(event: dict[str, Any], about: dict[str, Any], http: dict[str, Any]) -> dict[str, Any]:
-    path = next((text for text in (event.get("rawPath"), http.get("path")) if isinstance(text, str)), "/")
+    raw = next((text for text in (event.get("rawPath"), http.get("path")) if isinstance(text, str)), "/")
+    key = event.get("routeKey")
+    path = _routed(key.partition(" ")[2] if isinstance(key, str) else None, event) or _without_stage(raw, about)
     query = event.get("rawQueryString")
     if not isinstance(query, str):
         query = urlencode(event_fields.single_values(event.get("queryStringParameters")))
     cookies = event.get("cookies")
     return {
         "version": "2.0",
-        "rawPath": _path(path, about),
+        "rawPath": event_fields.ascii_url(path),
         "rawQueryString": event_fields.ascii_url(query),
         "headers": event_fields.headers(event.get("headers"), None),
         "cookies": [text for text in cookies if isinstance(text, str)] if isinstance(cookies, list) else [],
@@ -95,8 +97,12 @@ def _version_2(event: dict[str, Any], about: dict[str, Any], http: dict[str, Any
 
 def _version_1(event: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
     balancer = "elb" in about
+    path = _routed(event.get("resource"), event) or event["path"]
+    if path == about.get("path"):
+        # A REST API has the stage in the context's path only; an HTTP API that speaks this version has it in both.
+        path = _without_stage(path, about)
     sound: dict[str, Any] = {
-        "path": _path(event["path"], about),
+        "path": event_fields.ascii_url(path),
         "httpMethod": event["httpMethod"],
         "requestContext": {"elb": {}} if balancer else {},
     }
@@ -117,9 +123,22 @@ def _version_1(event: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
     return sound
 
 
-def _path(path: str, about: dict[str, Any]) -> str:
+def _routed(route: Any, event: dict[str, Any]) -> str | None:
+    """Return the path by the route that the gateway chose, whatever a custom domain has put before it; None for none.
+
+    A route is a path of ours, or ends in `{proxy+}`, for which the event says what stands in its place.
+    """
+    if not isinstance(route, str) or not route.startswith("/"):
+        return None
+    if "{" not in route:
+        return route
+    parameters = event_fields.single_values(event.get("pathParameters"))
+    return f"/{parameters['proxy']}" if route.endswith("/{proxy+}") and "proxy" in parameters else None
+
+
+def _without_stage(path: str, about: dict[str, Any]) -> str:
     """Return the path without the stage, which HTTP APIs put before it."""
     stage = about.get("stage")
     if isinstance(stage, str) and stage and (path == f"/{stage}" or path.startswith(f"/{stage}/")):
-        path = path[len(stage) + 1 :] or "/"
-    return event_fields.ascii_url(path)
+        return path[len(stage) + 1 :] or "/"
+    return path

@@ -90,11 +90,13 @@ def _checked(request: Request, process: Process, query: dict[str, Any], form: Fo
     with process.admitted():
         caller = callers.identify(request, service, deadline)
         verdict = service.check(service.select(query["instance"]), deadline)
-    about = log.request_of(caller.name, request.headers, request.environ.get(INVOCATION))
-    log.log_verdict(verdict, about, process.google_project)
     shown = verdict if caller.sees_details else hide_details(verdict)
     status = form.status or (503 if verdict.status in query["fail_on"] else 200)
-    return Response(form.render(shown), status, {"FDI-Verdict": verdict.status}, content_type=form.media_type)
+    response = Response(form.render(shown), status, {"FDI-Verdict": verdict.status}, content_type=form.media_type)
+    # Not before: what does not agree with itself is no verdict, and is logged as the fault that it is.
+    about = log.request_of(caller.name, request.headers, request.environ.get(INVOCATION))
+    log.log_verdict(verdict, about, process.google_project)
+    return response
 
 
 def _live(_request: Request, _process: Process) -> Response:

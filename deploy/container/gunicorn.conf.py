@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import os
 
-bind = f"0.0.0.0:{os.environ.get('PORT', '8080')}"
+
+def _number(name: str, default: int) -> int:
+    """Return a variable's number; the default where it is empty, absent or none, as fdi-health itself does."""
+    text = os.environ.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 8 else default
+
+
+bind = f"0.0.0.0:{_number('PORT', 8080)}"
 wsgi_app = "main:app"
 worker_class = "gthread"
-workers = int(os.environ.get("WORKERS", "1"))
+workers = max(1, _number("WORKERS", 1))
 # How many requests a worker lets in at once; fdi-health keeps 8 of them free for /live, and reads the same variable.
-threads = int(os.environ.setdefault("THREADS", "64"))
+threads = max(1, _number("THREADS", 64))
+os.environ["THREADS"] = str(threads)
 
 # A check ends by its own deadline (FDI_DEADLINE_SECONDS, 60 at most); gunicorn's must never come first.
 timeout = 75
@@ -20,8 +28,9 @@ graceful_timeout = 65
 # Longer than a load balancer's, which would otherwise send into a connection that is just being closed.
 keepalive = 75
 
-# A worker is replaced now and then, so that nothing can pile up for ever; the jitter keeps them apart.
-max_requests = int(os.environ.get("MAX_REQUESTS", "100000"))
+# Where there are several, a worker is replaced now and then, so that nothing can pile up for ever; the jitter keeps
+# them apart. A single one is not: nobody would answer until its slowest check has ended.
+max_requests = _number("MAX_REQUESTS", 100_000 if workers > 1 else 0)
 max_requests_jitter = max_requests // 10
 
 # Our longest query is 32 KiB, which goes into a POST body; 8 KiB is what most proxies let through in front.

@@ -20,6 +20,9 @@ NOT_NEEDED = ("fdi_health/__main__.py", "fdi_health/doctor.py", "handlers/lambda
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The moment that every entry carries: the same source gives the same bytes."""
 
+_READABLE = 0o100644
+"""A regular file that everybody may read: whoever unpacks the zip need not be whoever runs it."""
+
 
 def main() -> int:
     """Build, and say where and how large."""
@@ -41,7 +44,9 @@ def main() -> int:
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, path in sorted({**theirs, **ours}.items()):
                 if name not in NOT_NEEDED:
-                    archive.writestr(zipfile.ZipInfo(name, _EPOCH), path.read_bytes(), zipfile.ZIP_DEFLATED)
+                    entry = zipfile.ZipInfo(name, _EPOCH)
+                    entry.external_attr = _READABLE << 16
+                    archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
     print(f"{target}: {target.stat().st_size / 1024 / 1024:.1f} MB")
     return 0
 

@@ -153,6 +153,7 @@ QUESTIONS: dict[str, Question] = {
     "accept in lower case": with_headers(accept="application/json"),
     "key": with_headers(X_Api_Key=KEY),
     "key in capitals": with_headers(**{"X-API-KEY": KEY}),
+    "key with a tab": with_headers(X_Api_Key="wrong\tkey-0123456789abc"),
     "key in lower case": with_headers(**{"x-api-key": KEY}),
     "wrong key": with_headers(X_Api_Key="wrong"),
     "bearer": with_headers(authorization=f"Bearer {KEY}"),

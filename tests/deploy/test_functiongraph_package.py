@@ -74,6 +74,8 @@ def run(unzipped: Path, settings: dict[str, str], *events: Any) -> list[Any]:
 def test_zip__holds_plain_python_only(package: Path) -> None:
     with zipfile.ZipFile(package) as archive:
         names = archive.namelist()
+        modes = {entry.external_attr >> 16 for entry in archive.infolist()}
+    assert modes == {0o100644}  # whoever unpacks it need not be whoever runs it
     assert {"main.py", "handlers/functiongraph.py", "requests/__init__.py"} <= set(names)
     assert not [name for name in names if name.endswith((".so", ".pyd", ".pyc"))]
     assert "fdi_health/__main__.py" not in names

@@ -75,3 +75,24 @@ def test_gunicorn__waits_longer_than_any_deadline() -> None:
     longest = SETTINGS["FDI_DEADLINE_SECONDS"]
     assert longest.deserialize("60") == 60
     assert 60 < config["graceful_timeout"] <= config["timeout"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "workers", "threads", "max_requests"),
+    [
+        ({}, 1, 64, 0),
+        ({"WORKERS": "", "THREADS": "", "MAX_REQUESTS": "", "PORT": ""}, 1, 64, 0),
+        ({"WORKERS": "2", "THREADS": "abc"}, 2, 64, 100_000),
+        ({"WORKERS": "0", "THREADS": "8", "MAX_REQUESTS": "10"}, 1, 8, 10),
+    ],
+)
+def test_gunicorn__starts_whatever_its_variables_are(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], workers: int, threads: int, max_requests: int
+) -> None:
+    for name in ("WORKERS", "THREADS", "MAX_REQUESTS", "PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    config = runpy.run_path(str(ROOT / "deploy" / "container" / "gunicorn.conf.py"))
+    assert (config["workers"], config["threads"], config["max_requests"]) == (workers, threads, max_requests)
+    assert config["bind"] == "0.0.0.0:8080"

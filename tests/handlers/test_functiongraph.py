@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from tests.conformance.platform import PlatformSuite, Question, settings_for
 from tests.conftest import TOKEN
 from tests.handlers.test_lambda_events import FIELDS, JSON
 from tests.platform_events import answer_of, functiongraph
+from tests.servers import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -216,3 +219,42 @@ def test_agency__has_one_url(url: str) -> None:
 def test_invocation__is_forgotten_after_the_answer(with_agency: Callable[..., Handler]) -> None:
     with_agency()(ORDERS, Context(TOKEN))
     assert invocation.get() is None
+
+
+def test_first_invocations_at_once__share_one_process() -> None:
+    script = """
+import json, threading
+import main
+from handlers.process import Process
+made = []
+before = Process.__init__
+Process.__init__ = lambda self, *a, **k: (made.append(1), before(self, *a, **k))[1]
+gate = threading.Barrier(24)
+def call(): gate.wait(); main.functiongraph_handler({"httpMethod": "GET", "path": "/live"}, None)
+threads = [threading.Thread(target=call) for _ in range(24)]
+[thread.start() for thread in threads]; [thread.join() for thread in threads]
+print(len(made))
+"""
+    run = subprocess.run(  # noqa: S603 -- our own program
+        [sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60, capture_output=True, text=True
+    )
+    assert run.stdout.strip() == "1"
+
+
+def test_timer_event__counts_its_deadline_from_the_call(upstream: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fdi_health.service import Service
+
+    base = settings_for(upstream)
+    upstream.play("id-orders", "silent")
+    opened = Service.from_environ
+
+    def slowly(*args: Any) -> Service:
+        time.sleep(0.6)
+        return opened(*args)
+
+    monkeypatch.setattr(Service, "from_environ", slowly)
+    handler = Handler(base)
+    began = time.monotonic()
+    handler({"trigger_type": "TIMER"}, Context(milliseconds=2000))
+    assert time.monotonic() - began < 1.5 + 0.3
+    handler.process(None).close()
