@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 
-.PHONY: help run test check bench lock clean
+.PHONY: help run test check bench docs lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev ## Measure, side by side, and print ratios
 	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.dev ## Write the pages that are made from data
+	$(BIN)/python docs/build_callers.py
 
 lock: $(VENV)/.dev ## Pin and hash the dependencies that pyproject.toml names
 	$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements.txt

@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from benchmarks import capacity, cold, cold_tls, crowds, platforms, warm
+from benchmarks import capacity, cold, cold_tls, crowds, platforms, rendering, warm
 from tests.servers import ROOT
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def lines() -> Iterator[str]:
         yield str(row)
     yield str(cold.row())
     yield from platforms.lines()
+    yield from rendering.lines()
     yield ""
     yield from cold_tls.lines()
     yield ""

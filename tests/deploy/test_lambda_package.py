@@ -217,3 +217,22 @@ def test_body_in_base64__is_read(upstream: Simulator, run: Callable[..., Any]) -
     with run(settings_for(upstream)) as invoke:
         event = http_api(Question("POST")) | {"body": body, "isBase64Encoded": True}
         assert answer_of(invoke(event)).headers["fdi-verdict"] == "healthy"
+
+
+def test_osls_print__shows_what_would_be_deployed_and_no_secret(tmp_path: Path) -> None:
+    program = osls()
+    for name in ("serverless.yml", "package.json", "deploy", "node_modules"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    environ = {**clean_environ({}, tmp_path), "SLS_TELEMETRY_DISABLED": "1", "CI": "1", "ROMA_TOKEN": "s3cr3t"}
+    printed = subprocess.run(  # noqa: S603 -- a program of ours
+        [program, "print", "--stage=prod", "--param=instances=a=1,b=2"],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert printed.returncode == 0, printed.stdout + printed.stderr
+    assert "FDI_INSTANCES: a=1,b=2" in printed.stdout
+    assert "s3cr3t" not in printed.stdout

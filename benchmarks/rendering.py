@@ -1,0 +1,43 @@
+"""How long each form of the answer takes over 500 instances; metrics also as prometheus-client writes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from prometheus_client.exposition import generate_latest
+
+from benchmarks.measuring import in_turn
+from fdi_health.deadline import now
+from fdi_health.formats import FORMATS
+from fdi_health.model import Finding, Instance, Rules, Statistics, TaskCounts
+from fdi_health.verdict import judge
+from tests.fdi_health.test_formats import AsTheLibraryDoes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fdi_health.model import Verdict
+
+LIMITS_SECONDS = {"json": 0.065, "prometheus": 0.040, "openmetrics": 0.040}
+
+
+def lines() -> Iterator[str]:
+    """Yield one line per form."""
+    verdict = _verdict(500)
+    works: list[Callable[[], object]] = [lambda form=form: form.render(verdict) for form in FORMATS.values()]  # type: ignore[misc] # a default binds it
+    works.append(lambda: generate_latest(AsTheLibraryDoes(verdict)))
+    *found, library = in_turn(works, runs=9)
+    for name, seconds in zip(FORMATS, found, strict=True):
+        limit = LIMITS_SECONDS.get(name)
+        verdict_on_it = (
+            "" if limit is None else f"(limit {limit * 1000:.0f} ms) {'ok' if seconds <= limit else 'TOO SLOW'}"
+        )
+        yield f"{f'{name} of 500 instances':<58}{seconds * 1000:>8.1f} ms   {verdict_on_it}".rstrip()
+    yield f"{'  the same metrics by prometheus-client':<58}{library * 1000:>8.1f} ms"
+
+
+def _verdict(size: int) -> Verdict:
+    statistics = Statistics(TaskCounts(2, 0, 6, 8), TaskCounts(1, 0, 6, 0))
+    findings = [Finding(Instance(f"instance-{n}", f"id-{n}"), statistics, None, now(), 0.05) for n in range(size)]
+    return judge(findings, Rules(), datetime.now(UTC))

@@ -1,0 +1,226 @@
+"""The monitoring that comes with fdi-health, against the real programs and a real function, healthy and failing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+import yaml
+
+from fdi_health.formats import FORMATS
+from tests.conformance.platform import KEY, settings_for
+from tests.conftest import TOKEN
+from tests.servers import ROOT, free_port, functions_framework
+from tests.tools import tool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from simulator import Simulator
+
+MONITORING = ROOT / "deploy" / "monitoring"
+PLUGINS = Path("/usr/lib/nagios/plugins")
+
+
+def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 -- a program that is being tested
+        command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], url: str, folder: Path) -> Iterator[None]:
+    """Run a server until its URL answers."""
+    with (folder / "program.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)  # noqa: S603 -- as above
+    try:
+        end = time.monotonic() + 30
+        while True:
+            with contextlib.suppress(requests.ConnectionError):
+                requests.get(url, timeout=2)
+                break
+            assert process.poll() is None, (folder / "program.log").read_text()
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait(15)
+
+
+@pytest.fixture
+def fleet(upstream: Simulator, tmp_path: Path) -> Iterator[str]:
+    """Return the URL of a function whose instances are healthy, unhealthy, empty and blind."""
+    with functions_framework(settings_for(upstream), tmp_path) as (url, _):
+        yield url
+
+
+def test_rules__pass_promtool(tmp_path: Path) -> None:
+    promtool = tool("promtool")
+    checked = run(promtool, "check", "rules", "rules.yml", cwd=MONITORING)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    tested = run(promtool, "test", "rules", "rules_test.yml", cwd=MONITORING)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    for name in ("prometheus.yml", "rules.yml"):
+        shutil.copy(MONITORING / name, tmp_path)
+    (tmp_path / "fdi-health.key").write_text(KEY)
+    configured = run(promtool, "check", "config", "prometheus.yml", cwd=tmp_path)
+    assert configured.returncode == 0, configured.stdout + configured.stderr
+
+
+def test_every_rule__has_a_unit_test_and_uses_metrics_that_exist() -> None:
+    rules = {
+        rule["alert"]: rule["expr"]
+        for group in yaml.safe_load((MONITORING / "rules.yml").read_text())["groups"]
+        for rule in group["rules"]
+    }
+    tests = (MONITORING / "rules_test.yml").read_text()
+    written = (ROOT / "fdi_health" / "formats" / "metrics.py").read_text()
+    for alert, expression in rules.items():
+        assert f"alertname: {alert}" in tests
+        for metric in re.findall(r"\bfdi_\w+", expression):
+            assert f'"{metric}"' in written
+
+
+ALERTS = {
+    # What the instance plays → the alerts that must fire.
+    "doc_example": {"FdiPipelinesBroken"},
+    "refuses_token": {"FdiProbeBlind"},
+    "no_tasks": {"FdiDegraded", "FdiTokenExpiring"},
+}
+
+
+@pytest.mark.parametrize("play", ALERTS)
+def test_prometheus__fires_the_alerts(upstream: Simulator, tmp_path: Path, play: str) -> None:
+    prometheus = tool("prometheus")
+    settings = settings_for(upstream)
+    upstream.play("id-orders", play)
+    settings |= {"FDI_INSTANCES": "orders=id-orders", "ROMA_TOKEN": f'{{"token":"{TOKEN}"}}'}
+    if play == "no_tasks":
+        settings["ROMA_TOKEN"] = json.dumps({"token": TOKEN, "expires_at": "2020-01-01T00:00:00Z"})
+    home = tmp_path / "home"
+    home.mkdir()
+    with functions_framework(settings, home) as (url, _):
+        firing = _firing(prometheus, url.removeprefix("http://"), tmp_path, ALERTS[play])
+    assert firing == ALERTS[play]
+
+
+def test_prometheus__fires_for_a_target_that_is_down_or_stale(tmp_path: Path) -> None:
+    prometheus = tool("prometheus")
+    firing = _firing(prometheus, f"127.0.0.1:{free_port()}", tmp_path, {"FdiTargetDown"})
+    assert firing == {"FdiTargetDown"}
+
+
+def test_prometheus__fires_for_a_verdict_that_something_keeps(upstream: Simulator, tmp_path: Path) -> None:
+    prometheus = tool("prometheus")
+    home = tmp_path / "home"
+    home.mkdir()
+    # Its own cache, 60 s at most, stands for one in between; the rule's patience is shortened to match.
+    settings = settings_for(upstream) | {"FDI_INSTANCES": "orders=id-orders", "FDI_CACHE_SECONDS": "60"}
+    with functions_framework(settings, home) as (url, _):
+        target = url.removeprefix("http://")
+        firing = _firing(prometheus, target, tmp_path, {"FdiVerdictStale"}, {"> 180": "> 3"})
+    assert firing == {"FdiVerdictStale"}
+
+
+def _firing(
+    prometheus: str, target: str, folder: Path, awaited: set[str], changes: dict[str, str] | None = None
+) -> set[str]:
+    """Run Prometheus with the configuration that is shipped, only faster, and return the alerts that fire."""
+    rules = re.sub(r"for: \d+m", "for: 1s", (MONITORING / "rules.yml").read_text())
+    for old, new in (changes or {}).items():
+        assert old in rules
+        rules = rules.replace(old, new)
+    (folder / "rules.yml").write_text(rules)
+    (folder / "fdi-health.key").write_text(KEY)
+    configuration = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
+    configuration["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    configuration["scrape_configs"] = configuration["scrape_configs"][:1]
+    job = configuration["scrape_configs"][0]
+    job["scheme"] = "http"
+    job["static_configs"] = [{"targets": [target]}]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
+    port = free_port()
+    command = [prometheus, "--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{port}"]
+    command += ["--storage.tsdb.path=data", "--log.level=warn"]
+    api = f"http://127.0.0.1:{port}/api/v1/alerts"
+    firing: set[str] = set()
+    with running(command, api, folder):
+        end = time.monotonic() + 30
+        while not awaited <= firing and time.monotonic() < end:
+            time.sleep(0.5)
+            alerts: list[dict[str, Any]] = requests.get(api, timeout=5).json()["data"]["alerts"]
+            firing = {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+    return firing
+
+
+def test_prometheus__reads_every_series(fleet: str, tmp_path: Path) -> None:
+    prometheus = tool("prometheus")
+    folder = tmp_path / "prometheus"
+    folder.mkdir()
+    port = free_port()
+    configuration = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "scrape_configs": [
+            {
+                "job_name": "fdi-health",
+                "authorization": {"credentials": KEY},
+                "static_configs": [{"targets": [fleet.removeprefix("http://")]}],
+            }
+        ],
+    }
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
+    command = [prometheus, "--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{port}"]
+    command += ["--storage.tsdb.path=data", "--log.level=warn"]
+    query = f"http://127.0.0.1:{port}/api/v1/query"
+    with running(command, query, folder):
+        found: list[dict[str, Any]] = []
+        end = time.monotonic() + 20
+        while not found and time.monotonic() < end:
+            time.sleep(0.5)
+            parameters = {"query": 'fdi_abnormal_tasks_count{fdi_instance="payments",group="common"}'}
+            found = requests.get(query, params=parameters, timeout=5).json()["data"]["result"]
+    assert [series["value"][1] for series in found] == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("query", "success"), [("instance=orders", 1), ("", 0), ("instance=crm", 0), ("instance=nope", 0)]
+)
+def test_blackbox_exporter__tells_healthy_from_failing(fleet: str, tmp_path: Path, query: str, success: int) -> None:
+    exporter = tool("prometheus-blackbox-exporter", Path("/usr/bin/prometheus-blackbox-exporter"))
+    port = free_port()
+    command = [exporter, f"--config.file={MONITORING / 'blackbox.yml'}", f"--web.listen-address=127.0.0.1:{port}"]
+    probe = f"http://127.0.0.1:{port}/probe"
+    with running(command, f"http://127.0.0.1:{port}/-/healthy", tmp_path):
+        parameters = {"module": "fdi_health", "target": f"{fleet}/?{query}"}
+        text = requests.get(probe, params=parameters, timeout=20).text
+    assert f"\nprobe_success {success}\n" in text
+
+
+@pytest.mark.parametrize("name", ["check_curl", "check_http"])
+@pytest.mark.parametrize(("query", "status"), [("instance=orders", 0), ("instance=payments", 2), ("instance=crm", 2)])
+def test_nagios_plugin__with_the_command_tells_healthy_from_failing(
+    fleet: str, name: str, query: str, status: int
+) -> None:
+    plugin = tool(name, PLUGINS / name)
+    text = (MONITORING / "nagios-commands.cfg").read_text()
+    (line,) = re.findall(rf"command_line\s+\$USER1\$/{name} (.*)", text)
+    host, _, port = fleet.removeprefix("http://").partition(":")
+    words = (
+        line.replace("$HOSTADDRESS$", host).replace("$ARG1$", port).replace("format=nagios", f"format=nagios&{query}")
+    )
+    done = run(plugin, *(word.strip('"') for word in words.split()))
+    assert done.returncode == status, done.stdout
+
+
+def test_forms__are_what_the_configurations_ask_for() -> None:
+    text = "".join(path.read_text() for path in MONITORING.iterdir())
+    assert set(re.findall(r"format=(\w+)", text)) <= FORMATS.keys()
