@@ -60,7 +60,7 @@ def ask(settings: Mapping[str, str], recipe: dict[str, Any]) -> TestResponse:
 def is_content(response: TestResponse, matches: dict[str, Any]) -> bool:
     """Decide as the caller does."""
     low, high = matches["status"]
-    found = low <= response.status_code <= high
+    found: bool = low <= response.status_code <= high
     text = response.text
     if "keyword" in matches:
         head = response.data[: matches.get("first_bytes")].decode("utf-8", "ignore")
@@ -71,7 +71,7 @@ def is_content(response: TestResponse, matches: dict[str, Any]) -> bool:
         found = found and matches["keyword"] in forms[0]
     if "json" in matches:
         document = response.get_json(silent=True) or {}
-        found = found and all(document.get(path) == value for path, value in matches["json"].items())
+        found = found and all(bool(document.get(path) == value) for path, value in matches["json"].items())
     if "sample" in matches and found:
         read: Callable[[str], Any] = text_string_to_metric_families
         samples = {sample.name: sample.value for family in read(text) for sample in family.samples}
