@@ -19,7 +19,7 @@ _COLOURS: dict[Status, str] = {
 """Status → background; white text on each has a contrast of 4.5 or more (WCAG 2.1, AA)."""
 
 _LABEL = "pipelines"
-_CHARACTER_WIDTH = 6.6
+_CHARACTER_WIDTH = 7.0
 _PADDING = 12
 
 
