@@ -71,9 +71,10 @@ class Version:
 
     def read(self, deadline: Deadline) -> Secret:
         """Return the version's payload; see `Vault.read`. A payload that fails its checksum is read once more."""
-        # At DEBUG this library logs whole answers, the payload among them.
-        library = logging.getLogger("google.cloud.secretmanager_v1")
-        library.setLevel(max(library.level, logging.INFO))
+        # At DEBUG these log whole answers, the payload among them, and the vendor's own words.
+        for name in ("google.cloud.secretmanager_v1", "google.api_core.retry"):
+            library = logging.getLogger(name)
+            library.setLevel(max(library.level, logging.INFO))
         from google.api_core.exceptions import GoogleAPIError  # 115 ms: only where this vault is used
         from google.auth.exceptions import GoogleAuthError
 

@@ -1,0 +1,1 @@
+"""Every fault at every place it can strike, through every way in."""

@@ -1,0 +1,107 @@
+"""The combinations: which fault, where it strikes, when, and through which way in the answer is asked for."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import TYPE_CHECKING, NamedTuple
+
+from simulator import fault_names
+from simulator.iam import FAULTS as IAM_FAULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WAYS = ("wsgi", "rest api", "http api", "balancer", "functiongraph", "schedule")
+POSITIONS = (0, 1, 2)
+"""Which of three instances."""
+
+MOMENTS = ("first call", "retry", "after renewal")
+TOKEN_MOMENTS = ("cold", "renewal")
+"""When a token is needed for the first time, and when the one that is held was refused."""
+
+NETWORK = ("refused", "black hole", "no such name", "untrusted certificate", "no TLS at all")
+
+VAULTS: dict[str, tuple[str, ...]] = {
+    "env": ("missing", "empty", "line break", "no JSON", "no token in it", "half credentials", "UTF-16"),
+    "file": ("missing", "empty", "a folder", "line break", "no token in it", "too long"),
+    "google": (
+        "NOT_FOUND",
+        "PERMISSION_DENIED",
+        "UNAUTHENTICATED",
+        "FAILED_PRECONDITION",
+        "RESOURCE_EXHAUSTED",
+        "UNAVAILABLE",
+        "INTERNAL",
+        "silent",
+        "wrong checksum",
+        "gone",
+        "no token in it",
+    ),
+    "aws": (
+        "ResourceNotFoundException",
+        "AccessDeniedException",
+        "InvalidRequestException",
+        "DecryptionFailure",
+        "ThrottlingException",
+        "InternalServiceError",
+        "ExpiredTokenException",
+        "silent",
+        "gone",
+        "neither string nor binary",
+        "no token in it",
+    ),
+}
+"""Secrets manager → the troubles it can be in."""
+
+
+class Combination(NamedTuple):
+    """One case.
+
+    Attributes:
+        source: `statistics`, `network`, `iam`, or a vault's name.
+        fault: what goes wrong there.
+        position: which instance it strikes, or None for all.
+        moment: when.
+        way: the way in.
+
+    """
+
+    source: str
+    fault: str
+    position: int | None
+    moment: str
+    way: str
+
+    def __str__(self) -> str:
+        where = "" if self.position is None else f" at {self.position}"
+        return f"{self.source}: {self.fault}{where}, {self.moment}, {self.way}"
+
+
+def combinations() -> Iterator[Combination]:
+    """Yield every one there is."""
+    for fault, position, moment, way in itertools.product(fault_names(), POSITIONS, MOMENTS, WAYS):
+        yield Combination("statistics", fault, position, moment, way)
+    for fault, way in itertools.product(NETWORK, WAYS):
+        yield Combination("network", fault, None, "first call", way)
+    tokens = [("iam", fault) for fault in (*IAM_FAULTS, "refused", "black hole")]
+    tokens += [(vault, fault) for vault, faults in VAULTS.items() for fault in faults]
+    for (source, fault), moment, way in itertools.product(tokens, TOKEN_MOMENTS, WAYS):
+        # An environment does not change while a process runs.
+        if not (source == "env" and moment == "renewal"):
+            yield Combination(source, fault, None, moment, way)
+
+
+def sample(size: int, seed: int) -> list[Combination]:
+    """Return some of them, the same ones for the same seed; every source, fault and way is among them."""
+    dice = random.Random(seed)  # noqa: S311 -- a choice of tests
+    every = list(combinations())
+    dice.shuffle(every)
+    seen: set[tuple[str, str]] = set()
+    first: list[Combination] = []
+    rest: list[Combination] = []
+    for combination in every:
+        key = (combination.source, combination.fault)
+        (rest if key in seen else first).append(combination)
+        seen.add(key)
+    return first + rest[: max(0, size - len(first))]
