@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 
-.PHONY: help run test check bench prove docs lock clean
+.PHONY: help run test check bench prove soak docs lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ bench: $(VENV)/.dev ## Measure, side by side, and print ratios
 
 prove: $(VENV)/.dev ## Run every combination of faults (takes a quarter of an hour)
 	PROVE=1 $(BIN)/python -m pytest -n 2 -q tests/faults -p no:cacheprovider
+
+soak: $(VENV)/.dev ## Ask for ten minutes while everything flaps
+	$(BIN)/python -m tests.soak
 
 docs: $(VENV)/.dev ## Write the pages that are made from data
 	$(BIN)/python docs/build_callers.py

@@ -77,7 +77,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes], seconds: float = 15.0) 
     """Wait until a server answers /live; raises if its process ends first or the seconds run out."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        with contextlib.suppress(requests.ConnectionError):
+        with contextlib.suppress(requests.RequestException):
             requests.get(f"{url}/live", timeout=1)
             return
         if process.poll() is not None:

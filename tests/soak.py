@@ -1,0 +1,293 @@
+"""`make soak`: constant callers for ten minutes while everything flaps, each verdict held to the truth.
+
+Two servers are asked over one simulated upstream: functions-framework in one process from beginning to end, whose
+memory, threads and descriptors must stay as they are, and gunicorn, whose workers are recycled and which is told to stop
+and started again and again. Calm phases alternate with wild ones; in a calm phase not even `unknown` is right.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import http.client
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from simulator import Iam, Simulator, User
+from tests.conftest import PROJECT_ID
+from tests.faults import oracle
+from tests.servers import functions_framework, gunicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECONDS = 600.0
+DEADLINE, SPARE = 1.0, 0.3
+CALLERS = 4
+PHASE_SECONDS = 10.0
+CALM_AFTER_SECONDS = 6.0
+"""How long a wild phase goes on having effects: holds last 5 s, reads of a secret as long."""
+
+WARM_UP_SECONDS = 45.0
+MOST_GROWTH = 2 * 1024 * 1024
+NAMES = ("one", "two", "three")
+WILD = (
+    "healthy",
+    "doc_example",
+    "no_tasks",
+    "status_503",
+    "status_500",
+    "silent",
+    "reset",
+    "drip_body",
+    "truncated",
+    "html_200",
+    "error_APIGW_0301",
+    "huge",
+    "close_idle",
+    "reset_idle",
+)
+CALM = ("healthy", "doc_example", "no_tasks", "healthy", "close_idle")
+
+
+class Truth:
+    """What each instance plays since when, and when it was not calm."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._plays: dict[str, collections.deque[tuple[float, str]]] = {
+            name: collections.deque([(0.0, "healthy")], maxlen=400) for name in NAMES
+        }
+        self._wild: collections.deque[tuple[float, float]] = collections.deque(maxlen=50)
+
+    def play(self, name: str, behaviour: str) -> None:
+        """Note what an instance plays from now on."""
+        with self._lock:
+            self._plays[name].append((time.monotonic(), behaviour))
+
+    def be_wild_until(self, end: float) -> None:
+        """Note that anything may fail until then."""
+        with self._lock:
+            self._wild.append((time.monotonic(), end))
+
+    def allowed(self, began: float, ended: float) -> set[str]:
+        """Return the verdicts that were true at some moment in between."""
+        with self._lock:
+            wild = any(start <= ended and began <= end for start, end in self._wild)
+            possible = [self._statuses(plays, began, ended) for plays in self._plays.values()]
+        found: set[str] = set()
+        combinations: list[list[str]] = [[]]
+        for statuses in possible:
+            combinations = [[*before, status] for before in combinations for status in statuses]
+        for combination in combinations:
+            found.add(oracle.fleet(combination))
+            if wild:
+                # Any of them may be unknown, and those that are unhealthy then stay so or not.
+                for at in range(len(combination)):
+                    found.add(oracle.fleet([*combination[:at], "unknown", *combination[at + 1 :]]))
+                found.add("unknown")
+        return found
+
+    @staticmethod
+    def _statuses(plays: collections.deque[tuple[float, str]], began: float, ended: float) -> set[str]:
+        found: set[str] = set()
+        for at, (since, behaviour) in enumerate(plays):
+            until = plays[at + 1][0] if at + 1 < len(plays) else float("inf")
+            if since <= ended and began - 0.02 <= until:
+                found |= oracle.instance(behaviour)
+        return found
+
+
+class Callers:
+    """Threads that ask a server without a pause and hold each verdict to the truth."""
+
+    def __init__(self, truth: Truth, url: str, over: threading.Event) -> None:
+        self.verdicts: collections.Counter[str] = collections.Counter()
+        self.wrong: list[str] = []
+        self.late: list[float] = []
+        self.lost = 0
+        self._truth, self._url, self._over = truth, url, over
+        self.may_be_down = threading.Event()
+        self._lock = threading.Lock()
+        self.threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(CALLERS)]
+        for thread in self.threads:
+            thread.start()
+
+    def _ask(self) -> None:
+        connection = http.client.HTTPConnection(urlsplit(self._url).netloc, timeout=10)
+        while not self._over.is_set():
+            # A kept connection may be closed by a worker that is replaced, as by any server: that is no lost answer.
+            reused = connection.sock is not None
+            began = time.monotonic()
+            try:
+                connection.request("GET", "/")
+                response = connection.getresponse()
+                body = response.read()
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                if not reused and not self.may_be_down.is_set():
+                    with self._lock:
+                        self.lost += 1
+                    time.sleep(0.05)
+                continue
+            ended = time.monotonic()
+            self._judge(response.status, response.headers.get("FDI-Verdict", "none"), body, began, ended)
+
+    def _judge(self, status: int, verdict: str, body: bytes, began: float, ended: float) -> None:
+        allowed = self._truth.allowed(began, ended)
+        document = json.loads(body)
+        consistent = document.get("status") == verdict and (b"FDI-OK" in body) is (verdict in ("healthy", "degraded"))
+        with self._lock:
+            self.verdicts[verdict] += 1
+            if verdict not in allowed or not consistent or status not in (200, 503):
+                self.wrong.append(f"{verdict} ({status}), right were {sorted(allowed)}: {document.get('reason')}")
+            if ended - began > DEADLINE + SPARE:
+                self.late.append(ended - began)
+
+
+def chaos(truth: Truth, upstream: Simulator, iam: Iam, secret: Path, over: threading.Event) -> None:
+    """Let everything flap, in wild and calm phases, until it is over."""
+    dice = random.Random(7)  # noqa: S311 -- a story
+    rotations = 0
+    while not over.is_set():
+        wild = dice.random() < 0.6
+        end = time.monotonic() + PHASE_SECONDS
+        if wild:
+            truth.be_wild_until(end + CALM_AFTER_SECONDS)
+        while time.monotonic() < end and not over.wait(0.15):
+            name = dice.choice(NAMES)
+            behaviour = dice.choice(WILD if wild else CALM)
+            # The truth is known before and after: what is asked in between may have seen either.
+            truth.play(name, behaviour)
+            upstream.play(f"id-{name}", behaviour)
+            truth.play(name, behaviour)
+            if dice.random() < 0.05:
+                iam.revoke()
+            if dice.random() < 0.02:
+                rotations += 1
+                password = f"password-{rotations}"
+                iam.users["fdi-probe"] = User(password)
+                secret.with_suffix(".new").write_text(credentials(password))
+                secret.with_suffix(".new").replace(secret)
+                # Between the two steps a login would be refused, and then rests.
+                truth.be_wild_until(time.monotonic() + 70)
+            if wild and dice.random() < 0.1:
+                iam.play(*dice.choices(["status_503", "status_500", "silent", "html_200", "reset"], k=2))
+            if dice.random() < 0.1:
+                upstream.drop_idle_connections()
+        for name in NAMES:
+            truth.play(name, "healthy")
+            upstream.play(f"id-{name}", "healthy")
+            truth.play(name, "healthy")
+        iam.play()
+        if wild:
+            over.wait(CALM_AFTER_SECONDS)
+
+
+def credentials(password: str) -> str:
+    """Return the secret."""
+    return json.dumps({"username": "fdi-probe", "password": password, "domain_name": "Acme"})
+
+
+def footprint(pid: int) -> tuple[int, int, int]:
+    """Return resident bytes, threads and descriptors of the worker under a server's process."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    worker = children[0] if children else str(pid)
+    pages = int(Path(f"/proc/{worker}/statm").read_text().split()[1])
+    return pages * 4096, len(list(Path(f"/proc/{worker}/task").iterdir())), len(os.listdir(f"/proc/{worker}/fd"))  # noqa: PTH208 -- only counted
+
+
+def restarting(settings: dict[str, str], home: Path, truth: Truth, over: threading.Event) -> Iterator[Callers]:
+    """Run gunicorn, tell it to stop every half minute and start it again; yields the callers of each run."""
+    while not over.is_set():
+        gone = threading.Event()
+        with gunicorn(settings, home) as (url, process):
+            callers = Callers(truth, url, gone)
+            yield callers
+            over.wait(30)
+            callers.may_be_down.set()
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+        gone.set()
+        for thread in callers.threads:
+            thread.join(15)
+
+
+def main() -> int:
+    """Run, print what was found, and return 0 if nothing was wrong."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
+    truth, over = Truth(), threading.Event()
+    iam = Iam({"fdi-probe": User("password-0")}, project_id=PROJECT_ID, life_seconds=30)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Simulator(tokens=[], project_id=PROJECT_ID, iam=iam, remember=1000) as upstream,
+    ):
+        secret, homes = Path(folder) / "secret", [Path(folder) / "a", Path(folder) / "b"]
+        for home in homes:
+            home.mkdir()
+        secret.write_text(credentials("password-0"))
+        for name in NAMES:
+            upstream.play(f"id-{name}", "healthy")
+        settings = {
+            "FDI_ENDPOINT": upstream.url,
+            "FDI_IAM_ENDPOINT": upstream.url,
+            "FDI_PROJECT_ID": PROJECT_ID,
+            "FDI_INSTANCES": ",".join(f"{name}=id-{name}" for name in NAMES),
+            "FDI_TOKEN": f"file://{secret}",
+            "FDI_DEADLINE_SECONDS": str(DEADLINE),
+            "FDI_CACHE_SECONDS": "0",
+            "FDI_ANONYMOUS": "details",
+            "WORKERS": "2",
+            "MAX_REQUESTS": "700",
+        }
+        runs: list[Callers] = []
+        disturber = threading.Thread(target=chaos, args=(truth, upstream, iam, secret, over), daemon=True)
+        with functions_framework(settings, homes[0]) as (url, process):
+            steady = Callers(truth, url, over)
+            disturber.start()
+            recycler = threading.Thread(
+                target=lambda: runs.extend(restarting(settings, homes[1], truth, over)), daemon=True
+            )
+            recycler.start()
+            began = time.monotonic()
+            over.wait(min(WARM_UP_SECONDS, seconds / 2))
+            before = footprint(process.pid)
+            with contextlib.suppress(KeyboardInterrupt):
+                over.wait(max(0.0, seconds - (time.monotonic() - began)))
+            after = footprint(process.pid)
+            over.set()
+            recycler.join(60)
+            disturber.join(30)
+            for thread in steady.threads:
+                thread.join(15)
+    return report(seconds, [steady, *runs], before, after)
+
+
+def report(seconds: float, groups: list[Callers], before: tuple[int, int, int], after: tuple[int, int, int]) -> int:
+    """Print the figures; return the exit status."""
+    verdicts: collections.Counter[str] = sum((group.verdicts for group in groups), collections.Counter())
+    wrong = [text for group in groups for text in group.wrong]
+    late = [took for group in groups for took in group.late]
+    lost = sum(group.lost for group in groups)
+    growth = after[0] - before[0]
+    print(f"{seconds:.0f} s, {sum(verdicts.values())} verdicts: {dict(verdicts)}")
+    print(f"{len(wrong)} wrong, {len(late)} late (longest {max(late, default=0.0):.2f} s), {lost} answers lost")
+    print(f"memory {before[0] / 2**20:.1f} -> {after[0] / 2**20:.1f} MiB, growth {growth / 2**20:.2f} MiB")
+    print(f"threads {before[1]} -> {after[1]}, descriptors {before[2]} -> {after[2]}; servers started {len(groups)}")
+    for text in wrong[:10]:
+        print(f"  wrong: {text}")
+    flat = growth < MOST_GROWTH and after[1] <= before[1] + 12 and after[2] <= before[2] + 12
+    return 0 if not wrong and not late and not lost and flat else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
