@@ -35,6 +35,7 @@ soak: $(VENV)/.dev ## Ask for ten minutes while everything flaps
 
 docs: $(VENV)/.dev ## Write the pages that are made from data
 	$(BIN)/python docs/build_callers.py
+	$(BIN)/python docs/build_cases.py
 
 lock: $(VENV)/.dev ## Pin and hash the dependencies that pyproject.toml names
 	$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements.txt

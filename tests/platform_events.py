@@ -132,7 +132,7 @@ def functiongraph(question: Question) -> dict[str, Any]:
 
 
 def answer_of(reply: dict[str, Any]) -> Answer:
-    """Return what a client gets of a reply, insisting on the form that gateways insist on."""
+    """Return what a client gets of a reply, insisting on the form that gateways insist on (C74)."""
     assert type(reply["statusCode"]) is int
     assert type(reply["isBase64Encoded"]) is bool
     assert type(reply["body"]) is str

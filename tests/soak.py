@@ -1,7 +1,7 @@
 """`make soak`: constant callers for ten minutes while everything flaps, each verdict held to the truth.
 
 Two servers are asked over one simulated upstream: functions-framework in one process from beginning to end, whose
-memory, threads and descriptors must stay as they are, and gunicorn, whose workers are recycled and which is told to stop
+memory, threads and descriptors must stay as they are, and gunicorn, whose workers are recycled and which is stopped
 and started again and again. Calm phases alternate with wild ones; in a calm phase not even `unknown` is right.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,3 +52,12 @@ def test_links__lead_somewhere(page: Any) -> None:
             headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
             slugs = {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
             assert anchor in slugs, (target, sorted(slugs))
+
+
+def test_cases__are_each_held_by_a_test_or_have_a_reason() -> None:
+    builder = runpy.run_path(str(ROOT / "docs" / "build_cases.py"))
+    held = builder["tests"]()
+    for found in builder["cases"]().values():
+        for case, about in found.items():
+            assert (case in held) is not isinstance(about, dict), case
+    assert (ROOT / "docs" / "cases.md").read_text() == builder["page"](), "run make docs"

@@ -103,7 +103,7 @@ def expected(name: str) -> tuple[str, str | None]:
 
 
 @pytest.mark.parametrize("name", fault_names())
-def test_upstream_fault__is_named_and_never_healthy(function: Callable[..., Function], name: str) -> None:
+def test_upstream_fault__is_named_and_never_healthy(function: Callable[..., Function], name: str) -> None:  # C22
     status, code = expected(name)
     deadline = "2" if name == "slow_1500ms" else "0.6"
     checked = function(name, FDI_DEADLINE_SECONDS=deadline)
