@@ -53,7 +53,6 @@ def functiongraph_handler(event: object, context: object) -> dict[str, object]:
 def _lambda_handler() -> Callable[[object, object], dict[str, object]]:
     from handlers import lambda_events  # only where it is used: nobody else needs apig-wsgi
 
-    log.to_stderr(alone=True)
     return lambda_events.make_handler(process)
 
 
@@ -61,5 +60,4 @@ def _lambda_handler() -> Callable[[object, object], dict[str, object]]:
 def _functiongraph_handler() -> Callable[[object, object], dict[str, object]]:
     from handlers import functiongraph  # only where it is used
 
-    log.to_stderr(alone=True)
     return functiongraph.Handler(os.environ)

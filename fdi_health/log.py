@@ -11,6 +11,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from fdi_health.errors import CheckError
     from fdi_health.model import Status, Verdict
 
 _LOG = logging.getLogger("fdi_health")
@@ -67,6 +68,9 @@ def request_of(caller: str | None, headers: Headers, context: Any) -> Request:
     match = _TRACEPARENT.fullmatch(headers.get("traceparent", "").strip())
     match = match or _CLOUD_TRACE.fullmatch(headers.get("X-Cloud-Trace-Context", "").strip())
     trace, span = (match[1].lower(), match[2]) if match else (None, None)
+    if span is not None and len(span) != 16:
+        # Google's own header has it in decimal, its logs want it as everybody else's.
+        span = f"{int(span) % 2**64:016x}"
     if trace is not None and not trace.strip("0"):
         trace = span = None
     return Request(caller, trace, span, _request_id(context))
@@ -105,6 +109,19 @@ def log_verdict(verdict: Verdict, request: Request, project: str | None = None) 
     _write(_LEVELS[verdict.status], f"{verdict.status}: {verdict.reason}", fields)
 
 
+def log_problem(error: CheckError, status: int) -> None:
+    """Write the line for a problem that is ours or our operator's; others are their callers'.
+
+    Args:
+        error: the problem.
+        status: the HTTP status that it has; below 500 nothing is written.
+
+    """
+    if status >= 500:
+        variables = list(dict.fromkeys(fault.variable for fault in error.faults))
+        _write(logging.ERROR, f"{error.code}: {error.message}", {"code": error.code, "variables": variables})
+
+
 def log_fault(error: BaseException) -> None:
     """Write one line for an unexpected exception: classes and places only, since its text may hold anything."""
     causes: list[dict[str, object]] = []
@@ -121,20 +138,15 @@ def log_fault(error: BaseException) -> None:
     _write(logging.ERROR, "fdi-health itself failed", {"causes": causes})
 
 
-def to_stderr(*, alone: bool = False) -> None:
-    """Let the lines out to where the platforms collect what a process writes.
+def to_stderr() -> None:
+    """Write the lines to where the platforms collect what a process writes, and nowhere else.
 
-    Args:
-        alone: whether nobody else may write them too; a platform that has set up logging would put text of its own
-            around the JSON. Otherwise nothing is done where logging is set up.
-
+    Platforms that have set up logging would put text of their own around the JSON, or keep the message alone.
     """
     _LOG.setLevel(logging.INFO)
-    if alone:
-        _LOG.propagate = False
-    if alone or not _LOG.hasHandlers():
-        _LOG.handlers[:] = [logging.StreamHandler()]
-        _LOG.handlers[0].setFormatter(formatter())
+    _LOG.propagate = False
+    _LOG.handlers[:] = [logging.StreamHandler()]
+    _LOG.handlers[0].setFormatter(formatter())
 
 
 def formatter() -> logging.Formatter:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.invocation import invocation
-from fdi_health.log import log_fault, log_verdict, request_of
+from fdi_health.log import log_fault, log_problem, log_verdict, request_of
 from fdi_health.verdict import hide_details
 from handlers.asked import seconds_within
 from handlers.problems import PROBLEMS, problem_document
@@ -48,6 +48,8 @@ def verdict_document(process: Process, seconds_left: float | None, context: Any)
         if not isinstance(error, CheckError) or error.code not in PROBLEMS:
             log_fault(error)
             error = CheckError("internal_error", "an unexpected fault; its place is in the function's log")
+        else:
+            log_problem(error, PROBLEMS[error.code][0])
         return problem_document(error)
     else:
         return document

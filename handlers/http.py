@@ -8,7 +8,7 @@ from werkzeug import Response
 
 from fdi_health.errors import CheckError
 from fdi_health.invocation import invocation
-from fdi_health.log import log_fault
+from fdi_health.log import log_fault, log_problem
 from handlers import routes
 from handlers.asked import INVOCATION
 from handlers.problems import PROBLEMS, problem
@@ -34,6 +34,8 @@ def respond(request: Request, process: Process) -> Response:
         if not isinstance(error, CheckError) or error.code not in PROBLEMS:
             log_fault(error)
             error = CheckError("internal_error", "an unexpected fault; its place is in the function's log")
+        else:
+            log_problem(error, PROBLEMS[error.code][0])
         response = problem(error)
     finally:
         invocation.reset(before)

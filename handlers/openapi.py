@@ -13,7 +13,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 
 from fdi_health.deadline import Instant
 from fdi_health.errors import CheckError
-from fdi_health.formats import FORMATS
+from fdi_health.formats import FORMATS, METRICS
 from fdi_health.model import Finding, Instance, Rules, Statistics, TaskCounts
 from fdi_health.verdict import hide_details, judge
 from handlers.callers import CHALLENGE
@@ -113,7 +113,7 @@ def _operation(path: str, method: str) -> dict[str, Any]:
     if method == "OPTIONS":
         return {**operation, "summary": "Which methods there are.", "operationId": f"options_{name}"}
     if path in ("/", "/health", "/metrics", "/badge.svg"):
-        operation["parameters"] = _parameters(with_format=path in ("/", "/health"))
+        operation["parameters"] = _parameters(path)
     if method == "POST":
         operation["requestBody"] = {
             "description": "Steers the check if it is a JSON object of nothing but the parameters; else it is ignored.",
@@ -122,29 +122,28 @@ def _operation(path: str, method: str) -> dict[str, Any]:
     return operation
 
 
-def _parameters(*, with_format: bool) -> list[dict[str, Any]]:
-    def listed(name: str, text: str, items: dict[str, Any]) -> dict[str, Any]:
-        schema = {"type": "array", "minItems": 1, "items": items}
-        return {"name": name, "in": "query", "description": text, "style": "form", "explode": False, "schema": schema}
-
-    statuses = {"type": "string", "enum": list(FAILING_STATUSES)}
-    found = [
-        listed(
-            "instance", "Which instances, by alias or ID; all by default.", {"type": "string", "pattern": f"^{_NAME}$"}
+def _parameters(path: str) -> list[dict[str, Any]]:
+    names = {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": f"^{_NAME}$"}}
+    statuses = {"type": "array", "minItems": 1, "items": {"type": "string", "enum": list(FAILING_STATUSES)}}
+    found: dict[str, tuple[str, dict[str, Any]]] = {
+        "instance": ("Which instances, by alias or ID; all by default.", names),
+        "deadline": (
+            "Seconds, e.g. 1.5; may only shorten FDI_DEADLINE_SECONDS.",
+            {"type": "string", "pattern": _SECONDS},
         ),
-        listed("fail_on", "Which statuses answer 503, or `none`; unhealthy and unknown by default.", statuses),
-        {
-            "name": "deadline",
-            "in": "query",
-            "description": "Seconds; may only shorten FDI_DEADLINE_SECONDS.",
-            "schema": {"type": "string", "pattern": _SECONDS},
-            "example": "1.5",
-        },
+        "format": ("The form of the answer.", {"type": "string", "enum": list(_forms(path))}),
+    }
+    if path in ("/", "/health"):
+        text = "Which statuses answer 503: a list, or none at all; unhealthy and unknown by default."
+        found["fail_on"] = text, {"oneOf": [statuses, {"const": "none"}]}
+    return [
+        {"name": name, "in": "query", "description": text, "style": "form", "explode": False, "schema": schema}
+        for name, (text, schema) in found.items()
     ]
-    if with_format:
-        schema = {"type": "string", "enum": list(FORMATS)}
-        found.append({"name": "format", "in": "query", "description": "The form of the answer.", "schema": schema})
-    return found
+
+
+def _forms(path: str) -> tuple[str, ...]:
+    return {"/metrics": METRICS, "/badge.svg": ("badge",)}.get(path, tuple(FORMATS))
 
 
 _NAME = NAME.pattern.replace(r"\Z", "$")
@@ -160,13 +159,18 @@ def _responses(path: str, method: str) -> dict[str, Any]:
         return {"200": _json("The document.", {"type": "object"})}
     if path == "/ready":
         ready = {"$ref": "#/components/schemas/Readiness"}
-        return {"200": _json("Ready.", ready), "503": _json("Not ready, or overloaded.", ready, or_problem=True)}
+        fault = {"description": "A fault of ours.", "headers": _NO_STORE}
+        fault["content"] = {_PROBLEM: _problem_content("internal_error")}
+        not_ready = _json("Not ready, or overloaded.", ready, or_problem=True)
+        return {"200": _json("Ready.", ready), "503": not_ready, "500": fault}
     return _verdict_responses(path)
 
 
 def _verdict_responses(path: str) -> dict[str, Any]:
-    names = {"/metrics": ("prometheus", "openmetrics"), "/badge.svg": ("badge",)}.get(path, tuple(FORMATS))
+    names = _forms(path)
     headers = {**_NO_STORE, **_VERDICT_HEADER}
+    if path == "/badge.svg":
+        headers["ETag"] = {"schema": {"type": "string"}}
     found: dict[str, Any] = {
         "200": {
             "description": "Healthy or degraded; any verdict that fail_on lets pass, or in a form that is always 200.",
@@ -176,10 +180,12 @@ def _verdict_responses(path: str) -> dict[str, Any]:
     }
     failing = tuple(name for name in names if FORMATS[name].status is None)
     contents = _contents(failing, "unhealthy")
-    contents[_PROBLEM] = _problem_content("overloaded", "callers_unavailable")
+    # A badge says by itself that it is overloaded, or that its settings are broken.
+    is_badge = path == "/badge.svg"
+    contents[_PROBLEM] = _problem_content(*["overloaded"] * (not is_badge), "callers_unavailable")
     found["503"] = {
-        "description": "Unhealthy or unknown; or a problem: overloaded, or no key can be checked.",
-        "headers": _NO_STORE,
+        "description": "Unhealthy or unknown; or a problem, without FDI-Verdict: overloaded, or no key can be checked.",
+        "headers": {**_NO_STORE, "FDI-Verdict": {**_VERDICT_HEADER["FDI-Verdict"], "required": False}},
         "content": contents,
     }
     for status, codes in {
@@ -187,7 +193,7 @@ def _verdict_responses(path: str) -> dict[str, Any]:
         "401": ["unauthorized"],
         "404": ["unknown_instance"],
         "413": ["body_too_large"],
-        "500": ["settings_invalid", "internal_error"],
+        "500": ["settings_invalid"] * (not is_badge) + ["internal_error"],
     }.items():
         found[status] = {
             "description": PROBLEMS[codes[0]][1] + ".",

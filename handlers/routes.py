@@ -8,15 +8,15 @@ from werkzeug import Response
 
 from fdi_health import log
 from fdi_health.errors import CheckError
-from fdi_health.formats import FORMATS, choose, choose_metrics
+from fdi_health.formats import FORMATS, METRICS, choose, choose_metrics
 from fdi_health.verdict import hide_details
 from handlers import asked, callers
 from handlers.asked import INVOCATION
-from handlers.problems import json_response
+from handlers.problems import PROBLEMS, json_response
 from schemas.problem import ReadinessSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from werkzeug import Request
 
@@ -58,29 +58,40 @@ def find(path: str) -> Route:
 def _verdict(request: Request, process: Process) -> Response:
     query = asked.parameters(request)
     form = choose(query["format"], request.headers.get("Accept"))
-    if form is None:
-        raise CheckError("malformed_query", f"format must be one of {', '.join(FORMATS)}, e.g. format=json")
-    return _checked(request, process, query, form)
+    return _checked(request, process, query, _known(form, FORMATS))
 
 
 def _metrics(request: Request, process: Process) -> Response:
-    return _checked(request, process, asked.parameters(request), choose_metrics(request.headers.get("Accept")))
+    query = asked.parameters(request)
+    form = choose_metrics(query["format"], request.headers.get("Accept"))
+    return _checked(request, process, query, _known(form, METRICS))
 
 
 def _badge(request: Request, process: Process) -> Response:
     query = asked.parameters(request)
+    form = _known(FORMATS["badge"] if query["format"] in (None, "badge") else None, ["badge"])
     try:
-        response = _checked(request, process, query, FORMATS["badge"])
+        response = _checked(request, process, query, form)
     except CheckError as error:
         if error.code not in ("settings_invalid", "overloaded"):
             raise
+        log.log_problem(error, PROBLEMS[error.code][0])
         from fdi_health.formats.badge_format import badge
 
         # A page that shows the badge would show nothing at all for any other status.
         svg = badge("unknown", f"FDI-NOT-OK unknown: {error.code}")
-        response = Response(svg, 200, {"FDI-Verdict": "unknown"}, content_type=FORMATS["badge"].media_type)
-    response.set_etag(response.headers["FDI-Verdict"])
+        response = Response(svg, 200, {"FDI-Verdict": "unknown"}, content_type=form.media_type)
+    # Weak: two badges for one status may differ in their titles.
+    response.set_etag(response.headers["FDI-Verdict"], weak=True)
     return response
+
+
+def _known(form: Format | None, names: Iterable[str]) -> Format:
+    if form is None:
+        raise CheckError(
+            "malformed_query", f"format must be one of {', '.join(names)}, e.g. format={next(iter(names))}"
+        )
+    return form
 
 
 def _checked(request: Request, process: Process, query: dict[str, Any], form: Format) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import pkgutil
 import threading
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from werkzeug.test import Client
 
 import fdi_health
 import handlers
+import main  # noqa: F401 -- loaded now, for what it does to the log
 import schemas
 from fdi_health.deadline import now
 from handlers.http import respond
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
     from fdi_health.deadline import Instant
 
 pytest.register_assert_rewrite("tests.conformance.vault", "tests.conformance.platform")
+
+# It sends the log to stderr alone, where pytest would not see it.
+logging.getLogger("fdi_health").propagate = True
+logging.getLogger("fdi_health").handlers.clear()
 
 # Hypothesis draws constants from those modules of ours that are loaded: one that a thread loads in the middle of a test
 # would change what it draws.

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from werkzeug.test import Client
+from werkzeug import Request, Response
+from werkzeug.test import Client, TestResponse
 
 from handlers.process import Process
 from handlers.routes import ROUTES
@@ -18,8 +19,6 @@ from tests.servers import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from werkzeug.test import TestResponse
 
     from simulator import Simulator
 
@@ -65,7 +64,7 @@ def is_content(response: TestResponse, matches: dict[str, Any]) -> bool:
     if "keyword" in matches:
         head = response.data[: matches.get("first_bytes")].decode("utf-8", "ignore")
         forms = [head]
-        if matches.get("reserialised"):
+        if matches.get("reserialised") and response.is_json:
             forms = [json.dumps(response.get_json(), indent=4), json.dumps(response.get_json(), separators=(",", ":"))]
         assert len({matches["keyword"] in form for form in forms}) == 1
         found = found and matches["keyword"] in forms[0]
@@ -74,8 +73,11 @@ def is_content(response: TestResponse, matches: dict[str, Any]) -> bool:
         found = found and all(bool(document.get(path) == value) for path, value in matches["json"].items())
     if "sample" in matches and found:
         read: Callable[[str], Any] = text_string_to_metric_families
-        samples = {sample.name: sample.value for family in read(text) for sample in family.samples}
-        found = bool(samples[matches["sample"]["name"]] == matches["sample"]["value"])
+        try:
+            samples = {sample.name: sample.value for family in read(text) for sample in family.samples}
+        except ValueError:  # which loses a scrape
+            samples = {}
+        found = bool(samples.get(matches["sample"]["name"]) == matches["sample"]["value"])
     return found
 
 
@@ -93,6 +95,28 @@ def test_recipe__is_content_exactly_when_it_should_be(base: dict[str, str], name
     if recipe["request"]["path"] == "/ready" and situation == "refused":
         passes_on.add("refused")  # its status is for everybody
     assert is_content(response, recipe["matches"]) is (situation in passes_on), response.text
+
+
+FOREIGN = {
+    "login page": Response("<html>please log in</html>", 200, content_type="text/html"),
+    "redirect to a login page": Response("", 302, {"Location": "https://login.example/"}),
+    "somebody else's health": Response('{"status":"healthy","healthy":true}', 200, content_type="application/json"),
+    "maintenance page": Response("<html>back soon</html>", 503, content_type="text/html"),
+}
+
+
+@pytest.mark.parametrize("page", FOREIGN)
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe__is_not_content_with_somebody_elses_answer(name: str, page: str) -> None:
+    recipe = RECIPES[name]
+    if "status only" in " ".join(recipe["limits"]):
+        # These can't do better, and their pages say so.
+        assert recipe["matches"].keys() == {"status"}
+        return
+    assert recipe["matches"].keys() > {"status"}
+    made = FOREIGN[page]
+    response = TestResponse([made.data], made.status, made.headers, Request({"REQUEST_METHOD": "GET"}))
+    assert not is_content(response, recipe["matches"])
 
 
 @pytest.mark.parametrize("name", RECIPES)

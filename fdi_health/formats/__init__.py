@@ -7,6 +7,7 @@ what the verdict it is given does not hold: what a caller may not see has been t
 from __future__ import annotations
 
 import importlib
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ FORMATS = {
 """Name → format; the first is for callers who do not choose, and of two with one type the first is chosen by it."""
 
 
+METRICS = ("prometheus", "openmetrics")
+
+_NOT_WANTED = re.compile(r";\s*q\s*=\s*0(\.0*)?\s*(;|$)", re.IGNORECASE)
+
+
 def choose(name: str | None, accept: str | None) -> Format | None:
     """Return the format asked for; None where `name` names none.
 
@@ -61,13 +67,15 @@ def choose(name: str | None, accept: str | None) -> Format | None:
     return next((form for form in FORMATS.values() if _type(form.media_type) == wanted), default)
 
 
-def choose_metrics(accept: str | None) -> Format:
-    """Return the form of metrics that a scraper's Accept header asks for: OpenMetrics if it is named at all.
+def choose_metrics(name: str | None, accept: str | None) -> Format | None:
+    """Return the form of metrics that a scraper asks for; None where `name` names none of the two.
 
-    Prometheus sends a list with weights, and OpenMetrics stands in it only if it is wanted.
+    Prometheus sends a list with weights in Accept, and OpenMetrics stands in it only if it is wanted.
     """
-    wanted = {_type(part) for part in (accept or "").split(",")}
-    return FORMATS["openmetrics" if _type(FORMATS["openmetrics"].media_type) in wanted else "prometheus"]
+    if name is None:
+        wanted = {_type(part) for part in (accept or "").split(",") if not _NOT_WANTED.search(part)}
+        name = "openmetrics" if _type(FORMATS["openmetrics"].media_type) in wanted else "prometheus"
+    return FORMATS[name] if name in METRICS else None
 
 
 def _type(media_range: str) -> str:

@@ -7,7 +7,9 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,8 +94,8 @@ def test_every_rule__has_a_unit_test_and_uses_metrics_that_exist() -> None:
 
 ALERTS = {
     # What the instance plays → the alerts that must fire.
-    "doc_example": {"FdiPipelinesBroken"},
-    "refuses_token": {"FdiProbeBlind"},
+    "doc_example": {"FdiPipelinesBroken", "FdiNeverHealthy"},
+    "refuses_token": {"FdiProbeBlind", "FdiNeverHealthy"},
     "no_tasks": {"FdiDegraded", "FdiTokenExpiring"},
 }
 
@@ -119,6 +121,46 @@ def test_prometheus__fires_for_a_target_that_is_down_or_stale(tmp_path: Path) ->
     assert firing == {"FdiTargetDown"}
 
 
+def test_prometheus__fires_for_an_answer_that_is_somebody_elses(tmp_path: Path) -> None:
+    prometheus = tool("prometheus")
+
+    class Empty(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Empty) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        firing = _firing(prometheus, f"127.0.0.1:{server.server_address[1]}", tmp_path, {"FdiTargetDown"})
+        server.shutdown()
+    assert firing == {"FdiTargetDown"}
+
+
+@pytest.mark.parametrize(("play", "firing"), [("healthy", set()), ("doc_example", {"FdiBlackboxFailing"})])
+def test_prometheus__with_the_blackbox_exporter_alone_pages_when_it_should(
+    upstream: Simulator, tmp_path: Path, play: str, firing: set[str]
+) -> None:
+    prometheus = tool("prometheus")
+    exporter = tool("prometheus-blackbox-exporter")
+    settings = settings_for(upstream)
+    upstream.play("id-orders", play)
+    home, folder, port = tmp_path / "home", tmp_path / "exporter", free_port()
+    home.mkdir()
+    folder.mkdir()
+    command = [exporter, f"--config.file={MONITORING / 'blackbox.yml'}", f"--web.listen-address=127.0.0.1:{port}"]
+    with (
+        functions_framework(settings | {"FDI_INSTANCES": "orders=id-orders"}, home) as (url, _),
+        running(command, f"http://127.0.0.1:{port}/-/healthy", folder),
+    ):
+        found = _firing(prometheus, url, tmp_path, firing or {"nothing"}, blackbox=f"127.0.0.1:{port}", seconds=8)
+    assert found == firing
+
+
 def test_prometheus__fires_for_a_verdict_that_something_keeps(upstream: Simulator, tmp_path: Path) -> None:
     prometheus = tool("prometheus")
     home = tmp_path / "home"
@@ -132,10 +174,16 @@ def test_prometheus__fires_for_a_verdict_that_something_keeps(upstream: Simulato
 
 
 def _firing(
-    prometheus: str, target: str, folder: Path, awaited: set[str], changes: dict[str, str] | None = None
+    prometheus: str,
+    target: str,
+    folder: Path,
+    awaited: set[str],
+    changes: dict[str, str] | None = None,
+    blackbox: str | None = None,
+    seconds: float = 30,
 ) -> set[str]:
     """Run Prometheus with the configuration that is shipped, only faster, and return the alerts that fire."""
-    rules = re.sub(r"for: \d+m", "for: 1s", (MONITORING / "rules.yml").read_text())
+    rules = re.sub(r"for: \d+m", "for: 1s", (MONITORING / "rules.yml").read_text()).replace("[10m]", "[5s]")
     for old, new in (changes or {}).items():
         assert old in rules
         rules = rules.replace(old, new)
@@ -143,10 +191,14 @@ def _firing(
     (folder / "fdi-health.key").write_text(KEY)
     configuration = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     configuration["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-    configuration["scrape_configs"] = configuration["scrape_configs"][:1]
-    job = configuration["scrape_configs"][0]
-    job["scheme"] = "http"
+    job = configuration["scrape_configs"][0 if blackbox is None else 1]
+    configuration["scrape_configs"] = [job]
     job["static_configs"] = [{"targets": [target]}]
+    if blackbox is None:
+        job["scheme"] = "http"
+    else:
+        job["scrape_timeout"] = "1s"
+        job["relabel_configs"][-1]["replacement"] = blackbox
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     port = free_port()
     command = [prometheus, "--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{port}"]
@@ -154,7 +206,7 @@ def _firing(
     api = f"http://127.0.0.1:{port}/api/v1/alerts"
     firing: set[str] = set()
     with running(command, api, folder):
-        end = time.monotonic() + 30
+        end = time.monotonic() + seconds
         while not awaited <= firing and time.monotonic() < end:
             time.sleep(0.5)
             alerts: list[dict[str, Any]] = requests.get(api, timeout=5).json()["data"]["alerts"]
@@ -214,9 +266,10 @@ def test_nagios_plugin__with_the_command_tells_healthy_from_failing(
     text = (MONITORING / "nagios-commands.cfg").read_text()
     (line,) = re.findall(rf"command_line\s+\$USER1\$/{name} (.*)", text)
     host, _, port = fleet.removeprefix("http://").partition(":")
-    words = (
-        line.replace("$HOSTADDRESS$", host).replace("$ARG1$", port).replace("format=nagios", f"format=nagios&{query}")
-    )
+    macros = {"$HOSTADDRESS$": host, "$HOSTNAME$": host, "$ARG1$": port, "$ARG2$": ""}
+    for macro, value in macros.items():
+        line = line.replace(macro, value)
+    words = line.replace("format=nagios", f"format=nagios&{query}")
     done = run(plugin, *(word.strip('"') for word in words.split()))
     assert done.returncode == status, done.stdout
 

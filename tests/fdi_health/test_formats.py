@@ -321,7 +321,9 @@ PROMETHEUS_2_42 = (
         ("text/plain;version=0.0.4", "prometheus"),
         ("*/*", "prometheus"),
         (None, "prometheus"),
+        ("application/openmetrics-text;q=0,text/plain", "prometheus"),
+        ("application/openmetrics-text; version=1.0.0; q=0.0", "prometheus"),
     ],
 )
 def test_scraper__gets_openmetrics_if_it_asks_for_it(accept: str | None, name: str) -> None:
-    assert choose_metrics(accept) is FORMATS[name]
+    assert choose_metrics(None, accept) is FORMATS[name]

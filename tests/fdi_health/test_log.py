@@ -7,16 +7,21 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
 
 from fdi_health import log
+from tests.conformance.platform import settings_for
 from tests.handlers.test_callers import KEY
+from tests.servers import functions_framework
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from simulator import Simulator
     from tests.conftest import Function
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -89,10 +94,10 @@ def test_callers_name__is_in_the_line_and_no_key(
     [
         ({"traceparent": f"00-{TRACE}-{SPAN}-01"}, TRACE, SPAN),
         ({"traceparent": f" 00-{TRACE}-{SPAN}-00 "}, TRACE, SPAN),
-        ({"X-Cloud-Trace-Context": f"{TRACE}/123;o=1"}, TRACE, "123"),
+        ({"X-Cloud-Trace-Context": f"{TRACE}/123;o=1"}, TRACE, "000000000000007b"),
         ({"X-Cloud-Trace-Context": TRACE.upper()}, TRACE, None),
         ({"traceparent": f"00-{TRACE}-{SPAN}-01", "X-Cloud-Trace-Context": f"{'a' * 32}/1"}, TRACE, SPAN),
-        ({"traceparent": "nonsense", "X-Cloud-Trace-Context": f"{TRACE}/1"}, TRACE, "1"),
+        ({"traceparent": "nonsense", "X-Cloud-Trace-Context": f"{TRACE}/1"}, TRACE, "0000000000000001"),
         ({"traceparent": f"00-{'0' * 32}-{SPAN}-01"}, None, None),
         ({"traceparent": f"00-{TRACE}-{SPAN}-01\n"}, TRACE, SPAN),
         ({"traceparent": f"00-{TRACE[:-1]}-{SPAN}-01"}, None, None),
@@ -143,11 +148,11 @@ def test_platforms_request_id__is_in_the_line(context: Any, request_id: str | No
     assert log.request_of(None, {}, context).request_id == request_id
 
 
-def test_log__reaches_stderr_where_nobody_has_set_up_logging(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_log__stands_alone_whatever_logging_a_platform_has_set_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     logger = logging.getLogger("fdi_health")
-    monkeypatch.setattr(logger, "propagate", False)
+    monkeypatch.setattr(logger, "propagate", True)
     monkeypatch.setattr(logger, "handlers", [])
     monkeypatch.setattr(logger, "level", logging.WARNING)
     log.to_stderr()
@@ -156,18 +161,47 @@ def test_log__reaches_stderr_where_nobody_has_set_up_logging(
     written = capsys.readouterr().err
     assert json.loads(written)["causes"] == [{"exception": "builtins.RuntimeError", "frames": []}]
     assert "s3cr3t" not in written
-
-
-def test_log__stands_alone_on_platforms_that_would_wrap_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    logger = logging.getLogger("fdi_health")
-    monkeypatch.setattr(logger, "propagate", True)
-    monkeypatch.setattr(logger, "handlers", [])
-    monkeypatch.setattr(logger, "level", logging.WARNING)
-    log.to_stderr()  # pytest has set up logging, as Lambda does
-    assert logger.handlers == []
-    log.to_stderr(alone=True)
-    log.log_fault(RuntimeError())
-    assert json.loads(capsys.readouterr().err)["message"] == "fdi-health itself failed"
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("variables", [{}, {"LOG_EXECUTION_ID": "true"}])
+def test_line__is_whole_under_functions_framework(
+    upstream: Simulator, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    # With that variable, which deployments may set, functions-framework sets up logging before it loads us.
+    with functions_framework(settings_for(upstream) | variables, tmp_path) as (url, _):
+        requests.get(f"{url}/?instance=payments", timeout=10)
+        requests.get(f"{url}/?instance=a%20b", timeout=10)
+    written = [json.loads(line) for line in (tmp_path / "server.log").read_text().splitlines() if line.startswith("{")]
+    assert [(line["severity"], line["status"]) for line in written] == [("ERROR", "unhealthy")]
+
+
+@pytest.mark.parametrize(
+    ("path", "settings", "code", "variables"),
+    [
+        ("/", {"FDI_CACHE_SECONDS": "s3cr3t", "FDI_XYZ": "1"}, "settings_invalid", ["FDI_CACHE_SECONDS", "FDI_XYZ"]),
+        ("/metrics", {"FDI_CACHE_SECONDS": "s3cr3t"}, "settings_invalid", ["FDI_CACHE_SECONDS"]),
+        ("/badge.svg", {"FDI_CACHE_SECONDS": "s3cr3t"}, "settings_invalid", ["FDI_CACHE_SECONDS"]),
+        ("/", {"FDI_CALLERS": "env://NOWHERE"}, "callers_unavailable", []),
+    ],
+)
+def test_problem_of_ours__is_one_line_too(
+    function: Callable[..., Function],
+    caplog_info: pytest.LogCaptureFixture,
+    path: str,
+    settings: dict[str, str],
+    code: str,
+    variables: list[str],
+) -> None:
+    function("healthy", **settings).get(path, headers={"X-Api-Key": "0123456789abcdef"})
+    (line,) = lines(caplog_info)
+    assert (line["severity"], line["code"], line["variables"]) == ("ERROR", code, variables)
+    assert "s3cr3t" not in json.dumps(line)
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/?instance=nope", "/?deadline=0"])
+def test_problem_of_a_caller__is_no_line(
+    function: Callable[..., Function], caplog_info: pytest.LogCaptureFixture, path: str
+) -> None:
+    function("healthy").get(path)
+    assert lines(caplog_info) == []

@@ -100,6 +100,23 @@ def test_badge__refuses_who_may_not_see_it(keyed: Callable[..., Function]) -> No
     assert keyed("healthy", FDI_ANONYMOUS="refuse").get("/badge.svg").status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        ("/metrics?format=openmetrics", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        ("/metrics?format=prometheus", "text/plain; version=0.0.4; charset=utf-8"),
+        ("/badge.svg?format=badge", "image/svg+xml"),
+        ("/metrics?format=json", None),
+        ("/badge.svg?format=text", None),
+        ("/metrics?format=bogus", None),
+    ],
+)
+def test_path_with_a_form__takes_no_other(keyed: Callable[..., Function], path: str, media_type: str | None) -> None:
+    response = keyed("healthy").get(path)
+    assert response.status_code == (400 if media_type is None else 200)
+    assert response.content_type == (media_type or "application/problem+json")
+
+
 @pytest.mark.parametrize("path", ["/metrics", "/badge.svg"])
 def test_path_with_a_form__takes_the_parameters_too(keyed: Callable[..., Function], path: str) -> None:
     checked = keyed("healthy", "doc_example")
