@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 
-.PHONY: help run test check bench prove soak docs lock clean
+.PHONY: help run test check bench prove soak fuzz docs lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ prove: $(VENV)/.dev ## Run every combination of faults (takes a quarter of an ho
 
 soak: $(VENV)/.dev ## Ask for ten minutes while everything flaps
 	$(BIN)/python -m tests.soak
+
+fuzz: $(VENV)/.dev ## Feed bytes that a fuzzer thinks up to everything that reads
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements-fuzz.txt
+	$(BIN)/python -m tests.fuzz
 
 docs: $(VENV)/.dev ## Write the pages that are made from data
 	$(BIN)/python docs/build_callers.py

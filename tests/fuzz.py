@@ -1,0 +1,167 @@
+"""`make fuzz`: bytes that a fuzzer thinks up, into everything that reads what others wrote; each target for a while.
+
+What it finds goes into tests/fuzz_inputs/TARGET/ as a file, which `make test` replays for good. Usage:
+python -m tests.fuzz [TARGET] [SECONDS].
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from marshmallow import ValidationError
+
+from fdi_health.caller_keys import read_callers
+from fdi_health.errors import CheckError
+from fdi_health.foreign_text import clean
+from fdi_health.retries import retry_after
+from fdi_health.secret import read_secret
+from fdi_health.vaults import InvalidSecretUrl, open_vault, parse
+from handlers.event_fields import body_in_base64
+from handlers.lambda_events import normalised
+from schemas import query, settings, strict_json
+from schemas.statistics import StatisticsSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+INPUTS = Path(__file__).parent / "fuzz_inputs"
+SECONDS = 30
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def strict_json_target(data: bytes) -> None:
+    """A JSON document is read, or refused with one kind of error."""
+    with contextlib.suppress(strict_json.InvalidJSON):
+        json.dumps(strict_json.loads(data), allow_nan=False).encode()
+
+
+def statistics_target(data: bytes) -> None:
+    """An upstream's answer has all counts in range, or is refused."""
+    try:
+        loaded = StatisticsSchema().load(strict_json.loads(data))
+    except (strict_json.InvalidJSON, ValidationError):
+        return
+    for group in loaded.values():
+        assert all(type(count) is int and 0 <= count <= 999_999_999_999 for count in group.values())
+
+
+def secret_target(data: bytes) -> None:
+    """A secret is a sendable token or credentials, or refused without a part of it."""
+    for key in (None, "token", "roma"):
+        with contextlib.suppress(CheckError):
+            read_secret(data, key)
+    with contextlib.suppress(CheckError):
+        read_callers(data)
+
+
+def secret_url_target(data: bytes) -> None:
+    """A secret URL opens a vault, or is refused."""
+    with contextlib.suppress(InvalidSecretUrl):
+        open_vault(parse(_text(data)), {})
+
+
+def settings_target(data: bytes) -> None:
+    """Settings are loaded, or all their faults are named."""
+    names = [
+        "FDI_ENDPOINT",
+        "FDI_REGION",
+        "FDI_INSTANCES",
+        "FDI_DEADLINE_SECONDS",
+        "FDI_ALLOW_EMPTY",
+        "FDI_IAM_ENDPOINT",
+    ]
+    values = _text(data).split("\0")
+    try:
+        settings.load(dict(zip(names, values, strict=False)))
+    except ValidationError as error:
+        list(settings.faults(error))
+
+
+def query_target(data: bytes) -> None:
+    """A query and a body are loaded, or refused."""
+    first, _, rest = data.partition(b"\0")
+    with contextlib.suppress(ValidationError):
+        query.load({"instance": [_text(first)], "deadline": [_text(first)], "fail_on": [_text(first)]}, rest)
+
+
+def foreign_text_target(data: bytes) -> None:
+    """Foreign text is cleaned of marker, controls and the secret."""
+    cleaned = clean(_text(data), "MIICanary7Qx9Zr4Wd2Lk8", 512)
+    if cleaned is not None:
+        assert "FDI-OK" not in cleaned.upper()
+        assert "Canary7Q" not in cleaned
+        assert len(cleaned) <= 512
+
+
+def retry_after_target(data: bytes) -> None:
+    """A Retry-After is a number of seconds or nothing."""
+    found = retry_after({"Retry-After": data.decode("latin-1")}, 0.0)
+    assert found is None or found >= 0
+
+
+def event_target(data: bytes) -> None:
+    """An event is made sound, or is no HTTP request."""
+    try:
+        event = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    normalised(event)
+    if isinstance(event, dict):
+        body_in_base64(event)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "strict_json": strict_json_target,
+    "statistics": statistics_target,
+    "secret": secret_target,
+    "secret_url": secret_url_target,
+    "settings": settings_target,
+    "query": query_target,
+    "foreign_text": foreign_text_target,
+    "retry_after": retry_after_target,
+    "event": event_target,
+}
+
+
+def main() -> int:
+    """Fuzz one target, or each in a process of its own; returns how many found something."""
+    if len(sys.argv) > 1 and sys.argv[1] in TARGETS:
+        return _fuzz(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else str(SECONDS))
+    seconds = sys.argv[1] if len(sys.argv) > 1 else str(SECONDS)
+    failed = [
+        name
+        for name in TARGETS
+        if subprocess.run([sys.executable, "-m", "tests.fuzz", name, seconds], check=False).returncode  # noqa: S603 -- ourselves
+    ]
+    print(f"{len(TARGETS)} targets, {seconds} s each; found something: {', '.join(failed) or 'none'}")
+    return len(failed)
+
+
+def _fuzz(name: str, seconds: str) -> int:
+    import atheris  # only here: it instruments what is loaded, and exists for few Pythons
+
+    folder = INPUTS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    atheris.instrument_all()
+    arguments = [
+        sys.argv[0],
+        f"-max_total_time={seconds}",
+        "-max_len=4096",
+        "-verbosity=0",
+        f"-artifact_prefix={folder}/",
+    ]
+    atheris.Setup(arguments, TARGETS[name])
+    atheris.Fuzz()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
