@@ -87,8 +87,8 @@ def combinations() -> Iterator[Combination]:
     tokens = [("iam", fault) for fault in (*IAM_FAULTS, "refused", "black hole")]
     tokens += [(vault, fault) for vault, faults in VAULTS.items() for fault in faults]
     for (source, fault), moment, way in itertools.product(tokens, TOKEN_MOMENTS, WAYS):
-        # An environment does not change while a process runs.
-        if not (source == "env" and moment == "renewal"):
+        # Settings do not change while a process runs: with these there never is a token to be renewed.
+        if not (moment == "renewal" and (source == "env" or fault in ("refused", "black hole"))):
             yield Combination(source, fault, None, moment, way)
 
 

@@ -296,7 +296,9 @@ def test_combination__is_answered_rightly_and_in_time(
         assert status in right or (out_of_time and status == "unknown"), text
         if "instances" in document and case.position is not None:
             kept = [part["status"] for at, part in enumerate(document["instances"]) if at != case.position]
-            assert kept == others or (out_of_time and set(kept) <= {"healthy", "unknown"})
+            # Once the upstream has asked for fewer calls, those that it was not asked yet are left alone too.
+            others_may_wait = out_of_time or oracle.leaves_a_hold(case.fault)
+            assert kept == others or (others_may_wait and set(kept) <= {"healthy", "unknown"})
         _next_is_fine(world, process)
         _no_secret_is_shown(text, caplog.text)
 
@@ -306,10 +308,11 @@ def _hold_a_token_and_lose_it(world: World, process: Process) -> None:
     script = list(world.iam._script), world.iam._last
     world.iam.play()
     # The first read of a secrets manager may take longer than this deadline: libraries are loaded.
-    for _ in range(40):
+    for _ in range(10):
         if process.service().readiness(_soon()) == () and world.ask(process)[0] == "healthy":
             break
-        time.sleep(0.05)
+    else:
+        pytest.fail("there was no token to lose")
     world.upstream.tokens.clear()
     world.upstream.tokens.add("token-of-the-next-day")
     world.iam.revoke()
