@@ -207,4 +207,29 @@ def test_finding_with_answer_and_error__is_unknown() -> None:
     counts = TaskCounts(1, 0, 0, 0)
     error = CheckError("timeout", "said so")
     found = Finding(Instance("a", "1"), Statistics(counts, counts), error, Instant(0, 0), 0.1)
-    assert judge([found], Rules(), NOW).status == "unknown"
+    verdict = judge([found], Rules(), NOW)
+    assert verdict.status == "unknown"
+    assert verdict.details is not None
+    assert verdict.details.instances[0].common_task_details is None  # nor is a number of it shown
+
+
+@given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=12))
+def test_reason__shows_as_much_as_fits(lengths: list[int]) -> None:
+    names = [f"{'n' * length}{number}" for number, length in enumerate(lengths)]
+    error = CheckError("timeout", "said so")
+    verdict = judge([Finding(Instance(name, name), None, error, Instant(0, 0), 0.1) for name in names], Rules(), NOW)
+    clauses = [f"{name} unknown (timeout)" for name in names]
+    whole = [
+        "; ".join([*clauses[:shown], *([f"+{len(names) - shown} more"] * (shown < len(names)))])
+        for shown in range(len(names) + 1)
+    ]
+    assert verdict.reason == max((text for text in whole if len(text) <= 120), key=whole.index)
+
+
+@pytest.mark.parametrize(("length", "shown"), [(120, "whole"), (121, "more")])
+def test_reason__of_exactly_the_length_is_whole(length: int, shown: str) -> None:
+    rest = " unknown (timeout); b unknown (timeout)"
+    name = "a" * (length - len(rest))
+    error = CheckError("timeout", "said so")
+    found = [Finding(Instance(text, text), None, error, Instant(0, 0), 0.1) for text in (name, "b")]
+    assert judge(found, Rules(), NOW).reason.endswith("+1 more" if shown == "more" else rest)

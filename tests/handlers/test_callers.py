@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.conftest import Function
 
 KEY = "Key-Canary5Jd8Wq2Zx6Rb"
-CALLERS = json.dumps({"prometheus": KEY, "grafana": "another-key-0123456789"})
+CALLERS = json.dumps({"prometheus": KEY, "grafana": "another-key-0123456789", "c": "with:colons:0123456789"})
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJlbWFpbCI6InNjaGVkdWxlckBhY21lIn0.c2lnbmF0dXJl"
 
 
@@ -57,6 +57,8 @@ def sees(checked: Function, path: str = "/", **headers: str) -> str:
         ({"Authorization": f"bearer   {KEY} "}, "details"),
         ({"Authorization": basic(KEY)}, "details"),
         ({"Authorization": basic(KEY, "")}, "details"),
+        ({"Authorization": basic("with:colons:0123456789")}, "details"),
+        ({"Authorization": basic(KEY).replace("Basic ", "Basic !")}, "unauthorized"),  # other readers would skip that
         ({"X_Api_Key": KEY[:-1]}, "unauthorized"),
         ({"X_Api_Key": KEY + "x"}, "unauthorized"),
         ({"X_Api_Key": KEY.lower()}, "unauthorized"),
@@ -119,6 +121,9 @@ def test_refusal__says_how_to_authenticate(keyed: Callable[..., Function]) -> No
     assert response.headers["Vary"] == "Accept, Authorization, X-Api-Key"
     assert response.content_type == "application/problem+json"
     assert "FDI-Verdict" not in response.headers
+    assert "none of those that FDI_CALLERS names" in response.get_json()["detail"]
+    refused = keyed(FDI_ANONYMOUS="refuse").get("/").get_json()
+    assert "as X-Api-Key, as a Bearer token or as the password of Basic" in refused["detail"]
 
 
 @pytest.mark.parametrize("headers", [{"X-Api-Key": "abc"}, {"Authorization": "Bearer abc"}])
