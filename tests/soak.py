@@ -95,6 +95,9 @@ class Truth:
                 for at in range(len(combination)):
                     found.add(oracle.fleet([*combination[:at], "unknown", *combination[at + 1 :]]))
                 found.add("unknown")
+                if "healthy" in found:
+                    # A token that can't be renewed while IAM fails is announced.
+                    found.add("degraded")
         return found
 
     @staticmethod
