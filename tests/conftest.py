@@ -34,10 +34,6 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("tests.conformance.vault", "tests.conformance.platform")
 
-# It sends the log to stderr alone, where pytest would not see it.
-logging.getLogger("fdi_health").propagate = True
-logging.getLogger("fdi_health").handlers.clear()
-
 # Hypothesis draws constants from those modules of ours that are loaded: one that a thread loads in the middle of a test
 # would change what it draws.
 for _package in (fdi_health, handlers, schemas):
@@ -93,6 +89,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from tests.conformance.platform import QUESTIONS
 
         metafunc.parametrize("question", sorted(QUESTIONS.keys() - metafunc.cls.not_ours))
+
+
+@pytest.fixture(autouse=True)
+def _log_is_seen() -> None:
+    """Let our log go where pytest sees it: `main` and the command line send it to stderr alone."""
+    logger = logging.getLogger("fdi_health")
+    logger.propagate = True
+    logger.handlers.clear()
 
 
 @pytest.fixture(autouse=True)
