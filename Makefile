@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PORT ?= 8080
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 
-.PHONY: help run test check bench prove soak fuzz docs lock clean
+.PHONY: help run test check bench prove soak fuzz mutants audit docs lock clean
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # No shell in between: what ends make ends the demo.
 run: export PORT := $(PORT)
@@ -37,6 +37,14 @@ fuzz: $(VENV)/.dev ## Feed bytes that a fuzzer thinks up to everything that read
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements-fuzz.txt
 	$(BIN)/python -m tests.fuzz
 
+mutants: $(VENV)/.dev ## Change the code that decides, and name what no test notices (takes an hour)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements-mutants.txt
+	$(BIN)/python -m tests.mutation
+
+audit: $(VENV)/.dev ## Ask the vulnerability service of PyPI about every pinned package
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements-audit.txt
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.txt -r deploy/lambda/requirements.txt -r deploy/functiongraph/requirements.txt -r requirements-dev.txt
+
 docs: $(VENV)/.dev ## Write the pages that are made from data
 	$(BIN)/python docs/build_callers.py
 	$(BIN)/python docs/build_cases.py
@@ -46,6 +54,9 @@ lock: $(VENV)/.dev ## Pin and hash the dependencies that pyproject.toml names
 	$(BIN)/uv pip compile deploy/lambda/requirements.in -c requirements.txt $(LOCK) -o deploy/lambda/requirements.txt
 	$(BIN)/uv pip compile deploy/functiongraph/requirements.in -c requirements.txt $(LOCK) -o deploy/functiongraph/requirements.txt
 	$(BIN)/uv pip compile pyproject.toml --extra dev -c requirements.txt $(LOCK) -o requirements-dev.txt
+	echo atheris | $(BIN)/uv pip compile - -c requirements-dev.txt $(LOCK) -o tests/requirements-fuzz.txt
+	echo mutmut | $(BIN)/uv pip compile - -c requirements-dev.txt $(LOCK) -o tests/requirements-mutants.txt
+	echo pip-audit | $(BIN)/uv pip compile - -c requirements-dev.txt $(LOCK) -o tests/requirements-audit.txt
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .import_linter_cache

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import os
 import pkgutil
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from werkzeug import Request
 from werkzeug.test import Client
 
@@ -43,7 +44,9 @@ for _package in (fdi_health, handlers, schemas):
 
 # Machines are noisy: how long one example takes says nothing.
 settings.register_profile("noisy", deadline=None, max_examples=60)
-settings.load_profile("noisy")
+# Mutants are only to be noticed: no time for the smallest example.
+settings.register_profile("mutants", settings.get_profile("noisy"), phases=[Phase.explicit, Phase.generate])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "noisy"))
 
 TOKEN = "MIICanary7Qx9Zr4Wd2Lk8"
 """The token of every test; nothing that leaves the function may hold any part of it."""

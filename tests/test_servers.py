@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import os
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -121,6 +122,33 @@ def test_line_that_is_too_long__is_refused(upstream: Simulator, tmp_path: Path, 
             assert connection.getresponse().status in (400, 414)
         assert ask(url, "/live")[0] == 200
     assert upstream.requests == []
+
+
+HALF_A_HEAD = b"GET /live HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        HALF_A_HEAD,
+        (HALF_A_HEAD.replace(b"live", b"openapi.json") + b"\r\n") * 200,
+        HALF_A_HEAD + b"Connection: close\r\n\r\n",
+    ],
+    ids=["send half a head", "read no answer", "do not hang up"],
+)
+def test_more_callers_than_threads__that_hold_what_they_can_do_not_hold_live(
+    upstream: Simulator, tmp_path: Path, sent: bytes
+) -> None:
+    settings = {**settings_for(upstream), "THREADS": "16"}
+    with gunicorn(settings, tmp_path) as (url, _), contextlib.ExitStack() as open_connections:
+        for _ in range(32):
+            caller = open_connections.enter_context(socket.socket())
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            caller.connect((urlsplit(url).hostname, urlsplit(url).port))
+            caller.setblocking(False)
+            caller.send(sent)
+        time.sleep(3.0)
+        assert requests.get(f"{url}/live", timeout=20).status_code == 200
 
 
 def test_file_system_that_is_read_only__is_enough(upstream: Simulator, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ def _number(name: str, default: int) -> int:
 
 bind = f"0.0.0.0:{_number('PORT', 8080)}"
 wsgi_app = "main:app"
-worker_class = "gthread"
+# gthread, with bounds on what a caller may take.
+worker_class = "handlers.gunicorn_worker.Worker"
 workers = max(1, _number("WORKERS", 1))
 # How many requests a worker lets in at once; fdi-health keeps 8 of them free for /live, and reads the same variable.
 threads = max(1, _number("THREADS", 64))

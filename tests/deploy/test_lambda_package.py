@@ -117,7 +117,12 @@ def test_role__may_read_the_one_secret_and_write_its_own_log(template: dict[str,
     }
     secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:roma-credentials-AbCdEf"
     assert allowed == {("secretsmanager:GetSecretValue", json.dumps(secret))}
-    assert all("*" not in action for action, _ in allowed)
+    statements = policy["PolicyDocument"]["Statement"]
+    assert "*" not in json.dumps([statement["Action"] for statement in statements])
+    # The framework's own statements end in a star below one log group: which must be ours.
+    logs = [resource for statement in statements for resource in statement["Resource"] if "logs" in str(resource)]
+    assert all("log-group:/aws/lambda/fdi-health-prod" in str(resource) for resource in logs)
+    assert logs
 
 
 def test_function__is_what_a_reviewer_would_sign(template: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import combinations
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from fdi_health.deadline import Instant
 from fdi_health.errors import NEXT_STEPS, CheckError
 from fdi_health.formats import text_format
-from fdi_health.model import Finding, Instance, Rules, Statistics, TaskCounts, Verdict
+from fdi_health.model import Finding, Instance, Rules, Statistics, TaskCounts, TokenState, Verdict
 from fdi_health.verdict import hide_details, judge
 from schemas import verdict as verdict_schema
 
@@ -233,3 +234,74 @@ def test_reason__of_exactly_the_length_is_whole(length: int, shown: str) -> None
     error = CheckError("timeout", "said so")
     found = [Finding(Instance(text, text), None, error, Instant(0, 0), 0.1) for text in (name, "b")]
     assert judge(found, Rules(), NOW).reason.endswith("+1 more" if shown == "more" else rest)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_anonymous_reason__shows_as_many_codes_as_fit_into_50_characters(number: int) -> None:
+    for codes in combinations(sorted(NEXT_STEPS), number):
+        found = [Finding(Instance(code, code), None, CheckError(code, "said so"), Instant(0, 0), 0.1) for code in codes]
+        texts = [
+            ", ".join([*codes[:shown], *([f"+{number - shown} more"] * (shown < number))])
+            for shown in range(1, number + 1)
+        ]
+        shown = next(text for text in reversed(texts) if len(text) <= 50)
+        expected = f"{number} of {number} instances unknown ({shown})"
+        assert judge(found, Rules(), NOW).anonymous_reason == expected
+
+
+def test_reason__of_a_name_that_never_fits_is_a_count() -> None:
+    name = "n" * 200
+    found = [Finding(Instance(name, "1"), None, CheckError("timeout", "said so"), Instant(0, 0), 0.1)]
+    assert judge(found, Rules(), NOW).reason == "+1 more"
+
+
+SOON, LATER = 1_790_000_000.0, 1_790_003_600.0
+FULL, EMPTY = Statistics(TaskCounts(1, 0, 0, 0), None), Statistics(TaskCounts(0, 0, 0, 0), None)
+
+
+def announced(name: str, statistics: Statistics, expires_at: float | None = SOON) -> Finding:
+    return Finding(Instance(name, name), statistics, None, Instant(0, 0), 0.1, expires_at)
+
+
+def test_end_of_a_token__is_announced_once_and_names_no_instance() -> None:
+    verdict = judge([announced("a", FULL, LATER), announced("b", FULL), announced("c", FULL)], Rules(), NOW)
+    assert (verdict.status, verdict.instances_count["degraded"]) == ("degraded", 3)
+    assert verdict.anonymous_reason == "the token expires soon"
+    assert verdict.reason == "the token expires at 2026-09-21T14:13:20Z; the token expires at 2026-09-21T15:13:20Z"
+    assert verdict.details is not None
+    assert [(warning.code, warning.instance) for warning in verdict.details.warnings] == [
+        ("token_expires_soon", None),
+        ("token_expires_soon", None),
+    ]
+
+
+def test_end_of_a_token__stands_after_what_is_worse_and_beside_what_is_empty() -> None:
+    unknown = Finding(Instance("u", "u"), None, CheckError("timeout", "said so"), Instant(0, 0), 0.1)
+    verdict = judge([announced("a", FULL), announced("b", EMPTY), unknown], Rules(), NOW)
+    assert verdict.reason == ("u unknown (timeout); no tasks visible in b; the token expires at 2026-09-21T14:13:20Z")
+    assert judge([announced("a", FULL), announced("b", EMPTY)], Rules(), NOW).anonymous_reason == (
+        "no tasks visible in 1 of 2 instances; the token expires soon"
+    )
+
+
+def test_end_of_a_token__is_not_in_the_reason_where_nothing_is_degraded_by_it() -> None:
+    sick = Statistics(TaskCounts(0, 2, 0, 0), None)
+    assert judge([announced("a", sick)], Rules(), NOW).reason == "2 abnormal tasks in a"
+
+
+def test_empty_instances__are_warned_of_by_name() -> None:
+    verdict = judge([announced("a", FULL, None), announced("b", EMPTY, None)], Rules(), NOW)
+    assert verdict.details is not None
+    assert [(warning.code, warning.instance) for warning in verdict.details.warnings] == [("no_tasks_visible", "b")]
+    assert "b" in verdict.details.warnings[0].message
+
+
+def test_judge__passes_on_what_it_is_told_and_is_fresh_unless_told() -> None:
+    token = TokenState("token", "7", SOON)
+    told = judge([announced("a", FULL, None)], Rules(), NOW, 3.0, 0.25, token)
+    untold = judge([announced("a", FULL, None)], Rules(), NOW)
+    assert (told.checked_at, told.age_seconds, told.duration_seconds) == (NOW, 3.0, 0.25)
+    assert (untold.age_seconds, untold.duration_seconds) == (0.0, 0.0)
+    assert told.details is not None
+    assert untold.details is not None
+    assert (told.details.token, untold.details.token) == (token, None)

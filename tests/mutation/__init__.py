@@ -1,0 +1,1 @@
+"""Mutation testing: changes to the code that decides, each of which a test has to notice."""
