@@ -88,7 +88,8 @@ class Transport:
         """Return a transport with a CA bundle and proxies, both read now; connects to nothing.
 
         The CA bundle's variables are looked up in `environ`, the proxies' by requests, in the process's environment.
-        requests reads a netrc file, which would add or replace credentials: nothing here does.
+        requests reads a netrc file, which would add or replace credentials: nothing here does. Plain HTTP, which only
+        this machine is asked over, never goes through a proxy: it would carry the token elsewhere in the clear.
 
         Args:
             endpoint: the base URL, without a slash at its end.
@@ -97,8 +98,9 @@ class Transport:
             context: another transport's, so that the CA bundle is not read twice.
 
         """
-        context = (context or tls_context(environ)) if endpoint.startswith("https:") else None
-        return cls(endpoint, context, get_environ_proxies(endpoint), connections)
+        if not endpoint.startswith("https:"):
+            return cls(endpoint, connections=connections)
+        return cls(endpoint, context or tls_context(environ), get_environ_proxies(endpoint), connections)
 
     def get(self, path: str, headers: Mapping[str, str], deadline: Deadline, abort: Abort) -> Reply:
         """Return the answer to a GET; see `post`."""

@@ -7,11 +7,13 @@ import json
 import logging
 import os
 import pkgutil
+import ssl
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from hypothesis import Phase, settings
 from werkzeug import Request
 from werkzeug.test import Client
@@ -27,6 +29,7 @@ from simulator import Iam, Simulator, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from werkzeug import Response
     from werkzeug.test import TestResponse
@@ -127,6 +130,28 @@ def iam(upstream: Simulator) -> Iam:
     """Return the simulated IAM."""
     assert upstream.iam is not None
     return upstream.iam
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Return a certificate authority that nobody trusts yet."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls_upstream(authority: trustme.CA, request: pytest.FixtureRequest) -> Iterator[Simulator]:
+    """Return an upstream over TLS; its certificate is for the names in the fixture's parameter."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*getattr(request, "param", ["127.0.0.1"])).configure_cert(context)
+    with Simulator(tokens=[TOKEN], project_id=PROJECT_ID, ssl_context=context) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path: Path) -> str:
+    """Return the path of the authority's own certificate."""
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return str(tmp_path / "ca.pem")
 
 
 @pytest.fixture

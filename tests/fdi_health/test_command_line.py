@@ -234,7 +234,7 @@ def test_doctor__walks_the_whole_way(run: Run) -> None:
         ({"ROMA_TOKEN": " "}, 11, "the secret is empty"),
         ({"FDI_ENDPOINT": "https://roma.invalid"}, 12, "the host name could not be resolved"),
         ({"FDI_ENDPOINT": "http://127.0.0.1:9"}, 12, "the connection was refused"),
-        ({"FDI_ENDPOINT": "http://127.0.0.1:9", "http_proxy": "http://u:s3cr3t@127.0.0.1:9"}, 12, "was refused"),
+        ({"FDI_ENDPOINT": "https://a.invalid", "https_proxy": "http://u:s3cr3t@127.0.0.1:9"}, 12, "was refused"),
         (
             {"FDI_ENDPOINT": "https://a.invalid", "https_proxy": "http://u:s3cr3t@proxy:abc"},
             12,

@@ -12,10 +12,10 @@ import time
 import warnings
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
-import trustme
 import urllib3.exceptions
 
 from fdi_health import connections
@@ -25,10 +25,13 @@ from fdi_health.foreign_errors import meaning
 from fdi_health.transport import CA_VARIABLES, Transport
 from simulator import Simulator
 from tests.conftest import PROJECT_ID, TOKEN
+from tests.tunnel_proxy import TunnelProxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    import trustme
 
     from tests.conftest import Function
 
@@ -41,26 +44,6 @@ def transport(upstream: Simulator) -> Iterator[Transport]:
     opened = Transport.open(upstream.url, {}, 4)
     yield opened
     opened.close()
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def tls_upstream(authority: trustme.CA, request: pytest.FixtureRequest) -> Iterator[Simulator]:
-    """Return an upstream over TLS; its certificate is for the names in the fixture's parameter."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*getattr(request, "param", ["127.0.0.1"])).configure_cert(context)
-    with Simulator(tokens=[TOKEN], project_id=PROJECT_ID, ssl_context=context) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def ca_file(authority: trustme.CA, tmp_path: Path) -> str:
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    return str(tmp_path / "ca.pem")
 
 
 def code_of(transport: Transport, seconds: float = 2.0) -> str:
@@ -323,27 +306,46 @@ def test_ca_variable__may_name_a_folder(tls_upstream: Simulator, tmp_path: Path)
     assert code_of(Transport.open(tls_upstream.url, {"REQUESTS_CA_BUNDLE": str(tmp_path)}, 1)) == "tls_error"
 
 
-def test_proxy__carries_plain_and_tls(upstream: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    upstream.play("i", "healthy")
+@pytest.fixture
+def no_bypass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the environment exempt no host from its proxies."""
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HTTP_PROXY", upstream.url)
-    monkeypatch.setenv("http_proxy", upstream.url)
-    opened = Transport.open("http://localhost:1", {}, 1)
-
-    opened.get(PATH, HEADERS, Deadline.after(2), Abort())
-    opened.close()
-
-    (request,) = upstream.requests
-    assert request.target == f"http://localhost:1{PATH}"
 
 
+@pytest.mark.usefixtures("no_bypass")
+def test_proxy__is_asked_for_a_tunnel_and_sees_nothing_else(
+    tls_upstream: Simulator, ca_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls_upstream.play("i", "healthy")
+    with TunnelProxy() as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        opened = Transport.open(tls_upstream.url, {"SSL_CERT_FILE": ca_file}, 1)
+        assert opened.get(PATH, HEADERS, Deadline.after(2), Abort()).status == 200
+        opened.close()
+    (head,) = proxy.heads
+    assert head.startswith(f"CONNECT {urlsplit(tls_upstream.url).netloc} HTTP/1.")
+    assert TOKEN not in proxy.seen.decode("latin-1")
+    assert len(proxy.seen) > 0
+
+
+@pytest.mark.usefixtures("no_bypass")
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+def test_proxy__never_gets_plain_http(upstream: Simulator, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    upstream.play("i", "healthy")
+    with TunnelProxy() as proxy:
+        monkeypatch.setenv(variable, proxy.url)
+        opened = Transport.open(upstream.url, {}, 1)
+        assert opened.get(PATH, HEADERS, Deadline.after(2), Abort()).status == 200
+        opened.close()
+    assert (opened.proxy, proxy.heads) == (None, [])
+
+
+@pytest.mark.usefixtures("no_bypass")
 @pytest.mark.parametrize("proxy", ["http://", "socks5://127.0.0.1:1", "http://127.0.0.1:99999", "http://[::1"])
 def test_proxy__that_is_nonsense_is_unreachable(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
-    monkeypatch.setenv("http_proxy", proxy)
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    assert code_of(Transport.open("http://localhost:1", {}, 1)) == "unreachable"
+    monkeypatch.setenv("https_proxy", proxy)
+    assert code_of(Transport.open("https://localhost:1", {}, 1)) == "unreachable"
 
 
 def foreign_exceptions() -> list[type[BaseException]]:
