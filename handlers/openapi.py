@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import functools
 import json
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
-from fdi_health.deadline import Instant
-from fdi_health.errors import CheckError
 from fdi_health.formats import FORMATS, METRICS
-from fdi_health.model import Finding, Instance, Rules, Statistics, TaskCounts
-from fdi_health.verdict import hide_details, judge
 from handlers.callers import CHALLENGE
-from handlers.problems import PROBLEMS, problem_document
+from handlers.openapi_examples import examples
+from handlers.problems import PROBLEMS
 from schemas import problem, verdict
 from schemas.query import FAILING_STATUSES
 from schemas.settings_fields import NAME
@@ -60,7 +56,7 @@ def document(paths: tuple[tuple[str, tuple[str, ...]], ...]) -> bytes:
     for path, methods in paths:
         spec.path(path, operations={method.lower(): _operation(path, method) for method in (*methods, "OPTIONS")})
     made = spec.to_dict()
-    made["components"]["examples"] = _examples()
+    made["components"]["examples"] = examples()
     for name, schema in made["components"]["schemas"].items():
         # Every field is always there; the schemas say so only of those that they also read.
         if name not in ("Problem", "Readiness"):
@@ -227,23 +223,6 @@ def _contents(names: tuple[str, ...], status: str) -> dict[str, Any]:
     return found
 
 
-def _examples() -> dict[str, Any]:
-    """Return every example that is referred to: real answers on the vendor's documented example, and one like it."""
-    found: dict[str, Any] = {}
-    for code in PROBLEMS:
-        found[code] = {"value": problem_document(CheckError(code, "what is wrong, and what to do about it"))}
-    for status, abnormal in (("healthy", 0), ("unhealthy", 2)):
-        made = _example(abnormal)
-        for rights, shown in (("details", made), ("anonymous", hide_details(made))):
-            for name, form in FORMATS.items():
-                if status == "unhealthy" and form.status is not None:
-                    continue
-                text = form.render(shown).decode()
-                value = json.loads(text) if form.media_type.endswith("json") else text
-                found[f"{name}.{status}.{rights}"] = {"value": value}
-    return found
-
-
 def _schema_of(media_type: str) -> dict[str, Any]:
     if media_type == "application/json":
         kinds = ("DetailedVerdict", "AnonymousVerdict")
@@ -252,12 +231,3 @@ def _schema_of(media_type: str) -> dict[str, Any]:
         statuses = {"enum": ["pass", "warn", "fail"]}
         return {"type": "object", "properties": {"status": statuses}, "required": ["status", "notes"]}
     return {"type": "string"}
-
-
-def _example(abnormal: int) -> Any:
-    """Return the verdict on the vendor's documented example."""
-    instance = Instance("payments", "fae7ff6c-8e07-4cf8-9e67-589cab2f017c")
-    statistics = Statistics(TaskCounts(2, abnormal, 6, 8), TaskCounts(1, 0, 6, 0))
-    at = datetime(2026, 11, 25, 16, tzinfo=UTC)
-    found = Finding(instance, statistics, None, Instant(at.timestamp(), 0.0), 0.051)
-    return judge([found], Rules(), at, 0.0, 0.058)
