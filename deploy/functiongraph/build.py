@@ -14,8 +14,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("handlers", "schemas", "fdi_health")
-NOT_NEEDED = ("fdi_health/__main__.py", "fdi_health/doctor.py", "handlers/lambda_events.py")
-"""The command line and another platform's way in, whose packages are not in the zip."""
+NOT_NEEDED = (
+    "fdi_health/__main__.py",
+    "fdi_health/doctor.py",
+    "handlers/gunicorn_worker.py",
+    "handlers/lambda_events.py",
+)
+"""The command line and other platforms' ways in, whose packages are not in the zip."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The moment that every entry carries: the same source gives the same bytes."""
