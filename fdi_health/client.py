@@ -107,13 +107,12 @@ class Client:
 
 def _where(messages: Mapping[str, Any]) -> str:
     """Name the first field at fault, by our schema's own names."""
-    for name, inner in messages.items():
-        if name == "_schema":
-            return "not an object"
-        if isinstance(inner, dict) and set(inner) != {"_schema"}:
-            return f"{name}.{next(iter(inner))}"
-        return name
-    return "unreadable"  # pragma: no cover -- marshmallow never raises without a message
+    name, inner = next(iter(messages.items()))
+    if name == "_schema":
+        return "not an object"
+    if isinstance(inner, dict) and set(inner) != {"_schema"}:
+        return f"{name}.{next(iter(inner))}"
+    return name
 
 
 class _OwnWords(TypedDict):

@@ -121,7 +121,7 @@ class Retries:
 def retry_after(headers: Mapping[str, str], wall_seconds: float) -> float | None:
     """Return the seconds that Retry-After asks for (RFC 9110, 10.2.3), None where it is absent or nonsense."""
     text = headers.get("Retry-After", "").strip()
-    if re.fullmatch("[0-9]+", text, re.ASCII):
+    if re.fullmatch("[0-9]+", text):
         return float(text)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - wall_seconds)

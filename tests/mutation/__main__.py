@@ -40,9 +40,11 @@ TESTS = {
             "fdi_health/retries.py",
         ],
         [
+            "fdi_health/test_client.py",
+            "fdi_health/test_retries.py",
+            "fdi_health/test_small_pieces.py",
             "test_upstream_faults.py",
             "test_fail_closed.py",
-            "fdi_health/test_small_pieces.py",
             "fdi_health/test_tokens.py",
         ],
     ),

@@ -1,0 +1,152 @@
+"""What goes to the upstream for one instance, and what is made of its answer, over real HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fdi_health.client import Client
+from fdi_health.deadline import Abort, Deadline
+from fdi_health.errors import CheckError
+from fdi_health.model import Instance, Statistics, TaskCounts, Token
+from fdi_health.retries import Retries
+from fdi_health.transport import Transport
+from fdi_health.upstream_errors import code_of, next_step_of
+from simulator.answers import body_answer, json_answer
+from tests.conftest import PROJECT_ID, TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from simulator import Simulator
+
+INSTANCE = Instance("one", "id-one")
+SOUND = {
+    "common_task_details": {
+        "running_tasks_count": 1,
+        "abnormal_tasks_count": 2,
+        "terminated_tasks_count": 3,
+        "completed_tasks_count": 4,
+    },
+    "cdc_task_details": {
+        "running_tasks_count": 5,
+        "abnormal_tasks_count": 6,
+        "terminated_tasks_count": 7,
+        "completed_tasks_count": 8,
+    },
+}
+
+
+@pytest.fixture
+def ask(upstream: Simulator) -> Iterator[Callable[..., Statistics]]:
+    """Return what has one instance play something and asks for its statistics."""
+    transport = Transport.open(upstream.url, {}, 1)
+
+    def ask(play: Any, **kwargs: Any) -> Statistics:
+        upstream.play(INSTANCE.instance_id, play)
+        client = Client(transport, PROJECT_ID, **kwargs)
+        return client.statistics(INSTANCE, Token(TOKEN, 1), Deadline.after(2), Abort())
+
+    yield ask
+    transport.close()
+
+
+def failure(ask: Callable[..., Statistics], play: Any, **kwargs: Any) -> CheckError:
+    with pytest.raises(CheckError) as caught:
+        ask(play, **kwargs)
+    return caught.value
+
+
+def test_request__has_the_api_s_target_and_headers(ask: Callable[..., Statistics], upstream: Simulator) -> None:
+    ask(json_answer(SOUND))
+    (request,) = upstream.requests
+    assert (request.method, request.target) == ("GET", f"/v2/{PROJECT_ID}/fdi/instances/id-one/statistics/tasks")
+    assert dict(request.headers) == {
+        "Host": upstream.url.removeprefix("http://"),
+        "Accept-Encoding": "identity",
+        "X-Auth-Token": TOKEN,
+        "Accept": "application/json",
+        "User-Agent": "fdi-health",
+    }
+
+
+def test_statistics__are_the_document_s(ask: Callable[..., Statistics]) -> None:
+    assert ask(json_answer(SOUND)) == Statistics(TaskCounts(1, 2, 3, 4), TaskCounts(5, 6, 7, 8))
+
+
+@pytest.mark.parametrize(
+    ("document", "where"),
+    [
+        ([], "not an object"),
+        ("text", "not an object"),
+        ({**SOUND, "cdc_task_details": 5}, "cdc_task_details"),
+        ({**SOUND, "cdc_task_details": None}, "cdc_task_details"),
+        ({"cdc_task_details": SOUND["cdc_task_details"]}, "common_task_details"),
+        (
+            {**SOUND, "cdc_task_details": {**SOUND["cdc_task_details"], "abnormal_tasks_count": "6"}},
+            "cdc_task_details.abnormal_tasks_count",
+        ),
+    ],
+)
+def test_document_that_is_not_valid__is_told_by_its_first_field_at_fault(
+    ask: Callable[..., Statistics], document: Any, where: str
+) -> None:
+    error = failure(ask, json_answer(document))
+    assert (error.code, error.upstream_status) == ("invalid_response", 200)
+    assert error.message == f"the answer is no valid statistics document ({where})"
+
+
+def test_answer_that_is_no_json__is_told_with_its_status(ask: Callable[..., Statistics]) -> None:
+    error = failure(ask, body_answer(b"<html>"))
+    assert (error.code, error.upstream_status) == ("invalid_response", 200)
+    assert error.message.startswith("the answer is no sound JSON: ")
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_upstream_s_own_words__are_kept(ask: Callable[..., Statistics], status: int) -> None:
+    words = {"error_code": "FDI.3002", "error_msg": "Parameter invalid.", "request_id": "r-1"}
+    error = failure(ask, json_answer(words, status))
+    assert error.upstream_code == "FDI.3002"
+    assert error.upstream_message == "Parameter invalid."
+    assert error.request_id == "r-1"
+
+
+def test_upstream_s_own_words__have_a_longest_length(ask: Callable[..., Statistics]) -> None:
+    error = failure(ask, json_answer(dict.fromkeys(("error_code", "error_msg", "request_id"), "x" * 600), 400))
+    words = (error.upstream_code, error.upstream_message, error.request_id)
+    assert [len(word or "") for word in words] == [64, 512, 64]
+
+
+def test_upstream_that_asks_for_fewer_calls__is_named_as_such(ask: Callable[..., Statistics]) -> None:
+    retries = Retries("the upstream")
+    failure(ask, "retry_after_3600", retries=retries)
+    assert failure(ask, "healthy", retries=retries).message.startswith("the upstream asked for fewer calls")
+
+
+@pytest.mark.parametrize("error_code", ["FDI.3039", "FDI.3081"])
+def test_next_step__is_the_code_s_own(ask: Callable[..., Statistics], error_code: str) -> None:
+    step = failure(ask, json_answer({"error_code": error_code, "error_msg": "m"}, 400)).next_step
+    assert step == next_step_of(error_code, None)
+    assert step is not None
+
+
+@pytest.mark.parametrize(
+    ("error_msg", "step"),
+    [
+        ("The token expires at 5", "The token has expired: put a fresh one into the secret."),
+        (
+            "Decrypt token fail",
+            "The token is cut off, expired, or from another region: put a fresh one into the secret.",
+        ),
+        ("something else", None),
+        (None, None),
+    ],
+)
+def test_next_step__is_that_of_the_words(error_msg: str | None, step: str | None) -> None:
+    assert next_step_of("APIGW.0301", error_msg) == step
+
+
+@pytest.mark.parametrize("status", [0, 99, 204, 600, 999])
+def test_status_that_says_nothing__is_no_valid_answer(status: int) -> None:
+    assert code_of(status, None)[0] == "invalid_response"
