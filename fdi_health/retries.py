@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import time
@@ -60,7 +61,7 @@ class Retries:
     ) -> None:
         self._whom = whom
         self._wait, self._jitter = wait, jitter
-        self._held_until = float("-inf")
+        self._held_until = -math.inf
 
     def run(self, attempt: Callable[[], Answer], deadline: Deadline, abort: Abort, attempts: int = ATTEMPTS) -> Answer:
         """Return what `attempt` returns, at the latest of its tries.

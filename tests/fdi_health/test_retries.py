@@ -122,6 +122,14 @@ def test_hold__is_waited_for_where_there_is_time_and_not_by_all_at_once() -> Non
     assert clock.throws == [1.0]  # a second at most
 
 
+def test_hold__that_would_leave_no_time_for_an_answer_is_not_waited_for() -> None:
+    clock = Clock()
+    clock.now = 0.0
+    retries = Retries("them", clock.wait, clock.throw)
+    run(clock, fault("throttled", retry_after=0.1), seconds=0.05, retries=retries)
+    assert run(clock, fault("throttled"), seconds=0.2, retries=retries) == 0
+
+
 def test_hold__lasts_five_seconds_at_most_and_none_shortens_it() -> None:
     clock = Clock()
     retries = Retries("them", clock.wait, clock.throw)
