@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import itertools
+import math
 import threading
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
@@ -126,7 +127,7 @@ class Held(Generic[Value]):
     def seconds_since_read(self) -> float:
         """Return the seconds since the newest read began, whatever came of it; infinity where none did."""
         begun_at = self._begun_at
-        return begun_at.seconds_until(self._clock()) if begun_at else float("inf")
+        return begun_at.seconds_until(self._clock()) if begun_at else math.inf
 
     def is_being_read(self) -> bool:
         """Whether a read is under way."""

@@ -121,7 +121,7 @@ def secret_text(secret: bytes) -> str:
 def json_object(text: str) -> dict[str, Any]:
     """Return the JSON object in a secret; raises CheckError where there is none."""
     try:
-        document = strict_json.loads(text.encode("utf-8"))
+        document = strict_json.loads(text.encode())
     except strict_json.InvalidJSON as error:
         raise _unavailable(f"the secret looks like JSON and is not sound: {error}", "Store valid JSON.") from None
     if not isinstance(document, dict):
@@ -182,7 +182,7 @@ def moment(text: Any) -> float:
         found = datetime.fromisoformat(text)
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     except (TypeError, OverflowError):
-        raise ValueError("no moment") from None
+        raise ValueError from None
 
 
 def _unavailable(message: str, next_step: str) -> CheckError:

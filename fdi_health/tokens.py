@@ -83,7 +83,7 @@ class Tokens:
         self._warn_seconds = warn_seconds
         self._clock = clock
         self._held: Held[_Held] = Held(self._get, clock, read_seconds)
-        self._refused = 0
+        self._refused: int = 0
         self._logins_for_refusals: deque[Instant] = deque(maxlen=_MOST_LOGINS)
 
     def current(self, deadline: Deadline) -> Token:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import time
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdi_health.errors import CheckError
+from fdi_health.errors import NEXT_STEPS, CheckError
 from fdi_health.secret import Credentials, SecretToken, read_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 END = 1_763_913_600.0
 _NO_TOKEN = "the token holds white space or a character that no HTTP header may hold"
+
+
+@pytest.fixture
+def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this process live hours away from UTC."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "America/New_York")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -18,6 +34,7 @@ _NO_TOKEN = "the token holds white space or a character that no HTTP header may 
     [
         (b"MIIToken", None, "MIIToken"),
         (b"MIIToken\n", None, "MIIToken"),  # C34
+        (b"XMIIToken", None, "XMIIToken"),
         (b" \r\n\tMIIToken\r\n ", None, "MIIToken"),
         (b"\xef\xbb\xbfMIIToken\r\n", None, "MIIToken"),  # C36
         (b"\r\n\xef\xbb\xbf MIIToken", None, "MIIToken"),
@@ -47,6 +64,16 @@ def test_secret__holds_a_token(secret: bytes, key: str | None, value: str) -> No
 def test_expires_at__is_iso_8601(text: str, end: float | None) -> None:
     for key in (None, "token"):
         assert read_secret(f'{{"token":"t","expires_at":{text}}}'.encode(), key) == SecretToken("t", end)
+
+
+@pytest.mark.usefixtures("far_from_utc")
+def test_expires_at__without_a_zone_is_utc_wherever_we_are() -> None:
+    assert read_secret(b'{"token":"t","expires_at":"2025-11-23T16:00:00"}', None) == SecretToken("t", END)
+
+
+def test_repr__of_what_was_found_hides_it() -> None:
+    assert repr(Credentials("u", "p", "d", ("id", "x"))) == "Credentials()"
+    assert repr(SecretToken("t", 5.0)) == "SecretToken(expires_at=5.0)"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +148,7 @@ def test_secret__that_holds_none_says_why(secret: bytes, key: str | None, messag
     with pytest.raises(CheckError) as caught:
         read_secret(secret, key)
     assert (caught.value.code, caught.value.message) == ("token_unavailable", message)
-    assert caught.value.next_step
+    assert caught.value.next_step not in (None, "", NEXT_STEPS["token_unavailable"])  # one of its own
 
 
 @given(st.binary(max_size=40) | st.text(max_size=20).map(lambda text: text.encode("utf-8", "ignore")))

@@ -64,9 +64,10 @@ TESTS = {
     "tokens": (
         ["fdi_health/tokens.py", "fdi_health/held.py", "fdi_health/secret.py"],
         [
-            "fdi_health/test_tokens.py",
+            "fdi_health/test_held.py",
             "fdi_health/test_secret.py",
-            "fdi_health/test_small_pieces.py",
+            "fdi_health/test_token_ends.py",
+            "fdi_health/test_tokens.py",
             "fdi_health/test_iam.py",
         ],
     ),
