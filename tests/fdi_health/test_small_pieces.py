@@ -1,23 +1,18 @@
-"""Deadlines, aborts, pools, flights and foreign text, where the whole function can't show them."""
+"""Deadlines, aborts, pools and foreign text, where the whole function can't show them."""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fdi_health.deadline import Abort, Deadline, Instant, now
-from fdi_health.flights import Flight, Flights
 from fdi_health.foreign_text import clean
 from fdi_health.model import moment_text
 from fdi_health.pool import Pool
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def test_deadline__counts_down_to_nothing() -> None:
@@ -117,97 +112,6 @@ def test_pool__that_gets_no_further_thread_goes_on_with_those_it_has(monkeypatch
     gate.set()
     assert done.acquire(timeout=2)
     pool.close()
-
-
-def test_flight__without_a_thread_leaves_no_trace() -> None:
-    def no_thread(_: Callable[[], None]) -> None:
-        raise RuntimeError("can't start new thread")
-
-    flights: Flights[str, int] = Flights(no_thread, lambda *_: None)
-    for _ in range(5):
-        assert flights.begin("key", lambda _: 1, Deadline.after(1)) is None
-        assert flights.under_way("key") is None
-
-
-def later(work: Callable[[], None]) -> None:
-    threading.Thread(target=work, daemon=True).start()
-
-
-def test_flight__that_nobody_gave_up_holds_up_nobody() -> None:
-    flights: Flights[str, int] = Flights(later, lambda *_: None)
-    over = threading.Event()
-
-    def stuck(_: Flight[str, int]) -> int:
-        over.wait(5)
-        return 1
-
-    first = flights.begin("key", stuck, Deadline.after(0.05))
-    time.sleep(0.1)
-    assert flights.under_way("key") is None
-    second = flights.begin("key", lambda _: 2, Deadline.after(1))
-    assert first is not None
-    assert second is not None
-    assert second.result.result(1) == 2
-    over.set()
-
-
-def test_flight__that_fails_carries_the_fault_to_all() -> None:
-    flights: Flights[str, int] = Flights(later, lambda *_: None)
-
-    def broken(_: Flight[str, int]) -> int:
-        raise RuntimeError("ours")
-
-    flight = flights.begin("key", broken, Deadline.after(1))
-    assert flight is not None
-    with pytest.raises(RuntimeError, match="ours"):
-        flight.result.result(1)
-    assert flights.under_way("key") is None
-
-
-def test_flight__given_up_late_keeps_its_result() -> None:
-    kept: list[int] = []
-    flights: Flights[str, int] = Flights(lambda work: work(), lambda _, result: kept.append(result))
-    flight = flights.begin("key", lambda _: 1, Deadline.after(1))
-    assert flight is not None
-    flights.give_up(flight, lambda: 2)
-    assert flight.result.result() == 1
-    assert kept == [1]
-
-
-def test_flight__that_fails_after_it_was_given_up_is_forgotten() -> None:
-    flights: Flights[str, int] = Flights(later, lambda *_: None)
-    over, ended = threading.Event(), threading.Event()
-
-    def broken(_: Flight[str, int]) -> int:
-        over.wait(5)
-        ended.set()
-        raise RuntimeError("too late to matter")
-
-    flight = flights.begin("key", broken, Deadline.after(0.05))
-    assert flight is not None
-    flights.give_up(flight, lambda: 2)
-    assert flight.result.result() == 2
-    over.set()
-    assert ended.wait(2)
-    assert flight.result.result() == 2
-
-
-def test_flight__given_up_after_it_was_replaced_is_late_all_the_same() -> None:
-    flights: Flights[str, int] = Flights(later, lambda *_: None)
-    over = threading.Event()
-
-    def stuck(_: Flight[str, int]) -> int:
-        over.wait(5)
-        return 1
-
-    first = flights.begin("key", stuck, Deadline.after(0))
-    second = flights.begin("key", stuck, Deadline.after(5))
-    assert first is not None
-    assert second is not None
-    flights.give_up(first, lambda: 2)
-    assert first.result.result() == 2
-    over.set()
-    assert second.result.result(1) == 1
 
 
 @pytest.mark.parametrize("text", [None, 5, [], {}, True, "", " \n\x00"])

@@ -59,7 +59,13 @@ TESTS = {
     ),
     "fleet": (
         ["fdi_health/fleet.py", "fdi_health/flights.py"],
-        ["fdi_health/test_fleet.py", "fdi_health/test_tokens.py", "handlers/test_http.py", "test_deadline_holds.py"],
+        [
+            "fdi_health/test_fleet.py",
+            "fdi_health/test_flights.py",
+            "fdi_health/test_tokens.py",
+            "handlers/test_http.py",
+            "test_deadline_holds.py",
+        ],
     ),
     "tokens": (
         ["fdi_health/tokens.py", "fdi_health/held.py", "fdi_health/secret.py"],
