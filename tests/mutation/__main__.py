@@ -239,13 +239,26 @@ def _mutant(tree: Path, name: str) -> Mutant:
         text.replace(f"def {mangled}__mutmut_{which}(", f"def {function}(")
         for text, which in ((before, "orig"), (after, number))
     )
-    source = (tree / path).read_text()
-    if source.count(before) != 1:
-        sys.exit(f"{name}: its function is not found once in {path}")
     changes = list(difflib.ndiff(before.splitlines(), after.splitlines()))
     was, now = (" ".join(line[2:].strip() for line in changes if line.startswith(sign)) for sign in ("- ", "+ "))
-    owner = f"{mangled.split('ǁ')[1]}." if "ǁ" in mangled else ""
-    return Mutant(f"{module}.{owner}{function}", was, now, path, source.replace(before, after))
+    owner = mangled.split("ǁ")[1] if "ǁ" in mangled else ""
+    source = _with(tree / path, owner, function, before, after)
+    return Mutant(".".join(filter(None, (module, owner, function))), was, now, path, source)
+
+
+def _with(path: Path, owner: str, function: str, before: str, after: str) -> str:
+    """Return a module's text with one function, of a class perhaps, replaced."""
+    text = path.read_text()
+    scope: ast.Module | ast.ClassDef = ast.parse(text)
+    if owner:
+        scope = next(node for node in scope.body if isinstance(node, ast.ClassDef) and node.name == owner)
+    found = [node for node in scope.body if isinstance(node, ast.FunctionDef) and node.name == function]
+    lines = text.splitlines(keepends=True)
+    for node in found:
+        first, last = node.lineno - 1, node.end_lineno
+        if "".join(lines[first:last]) == before:
+            return "".join((*lines[:first], after, *lines[last:]))
+    sys.exit(f"{path}: {owner}.{function} is not found")
 
 
 @cache
