@@ -24,6 +24,7 @@ from fdi_health.errors import NEXT_STEPS, CheckError
 from fdi_health.foreign_errors import meaning
 from fdi_health.transport import CA_VARIABLES, Transport
 from simulator import Simulator
+from simulator.answers import raw_answer
 from tests.conftest import PROJECT_ID, TOKEN
 from tests.tunnel_proxy import TunnelProxy
 
@@ -82,6 +83,17 @@ def test_abort__frees_the_thread_at_once(transport: Transport, upstream: Simulat
 
     assert time.monotonic() - began < 0.3
     assert ended == ["timeout"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [b"A: b\r\nFrom x", b" folded", b"A: b\r\nno colon", b"a b: c", b": nameless", b"Content-Length: 1 2"],
+)
+def test_header_block_that_python_reads_only_in_part__is_an_invalid_answer(
+    transport: Transport, upstream: Simulator, lines: bytes
+) -> None:
+    upstream.play("i", raw_answer(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\nContent-Length: 2\r\n\r\n{}"))
+    assert code_of(transport) == "invalid_response"
 
 
 def test_abort__before_the_start_ends_it_too(transport: Transport, upstream: Simulator) -> None:
