@@ -161,15 +161,15 @@ def _question(credentials: Credentials, project_id: str) -> dict[str, Any]:
 def _read(reply: Reply) -> IssuedToken:
     value = reply.headers.get("X-Subject-Token", "").strip()
     if not value or not value.isascii() or not value.isprintable():
-        raise CheckError("invalid_response", "no token", upstream_status=201)
+        raise CheckError("invalid_response", "no token", upstream_status=reply.status)
     try:
         document = strict_json.loads(reply.body)
     except strict_json.InvalidJSON:
         # An empty body is what a cut-off answer looks like: another one may be whole.
-        raise CheckError("invalid_response", "no JSON", upstream_status=201 if reply.body else None) from None
+        raise CheckError("invalid_response", "no JSON", upstream_status=reply.status if reply.body else None) from None
     about = document.get("token") if isinstance(document, dict) else None
     if not isinstance(about, dict):
-        raise CheckError("invalid_response", "no token document", upstream_status=201)
+        raise CheckError("invalid_response", "no token document", upstream_status=reply.status)
     try:
         expires_at = moment(about.get("expires_at"))
     except ValueError:

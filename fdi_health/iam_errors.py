@@ -85,7 +85,7 @@ def _own_words(body: bytes) -> str | None:
         return None
     error = document.get("error")
     if isinstance(error, dict):
-        return str(error.get("message", "no message")).casefold()
+        return str(error.get("message")).casefold()
     if "error_code" in document or "error_msg" in document:
-        return str(document.get("error_msg", "no message")).casefold()
+        return str(document.get("error_msg")).casefold()
     return None

@@ -45,6 +45,7 @@ def refusal(status: int, message: str, title: str) -> Answer:
     return json_answer({"error": {"code": status, "message": message, "title": title}}, status)
 
 
+_AN_HOUR: Final = (("Retry-After", "3600"),)
 _WRONG: Final = refusal(401, "The username or password is wrong.", "Unauthorized")
 _BY_STATE: Final[dict[str, Answer]] = {
     "disabled": refusal(401, "The user is disabled.", "Unauthorized"),
@@ -64,13 +65,19 @@ FAULTS: Final[dict[str, Answer]] = {
     "throttled": json_answer(
         error_document("APIGW.0308", "The throttling threshold has been reached"), 429, headers=(("Retry-After", "1"),)
     ),
+    "throttled_for_an_hour": json_answer(
+        error_document("APIGW.0308", "The throttling threshold has been reached"),
+        429,
+        headers=(("Retry-After", "3600"),),
+    ),
     "status_500": refusal(500, "An unexpected error prevented the server from fulfilling your request.", "Error"),
     "status_503": body_answer(b"503 Service Unavailable\n", 503, "text/plain"),
+    "status_503_for_an_hour": json_answer({}, 503, headers=_AN_HOUR),
     "html_401": body_answer(b"<html>please sign in</html>", 401, "text/html"),
     "html_200": body_answer(b"<html>please sign in</html>", 200, "text/html"),
     "redirect": body_answer(b"", 302, content_type=None, headers=(("Location", "http://127.0.0.1:9/"),)),
     "no_token": json_answer({"token": {"expires_at": "2020-01-04T09:05:22.701000Z"}}, 201),
-    "broken_token": body_answer(b"{}", 201, headers=(("X-Subject-Token", "M\xc3\xa9"),)),
+    "broken_token": json_answer({"token": {}}, 201, headers=(("X-Subject-Token", "M\xc3\xa9"),)),
     "no_document": body_answer(b"<html>", 201, "text/html", headers=(("X-Subject-Token", "MII-of-somebody"),)),
     "other_document": body_answer(b"{}", 201, headers=(("X-Subject-Token", "MII-of-somebody"),)),
     "list_document": body_answer(b"[1]", 201, headers=(("X-Subject-Token", "MII-of-somebody"),)),

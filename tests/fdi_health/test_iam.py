@@ -12,6 +12,7 @@ import pytest
 from fdi_health.deadline import Abort, Deadline, Instant
 from fdi_health.errors import CheckError
 from fdi_health.iam import FIRST_REST_SECONDS, Iam
+from fdi_health.iam_errors import refusal_of
 from fdi_health.secret import Credentials
 from fdi_health.transport import Transport
 from simulator import User
@@ -71,13 +72,19 @@ def test_credentials__become_a_token_with_its_end(ours: Iam, iam: SimulatedIam) 
     assert issued.value not in repr(issued)
 
 
-def test_login__is_what_the_vendor_documents(ours: Iam, iam: SimulatedIam) -> None:
+def test_login__is_what_the_vendor_documents(ours: Iam, iam: SimulatedIam, upstream: Simulator) -> None:
     ours.log_in(GOOD, Deadline.after(2), Abort())
 
     (request,) = iam.logins
     assert (request.method, request.target) == ("POST", "/v3/auth/tokens?nocatalog=true")
-    assert request.header("Content-Type") == "application/json"
-    assert request.token is None
+    assert dict(request.headers) == {
+        "Host": upstream.url.removeprefix("http://"),
+        "Content-Length": str(len(request.body)),
+        "Accept-Encoding": "identity",
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+        "User-Agent": "fdi-health",
+    }
     user = {"name": "fdi-probe", "password": PASSWORD, "domain": {"name": "Acme"}}
     assert json.loads(request.body) == {
         "auth": {
@@ -104,8 +111,10 @@ MEANINGS = {
     "malformed": "IAM calls the login malformed",
     "no_project": "IAM does not know the project, or is not what answered",
     "throttled": "IAM asks for fewer calls",
+    "throttled_for_an_hour": "IAM asks for fewer calls",
     "status_500": "IAM failed",
     "status_503": "IAM failed",
+    "status_503_for_an_hour": "IAM failed",
     "html_401": "IAM refused the user name, the password or the account name",
     "html_200": "what answered at IAM's address is not IAM",
     "redirect": "what answered at IAM's address is not IAM",
@@ -139,6 +148,26 @@ def test_iam_fault__that_passes_is_tried_again(ours: Iam, iam: SimulatedIam, nam
     assert ours.log_in(GOOD, Deadline.after(2), Abort()).value
 
 
+@pytest.mark.parametrize(
+    ("name", "logins"),
+    {
+        **dict.fromkeys(FAULTS, 1),
+        **dict.fromkeys(("status_503", "reset", "cut_off"), 2),  # another one may be whole
+    }.items(),
+)
+def test_iam_fault__is_tried_again_only_if_that_may_help(ours: Iam, iam: SimulatedIam, name: str, logins: int) -> None:
+    iam.play(name, for_ever=True)
+    refused(ours, seconds=0.5)
+    assert len(iam.logins) == logins
+
+
+@pytest.mark.parametrize("name", ["throttled_for_an_hour", "status_503_for_an_hour"])
+def test_retry_after__that_is_too_long_is_not_waited_for(ours: Iam, iam: SimulatedIam, name: str) -> None:
+    iam.play(name)
+    refused(ours, seconds=4)
+    assert len(iam.logins) == 1
+
+
 @pytest.mark.parametrize("name", ["wrong_password", "locked", "protected", "forbidden", "html_401"])
 def test_refused_credentials__rest(ours: Iam, iam: SimulatedIam, clock: Clock, name: str) -> None:
     iam.play(name, for_ever=True)
@@ -165,6 +194,18 @@ def test_refused_credentials__stay_below_the_vendors_lockout(ours: Iam, iam: Sim
     for at in failures:
         assert sum(at <= other < at + 900 for other in failures) < 5
     assert len(failures) > 90  # and they do come back
+
+
+def test_refused_credentials__rest_twice_as_long_each_time_up_to_fifteen_minutes(
+    ours: Iam, iam: SimulatedIam, clock: Clock
+) -> None:
+    start, tried = clock.at, []
+    for minute in range(46):
+        clock.at = start + 60 * minute
+        before = len(iam.logins)
+        refused(ours, GOOD._replace(password="wrong"))
+        tried += [minute] * (len(iam.logins) - before)
+    assert tried == [0, 1, 3, 7, 15, 30, 45]
 
 
 def test_refused_credentials__rest_only_until_the_secret_changes(ours: Iam, iam: SimulatedIam) -> None:
@@ -217,7 +258,9 @@ def test_throttling__is_waited_for_where_there_is_time(ours: Iam, iam: Simulated
 
 
 def test_unknown_endpoint__is_said(iam: SimulatedIam) -> None:
-    assert refused(Iam(None, PROJECT_ID)).message == "the secret holds credentials and it is not known where IAM is"
+    error = refused(Iam(None, PROJECT_ID))
+    assert error.message == "the secret holds credentials and it is not known where IAM is"
+    assert "FDI_IAM_ENDPOINT" in (error.next_step or "")
 
 
 @pytest.mark.parametrize("port", ["1"])
@@ -232,6 +275,14 @@ def test_clock_skew__does_not_change_a_tokens_life(ours: Iam, iam: SimulatedIam,
     assert ours.log_in(GOOD, Deadline.after(2), Abort()).life_seconds == pytest.approx(24 * 3600)
 
 
+@pytest.mark.parametrize(("seconds", "known"), [(0.5, 0.5), (0.0, None), (-5.0, None)])
+def test_life_of_a_token__is_known_if_it_has_one(
+    ours: Iam, iam: SimulatedIam, seconds: float, known: float | None
+) -> None:
+    iam.life_seconds = seconds
+    assert ours.log_in(GOOD, Deadline.after(2), Abort()).life_seconds == pytest.approx(known)
+
+
 @pytest.mark.parametrize(
     ("tells", "known"), [(("issued_at",), (False, False)), (("expires_at",), (True, False)), ((), (False, False))]
 )
@@ -241,6 +292,40 @@ def test_token_without_times__is_taken_all_the_same(
     iam.tells = tells
     issued = ours.log_in(GOOD, Deadline.after(2), Abort())
     assert (issued.expires_at is not None, issued.life_seconds is not None) == known
+
+
+IAM_S = {"error": {"code": 1, "message": "The user is %s."}}
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "message"),
+    [
+        (401, IAM_S, "IAM refused the user name, the password or the account name"),
+        (401, {"error": {}}, "IAM refused the user name, the password or the account name"),
+        (401, "LOCKED", "the IAM user is locked"),
+        (403, "disabled", "the IAM user is disabled"),
+        (403, {"error_code": "APIGW.0802"}, "IAM does not let this user log in here"),
+        (403, {"error_msg": "The user is locked"}, "the IAM user is locked"),
+        (403, {"error_code": "x", "error_msg": "The user is locked"}, "the IAM user is locked"),
+        (400, "disabled", "IAM calls the login malformed"),
+        (404, "disabled", "IAM does not know the project, or is not what answered"),
+    ],
+)
+def test_refusal__is_told_by_its_status_and_by_words_where_it_may_be(
+    status: int, document: object, message: str
+) -> None:
+    if isinstance(document, str):
+        document = {"error": {"message": f"The user is {document}."}}
+    error = refusal_of(status, json.dumps(document).encode())
+    assert (error.code, error.message, error.upstream_status) == ("token_unavailable", message, status)
+    # Only refusals rest.
+    assert (error.next_step or "").endswith("new ones at once.") is (status in (401, 403))
+
+
+@pytest.mark.parametrize("status", [302, 400, 403, 404, 418])
+def test_answer_that_is_not_iam_s__is_no_refusal(status: int) -> None:
+    error = refusal_of(status, b"<html>")
+    assert (error.code, error.upstream_status) == ("invalid_response", status)
 
 
 def test_password__leaves_no_module_but_iam() -> None:
