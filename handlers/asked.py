@@ -9,7 +9,7 @@ from marshmallow import ValidationError
 
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
-from handlers.intake import ARRIVED, BROKEN
+from handlers.intake import ARRIVED, BROKEN, REFUSED
 from schemas import query as query_schema
 from schemas.settings_fields import NUMBER
 
@@ -70,6 +70,9 @@ def seconds_within(limit: float | None) -> float | None:
 def _body(request: Request) -> bytes:
     if request.method != "POST":
         return b""
+    refused = request.environ.get(REFUSED)
+    if refused is not None:
+        raise refused
     if request.environ.get(BROKEN):
         raise CheckError("malformed_query", "the body ended early, came too slowly or is broken; send it again")
     too_large = CheckError("body_too_large", "the body is longer than 64 KiB")

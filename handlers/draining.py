@@ -27,7 +27,16 @@ def is_stopping() -> bool:
 
 def release(request: Request) -> None:
     """Let the server close this caller's connection right behind the answer."""
+    _shut(request, socket.SHUT_RD)
+
+
+def end_answers(request: Request) -> None:
+    """Let this caller's connection carry no other answer, whatever the server takes for another request on it."""
+    _shut(request, socket.SHUT_WR)
+
+
+def _shut(request: Request, how: int) -> None:
     connection = request.environ.get("gunicorn.socket")
     if isinstance(connection, socket.socket):
         with contextlib.suppress(OSError):
-            connection.shutdown(socket.SHUT_RD)
+            connection.shutdown(how)

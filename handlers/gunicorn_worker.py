@@ -9,9 +9,14 @@ platforms, keeps such callers away; a container's own port does not.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import itertools
+import os
 import selectors
 import socket
+import sys
+import termios
 import threading
 import time
 from functools import partial
@@ -28,6 +33,9 @@ HEAD_SECONDS = 8.0
 
 ANSWER_SECONDS = 8.0
 """How long a caller may take to read an answer, once it is ready."""
+
+ANSWER_BYTES = 256 * 1024
+"""How much of an answer a socket takes before anything of it is read, if the system lets it: then no thread waits."""
 
 PARTING_SECONDS = 2.0
 """How long we listen to a caller whose connection ends: closed at once, it could lose the end of the answer.
@@ -83,17 +91,33 @@ class Worker(ThreadWorker):
         self._limits = Limits()
         self._parting: dict[TConn, float] = {}
 
+    def init_process(self) -> None:
+        """Begin, in a process of its own; what the application lets in goes by the threads that there really are."""
+        os.environ["THREADS"] = str(self.cfg.threads)
+        super().init_process()
+
     def load_wsgi(self) -> None:
         """Load the application, and begin to count when it has its answer ready."""
         super().load_wsgi()
         application = self.wsgi
 
         def timed(environ: MutableMapping[str, Any], start_response: Any) -> Iterable[bytes]:
+            connection = environ["gunicorn.socket"]
+            self._limits.lift(connection)
             answer = application(environ, start_response)
-            self._limits.set(environ["gunicorn.socket"], ANSWER_SECONDS, socket.SHUT_RDWR)
+            self._limits.set(connection, ANSWER_SECONDS, socket.SHUT_RDWR)
             return answer
 
         self.wsgi = timed
+
+    def accept(self, listener: Any) -> None:
+        """Let a caller in, or let another one go first where there are no descriptors left for that."""
+        try:
+            super().accept(listener)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self._let_go(1)
 
     def enqueue_req(self, conn: TConn) -> None:
         """Give a connection to a thread, whose head must then be here soon; a new one only once it sent something."""
@@ -101,9 +125,19 @@ class Worker(ThreadWorker):
             self._limits.set(conn.sock, HEAD_SECONDS, socket.SHUT_RD)
             super().enqueue_req(conn)
             return
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ANSWER_BYTES)
         conn.timeout = time.monotonic() + HEAD_SECONDS
         self.pending_conns.append(conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+        """Take the next request of a kept connection, if its last answer has been read: whoever asks next has it."""
+        if _unread(client):
+            self.poller.unregister(client)
+            self.keepalived_conns.remove(conn)
+            self._close(conn)
+        else:
+            super().on_client_socket_readable(conn, client)
 
     def handle(self, conn: TConn) -> Any:
         """Serve one request of a connection, in a thread of the pool."""
@@ -113,13 +147,16 @@ class Worker(ThreadWorker):
             self._limits.lift(conn.sock)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
-        """Answer a request whose head has been read."""
-        self._limits.lift(conn.sock)
+        """Answer a request whose head has been read; before the application does, the server may answer `100`."""
+        self._limits.set(conn.sock, ANSWER_SECONDS, socket.SHUT_RDWR)
         return super().handle_request(req, conn)
 
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
         """Keep a connection, or part with it, in the main loop, which must not wait."""
-        if fs.cancelled() or fs.exception() is not None or fs.result() is not False:
+        over = not fs.cancelled() and fs.exception() is None and fs.result() is False
+        parser: Any = conn.parser
+        # Whoever asks again before the answer is there may never read one.
+        if not over and not (parser and parser.unreader.buf.getvalue()):
             super().finish_request(conn, fs)
             return
         try:
@@ -154,6 +191,21 @@ class Worker(ThreadWorker):
         now = time.monotonic()
         for conn in [conn for conn, end in self._parting.items() if end <= now]:
             self._part(conn)
-        # Rather a kept connection less than a new caller who is not let in.
-        for conn in itertools.islice(self.keepalived_conns, max(0, self.nr_conns - self.max_keepalived)):
+        self._let_go(self.nr_conns - self.max_keepalived)
+        if not self.alive:
+            for conn in self.pending_conns:
+                conn.timeout = min(conn.timeout or 0.0, now + PARTING_SECONDS / 2)
+
+    def _let_go(self, excess: int) -> None:
+        """End some connections that nobody waits on, the oldest first, so that a new caller is let in."""
+        idle = itertools.chain(self.pending_conns, self.keepalived_conns)
+        for conn in itertools.islice(idle, max(0, excess)):
             conn.timeout = 0.0
+
+
+def _unread(connection: socket.socket) -> int:
+    """Return how many bytes of what was sent have not arrived yet; 0 where the system does not say."""
+    try:
+        return int.from_bytes(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0

@@ -2,8 +2,9 @@
 
 functions-framework reads whatever is left of every body after we have answered, whole and however long it takes, and
 gunicorn reads what is left before the next request: a caller who announces a body and never sends it would hold a
-thread for ever, and one who sends gigabytes would fill the memory. What is not taken here must be left on a connection
-that is closed.
+thread for ever, and one who sends gigabytes would fill the memory. What is not taken here is left on a connection that
+carries no other answer: what comes of it later must never be read as the next request, behind which another user may
+wait for an answer of his own.
 """
 
 from __future__ import annotations
@@ -15,16 +16,21 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from fdi_health.errors import CheckError
 from schemas.query import LONGEST_BODY
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, MutableMapping
+    from contextlib import AbstractContextManager
 
 ARRIVED = "fdi_health.arrived"
 """The key in the WSGI environ for the moment the request came in, in seconds of the monotonic clock."""
 
 BROKEN = "fdi_health.body_is_broken"
 """The key in the WSGI environ that says whether the body failed to come whole."""
+
+REFUSED = "fdi_health.body_is_refused"
+"""The key in the WSGI environ for the CheckError for which the body was not waited for, or None."""
 
 BODY_SECONDS = 4.0
 """How long a caller may take to send a body; as long as a check may take by default."""
@@ -35,11 +41,20 @@ _DISCARDED_BYTES = 1024 * 1024
 """How much more of a body that is too large is read and thrown away, so that its sender sees the answer."""
 
 
-def take_body(environ: MutableMapping[str, Any], seconds: float = BODY_SECONDS) -> bool:
+def take_body(
+    environ: MutableMapping[str, Any],
+    seconds: float = BODY_SECONDS,
+    admitted: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+) -> bool:
     """Replace `wsgi.input` by what came of a POST's body: all of it, or one byte more than is allowed.
 
     One that did not come whole and in time is marked with `BROKEN`. Other methods' bodies are thrown away, and hardly
     waited for: clients send such ones together with the head.
+
+    Args:
+        environ: the request's.
+        seconds: how long to wait for a POST's body.
+        admitted: entered while it is waited for; raises CheckError, which `REFUSED` then holds, where too many wait.
 
     Returns:
         Whether the wire is clear: nothing of the body can still be on it.
@@ -54,10 +69,19 @@ def take_body(environ: MutableMapping[str, Any], seconds: float = BODY_SECONDS) 
     body: bytes | None = b""
     # PEP 3333: without a length or a server that marks the end there is nothing that may be read.
     clear = not announced and not terminated
+    environ[REFUSED] = None
     if not clear and environ.get("REQUEST_METHOD") == "POST":
-        body, clear = _read(environ, announced, seconds)
+        try:
+            with admitted():
+                body, clear = _read(environ, announced, seconds)
+        except CheckError as error:
+            environ[REFUSED] = error
     elif not clear:
         _, clear = _read(environ, announced, _UNWANTED_BODY_SECONDS)
+    if not clear:
+        # gunicorn counts what it asked for as read, and would take what comes late for the next request.
+        with contextlib.suppress(AttributeError):
+            environ["wsgi.input"].failed = True
     environ[BROKEN] = body is None
     environ["wsgi.input"] = io.BytesIO(body or b"")
     environ["wsgi.input_terminated"] = True

@@ -38,9 +38,6 @@ class Process:
         self._clock = clock
         self._lock = threading.Lock()
         self._service: Service | None = None
-        threads = environ.get("THREADS", "")
-        total = int(threads) if threads.isascii() and threads.isdigit() and len(threads) < 5 else DEFAULT_THREADS
-        self._most_checks = max(1, total - min(_SPARE_THREADS, total // 2))
         self._checks = 0
 
     def service(self) -> Service:
@@ -57,14 +54,15 @@ class Process:
 
     @contextlib.contextmanager
     def admitted(self) -> Iterator[None]:
-        """Count a check while it is under way; the server queues in front of us where no deadline sees it.
+        """Count a check, or a body that is waited for; the server queues in front of us where no deadline sees it.
 
         Raises:
             CheckError: `overloaded`, at once, if too many are.
 
         """
+        most = self._most_checks()
         with self._lock:
-            if self._checks >= self._most_checks:
+            if self._checks >= most:
                 raise CheckError("overloaded", f"{self._checks} checks are under way already; ask again in a moment")
             self._checks += 1
         try:
@@ -72,6 +70,12 @@ class Process:
         finally:
             with self._lock:
                 self._checks -= 1
+
+    def _most_checks(self) -> int:
+        # Read anew each time: a server may load us before it knows how many threads it has.
+        threads = self._environ.get("THREADS", "")
+        total = int(threads) if threads.isascii() and threads.isdigit() and len(threads) < 5 else DEFAULT_THREADS
+        return max(1, total - min(_SPARE_THREADS, total // 2))
 
     def close(self) -> None:
         """Close the service, if it was ever opened."""

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 def answer(request: Request, process: Process) -> Response:
     """Return the answer to a request that came over a connection of a server's."""
-    wire_is_clear = take_body(request.environ)
+    wire_is_clear = take_body(request.environ, admitted=process.admitted)
     response = respond(request, process)
+    if not wire_is_clear:
+        response.call_on_close(lambda: draining.end_answers(request))
     if not wire_is_clear or draining.is_stopping():
         draining.release(request)
     return response
