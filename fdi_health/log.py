@@ -147,6 +147,14 @@ def to_stderr() -> None:
     _LOG.propagate = False
     _LOG.handlers[:] = [logging.StreamHandler()]
     _LOG.handlers[0].setFormatter(formatter())
+    logging.getLogger("gunicorn.error").addFilter(_without_what_a_caller_sent)
+
+
+def _without_what_a_caller_sent(record: logging.LogRecord) -> bool:
+    """Cut a server's line about a request that it could not read: what it quotes may be a key with a slip in it."""
+    if isinstance(record.msg, str) and record.msg.startswith("Invalid request from ip="):
+        record.msg, record.args = record.msg.partition(": ")[0], ()
+    return True
 
 
 def formatter() -> logging.Formatter:

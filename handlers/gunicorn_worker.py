@@ -37,6 +37,9 @@ ANSWER_SECONDS = 8.0
 ANSWER_BYTES = 256 * 1024
 """How much of an answer a socket takes before anything of it is read, if the system lets it: then no thread waits."""
 
+STOPPING_SECONDS = 1.0
+"""How long a worker that stops waits for a request that has not come whole."""
+
 PARTING_SECONDS = 2.0
 """How long we listen to a caller whose connection ends: closed at once, it could lose the end of the answer.
 
@@ -71,6 +74,14 @@ class Limits:
         """Note that nobody waits for this connection any more."""
         with self._lock:
             self._limits.pop(connection, None)
+
+    def hurry(self, seconds: float, how: int) -> None:
+        """Leave those of one kind no more than some seconds from now."""
+        end = self._clock() + seconds
+        with self._lock:
+            for connection, limit in self._limits.items():
+                if limit.how == how:
+                    self._limits[connection] = _Limit(min(limit.end, end), how)
 
     def enforce(self) -> None:
         """Shut down the connections that took too long: to who waits for them, the caller has hung up."""
@@ -187,14 +198,16 @@ class Worker(ThreadWorker):
     def notify(self) -> None:
         """Say that this worker lives; gunicorn's main loop does so about once a second."""
         super().notify()
-        self._limits.enforce()
         now = time.monotonic()
+        if not self.alive:
+            # Whoever has not asked yet has 1 second left to do so.
+            self._limits.hurry(STOPPING_SECONDS, socket.SHUT_RD)
+            for conn in self.pending_conns:
+                conn.timeout = min(conn.timeout or 0.0, now + STOPPING_SECONDS)
+        self._limits.enforce()
         for conn in [conn for conn, end in self._parting.items() if end <= now]:
             self._part(conn)
         self._let_go(self.nr_conns - self.max_keepalived)
-        if not self.alive:
-            for conn in self.pending_conns:
-                conn.timeout = min(conn.timeout or 0.0, now + PARTING_SECONDS / 2)
 
     def _let_go(self, excess: int) -> None:
         """End some connections that nobody waits on, the oldest first, so that a new caller is let in."""

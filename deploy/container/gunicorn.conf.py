@@ -6,6 +6,7 @@ Source of the names: https://docs.gunicorn.org/en/stable/settings.html
 from __future__ import annotations
 
 import os
+import resource
 
 
 def _number(name: str, default: int) -> int:
@@ -22,6 +23,10 @@ workers = max(1, _number("WORKERS", 1))
 # How many requests a worker lets in at once; fdi-health keeps 8 of them free for /live, and reads the same variable.
 threads = max(1, _number("THREADS", 64))
 os.environ["THREADS"] = str(threads)
+
+# Each connection takes a descriptor, and so does each call to an upstream.
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (_soft if _hard == resource.RLIM_INFINITY else _hard, _hard))
 
 # A check ends by its own deadline (FDI_DEADLINE_SECONDS, 60 at most); gunicorn's must never come first.
 timeout = 75

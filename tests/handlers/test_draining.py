@@ -63,3 +63,16 @@ def test_answer_of_a_stopping_worker__ends_the_callers_connection(worker: Worker
 
 def test_release__without_a_socket_does_nothing() -> None:
     draining.release(request())
+
+
+def test_answer_before_a_body_that_is_still_to_come__is_the_last_on_its_connection() -> None:
+    ours, callers = socket.socketpair()
+    with ours, callers, ours.makefile("rb") as stream:
+        environ = {"gunicorn.socket": ours, "CONTENT_LENGTH": "9", "wsgi.input": stream}
+        answer = main.health(request(**environ))
+        assert answer.status_code == 200
+        callers.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            callers.recv(1)  # not before the answer is out
+        answer.close()
+        assert callers.recv(1) == b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import socket
@@ -14,13 +15,13 @@ import pytest
 import requests
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import ThreadWorker
 
 from handlers import gunicorn_worker
 from handlers.gunicorn_worker import Limits, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
 THREADS = 2
 LARGE = b"x" * 16_000_000
@@ -42,6 +43,11 @@ class _Application(BaseApplication):
             return [body]
 
         return application
+
+
+def made(*listeners: socket.socket) -> Worker:
+    application = _Application()
+    return Worker(0, os.getppid(), listeners, application, 30, application.cfg, Logger(application.cfg))
 
 
 class _Served:
@@ -68,15 +74,12 @@ class _Served:
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[_Served]:
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Served]:
     """Run a worker as gunicorn does, in a thread, its bounds a tenth of their length and its loop's second shorter."""
     for bound in ("HEAD_SECONDS", "ANSWER_SECONDS", "PARTING_SECONDS"):
         monkeypatch.setattr(gunicorn_worker, bound, 0.6)
-    application = _Application()
     listener = socket.create_server(("127.0.0.1", 0))
-    cfg = application.cfg
-    cfg.set("worker_tmp_dir", str(tmp_path))
-    worker = Worker(0, os.getppid(), [listener], application, 30, cfg, Logger(cfg))
+    worker = made(listener)
     worker.tpool = worker.get_thread_pool()
     worker.poller = selectors.DefaultSelector()
     worker.method_queue.init()
@@ -193,6 +196,131 @@ def test_kept_connections__make_room_for_new_callers(served: _Served) -> None:
     kept = [served.connect(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(8)]
     assert served.ask() == 200
     assert ended(kept[0])
+
+
+def test_caller_that_asks_again_before_the_answer__gets_one_answer(served: _Served) -> None:
+    hasty = served.connect(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 5)
+    answers = b""
+    while piece := hasty.recv(65536):
+        answers += piece
+    assert answers.count(b"HTTP/1.1 200 OK") == 1
+
+
+def test_caller_that_has_not_read_its_answer__is_not_asked_what_else(
+    served: _Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gunicorn_worker, "_unread", lambda _: 1)
+    deaf = served.connect(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert deaf.recv(65536).startswith(b"HTTP/1.1 200 OK")
+    time.sleep(0.1)
+    deaf.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert ended(deaf)
+
+
+def test_unread__are_the_bytes_that_have_not_arrived() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(listener.getsockname())
+        ours, _ = listener.accept()
+        with ours:
+            assert gunicorn_worker._unread(ours) == 0
+            ours.setblocking(False)
+            ours.send(b"x" * 100_000)
+            time.sleep(0.1)
+            assert gunicorn_worker._unread(ours) > 0
+        assert gunicorn_worker._unread(listener) == 0  # nobody knows
+
+
+def test_silent_callers__make_room_for_new_ones(served: _Served) -> None:
+    silent = [served.connect() for _ in range(20)]
+    assert served.ask() == 200
+    assert ended(silent[0])
+
+
+def test_descriptors_that_run_out__end_the_oldest_idle_connection_and_not_the_worker(
+    served: _Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = served.connect()
+    time.sleep(0.1)
+    accept, failures = ThreadWorker.accept, [errno.EMFILE, errno.ENFILE]
+
+    def scarce(worker: Worker, listener: Any) -> None:
+        if failures:
+            raise OSError(failures.pop(), "too many")
+        accept(worker, listener)
+
+    monkeypatch.setattr(ThreadWorker, "accept", scarce)
+    assert served.ask() == 200
+    assert (ended(silent), failures) == (True, [])
+
+
+def test_other_fault_while_a_caller_is_let_in__is_the_server_s() -> None:
+    class Broken:
+        def accept(self) -> None:
+            raise OSError(errno.EINVAL, "not a listener")
+
+    worker = made()
+    with pytest.raises(OSError, match="not a listener"):
+        worker.accept(Broken())
+    worker.tmp.close()
+
+
+def test_threads__are_told_to_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THREADS", "64")
+    monkeypatch.setattr(ThreadWorker, "init_process", lambda _: None)
+    worker = made()
+    worker.init_process()
+    worker.tmp.close()
+    assert os.environ["THREADS"] == str(THREADS)
+
+
+def test_answer_that_the_server_gives_itself__has_a_limit_too(served: _Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    # `100 Continue` is sent before the application is asked, and may find no room.
+    seen: list[bool] = []
+    handle_request = ThreadWorker.handle_request
+
+    def looking(worker: Worker, req: Any, conn: Any) -> Any:
+        seen.append(conn.sock in worker._limits._limits)
+        return handle_request(worker, req, conn)
+
+    monkeypatch.setattr(ThreadWorker, "handle_request", looking)
+    assert served.ask() == 200
+    assert seen == [True]
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n"])
+def test_worker_that_stops__gives_who_has_not_asked_a_second(
+    served: _Served, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(gunicorn_worker, "HEAD_SECONDS", 20.0)
+    caller = served.connect(sent)
+    time.sleep(0.1)
+    served.worker.alive = False
+    assert ended(caller)
+
+
+def test_limits_of_one_kind__can_be_shortened_and_not_lengthened() -> None:
+    kinds = ((9.0, socket.SHUT_RD), (0.5, socket.SHUT_RD), (9.0, socket.SHUT_RDWR))
+    with contextlib.ExitStack() as opened:
+        now, ours = 0.0, []
+        limits = Limits(lambda: now)
+        for seconds, how in kinds:
+            one, other = socket.socketpair()
+            opened.enter_context(other)
+            ours.append(opened.enter_context(one))
+            one.setblocking(False)
+            limits.set(one, seconds, how)
+        limits.hurry(1.0, socket.SHUT_RD)
+        for now, cut in ((0.5, [False, True, False]), (1.0, [True, True, False]), (9.0, [True, True, True])):  # noqa: B007 -- the clock reads it
+            limits.enforce()
+            assert [is_cut(connection) for connection in ours] == cut
+
+
+def is_cut(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
 
 
 def test_limit__cuts_when_it_is_over_and_not_before() -> None:

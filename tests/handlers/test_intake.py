@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 import socket
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from handlers.intake import BROKEN, take_body
+from fdi_health.errors import CheckError
+from handlers.intake import BROKEN, REFUSED, take_body
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 CHUNKED = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
 
@@ -88,3 +92,30 @@ def test_body__that_does_not_come_is_given_up(with_socket: bool) -> None:
         take_body(wsgi, seconds=0.1)
         assert wsgi[BROKEN] is True
         assert (time.monotonic() - began < 0.4) is with_socket
+
+
+def test_body__that_is_not_admitted_is_not_waited_for() -> None:
+    def full() -> AbstractContextManager[None]:
+        raise CheckError("overloaded", "too many")
+
+    class Unread(io.BytesIO):
+        failed = False
+
+        def read(self, *_: object) -> bytes:
+            raise AssertionError("read")
+
+    stream = Unread()
+    wsgi: dict[str, Any] = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "5", "wsgi.input": stream}
+    assert take_body(wsgi, admitted=full) is False
+    assert (wsgi[REFUSED].code, wsgi[BROKEN], stream.failed) == ("overloaded", False, True)
+
+
+def test_body__that_is_left_on_the_wire_is_marked_for_gunicorn() -> None:
+    class Marked(io.BytesIO):
+        failed = False
+
+    for body, failed in ((b"hello", False), (b"hell", True)):
+        stream = Marked(body)
+        wsgi: dict[str, Any] = {"REQUEST_METHOD": "GET", "CONTENT_LENGTH": "5", "wsgi.input": stream}
+        assert take_body(wsgi) is not failed
+        assert stream.failed is failed
