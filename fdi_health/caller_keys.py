@@ -115,7 +115,7 @@ class CallerKeys:
         return read_callers(self._vault.read(reading.deadline).data, self._json_key)
 
 
-def read_callers(secret: bytes, key: str | None = None) -> dict[str, bytes]:
+def read_callers(secret: bytes, key: str | None) -> dict[str, bytes]:
     """Return name → key.
 
     Args:
@@ -137,7 +137,7 @@ def read_callers(secret: bytes, key: str | None = None) -> dict[str, bytes]:
     entries = found if isinstance(found, dict) else {ONLY_NAME: found}
     callers: dict[str, bytes] = {}
     for number, (name, value) in enumerate(entries.items(), 1):
-        ours = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b""
+        ours = value.encode() if isinstance(value, str) else b""
         if not NAME.fullmatch(name) or not KEY.fullmatch(ours):
             raise _unavailable(f"entry {number} {_FORM}")
         if ours in callers.values():

@@ -141,8 +141,7 @@ class Transport:
     @property
     def proxy(self) -> str | None:
         """The URL of the proxy that leads to the endpoint, or None; may hold a password, and may be malformed."""
-        proxy = select_proxy(self.endpoint, self._proxies)
-        return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+        return _proxy_url(select_proxy(self.endpoint, self._proxies))
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -187,6 +186,10 @@ class Transport:
         way = pool, self._adapter.request_url(request, self._proxies).rstrip("/")
         self._way = way
         return way
+
+
+def _proxy_url(proxy: str | None) -> str | None:
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
 def _read(response: urllib3.BaseHTTPResponse) -> bytes:

@@ -46,7 +46,7 @@ def identify(request: Request, service: Service, deadline: Deadline) -> Caller:
         CheckError: `unauthorized`, `callers_unavailable`.
 
     """
-    key = presented_key(request) if service.callers is not None else None
+    key = presented_key(request)
     if service.callers is None or key is None:
         if service.anonymous == "refuse":
             raise CheckError(
@@ -91,4 +91,4 @@ def presented_key(request: Request) -> bytes | None:
 
 
 def _bytes(text: str) -> bytes:
-    return text.strip().encode("utf-8", "surrogatepass")
+    return text.strip().encode(errors="surrogatepass")

@@ -21,30 +21,28 @@ LONGEST_QUERY = 32 * 1024
 LONGEST_BODY = 64 * 1024
 
 
-class Texts(fields.Field[list[str]]):
-    """One or more comma-separated lists, united; none of the entries may be empty."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> list[str]:  # noqa: ARG002 -- marshmallow's signature
-        if not all(isinstance(text, str) for text in value):
-            raise ValidationError("must be text or a list of texts")
-        return list(dict.fromkeys(entry.strip() for text in value for entry in text.split(",")))
+def _united(value: list[Any]) -> list[str]:
+    """Return the entries of one or more comma-separated lists, each once; raises ValidationError."""
+    if not all(isinstance(text, str) for text in value):
+        raise ValidationError("must be text or a list of texts")
+    return list(dict.fromkeys(entry.strip() for text in value for entry in text.split(",")))
 
 
-class InstanceNames(Texts):
+class InstanceNames(fields.Field[list[str]]):
     """Aliases or IDs."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[str]:
-        names = super()._deserialize(value, attr, data, **kwargs)
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> list[str]:  # noqa: ARG002 -- marshmallow's signature
+        names = _united(value)
         if not names or not all(NAME.fullmatch(name) for name in names):
             raise ValidationError("must name instances by alias or ID, e.g. instance=payments or instance=payments,crm")
         return names
 
 
-class FailOn(Texts):
+class FailOn(fields.Field[list[str]]):
     """The statuses that are answered 503."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[str]:
-        statuses = super()._deserialize(value, attr, data, **kwargs)
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> list[str]:  # noqa: ARG002 -- marshmallow's signature
+        statuses = _united(value)
         if statuses == ["none"]:
             return []
         if not statuses or not set(statuses) <= set(FAILING_STATUSES):

@@ -49,10 +49,10 @@ class SettingsSchema(Schema):
         },
     )
     iam_endpoint = Endpoint("https://iam.cn-north-4.myhuaweicloud.com", data_key="FDI_IAM_ENDPOINT", load_default=None)
-    token_warn_seconds = Number(0, 86400, "3600", data_key="FDI_TOKEN_WARN_SECONDS", load_default=3600.0)
+    token_warn_seconds = Number(0, 86400, "3600", whole=False, data_key="FDI_TOKEN_WARN_SECONDS", load_default=3600.0)
     callers = fields.String(data_key="FDI_CALLERS", load_default=None)
-    deadline_seconds = Number(0.1, 60, "4", data_key="FDI_DEADLINE_SECONDS", load_default=4.0)
-    cache_seconds = Number(0, 60, "5", data_key="FDI_CACHE_SECONDS", load_default=5.0)
+    deadline_seconds = Number(0.1, 60, "4", whole=False, data_key="FDI_DEADLINE_SECONDS", load_default=4.0)
+    cache_seconds = Number(0, 60, "5", whole=False, data_key="FDI_CACHE_SECONDS", load_default=5.0)
     max_parallel = Number(1, 256, "64", whole=True, data_key="FDI_MAX_PARALLEL", load_default=64)
     anonymous = fields.String(
         data_key="FDI_ANONYMOUS",

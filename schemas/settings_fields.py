@@ -72,7 +72,7 @@ class Endpoint(fields.Field[str]):
 class Number(fields.Field[float]):
     """A plain decimal number within bounds; Python's own readers would also take `1_0`, `1e3` and `nan`."""
 
-    def __init__(self, smallest: float, largest: float, example: str, *, whole: bool = False, **kwargs: Any) -> None:
+    def __init__(self, smallest: float, largest: float, example: str, *, whole: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.smallest, self.largest, self.whole = smallest, largest, whole
         kind = "a whole number" if whole else "a number"

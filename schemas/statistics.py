@@ -63,9 +63,14 @@ class StatisticsSchema(Schema):
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def _is_an_answer(self, _data: dict[str, Any], original: Any, **_: Any) -> None:
-        if isinstance(original, dict):
-            # An answer that also names an error says two things at once (C24).
-            if original.get("error_code") not in (None, ""):
-                raise ValidationError("error_code in a successful answer", "error_code")
-            if not {"common_task_details", "cdc_task_details"} & original.keys():
-                raise ValidationError("no task group", "common_task_details")
+        refuse_what_is_no_answer(original)
+
+
+def refuse_what_is_no_answer(document: Any) -> None:
+    """Raise ValidationError for an object that names an error, or no task group; anything else is refused elsewhere."""
+    if isinstance(document, dict):
+        # An answer that also names an error says two things at once (C24).
+        if document.get("error_code") not in (None, ""):
+            raise ValidationError("error_code in a successful answer", "error_code")
+        if not {"common_task_details", "cdc_task_details"} & document.keys():
+            raise ValidationError("no task group", "common_task_details")

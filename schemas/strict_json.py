@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 from typing import Any, Never
 
 
@@ -23,7 +24,7 @@ def loads(data: bytes) -> Any:
 
     """
     try:
-        text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+        text = data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError:
         raise InvalidJSON("not UTF-8") from None
     try:
@@ -32,7 +33,7 @@ def loads(data: bytes) -> Any:
         )
         # Lone surrogates come in as escapes and would make the value impossible to encode anywhere later.
         if "\\u" in text:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
+            json.dumps(value, ensure_ascii=False).encode()
     except InvalidJSON:
         raise
     except UnicodeEncodeError:
@@ -58,6 +59,6 @@ def _no_constant(_name: str) -> Never:
 
 def _finite_float(digits: str) -> float:
     value = float(digits)
-    if value in (float("inf"), float("-inf")):
+    if math.isinf(value):
         raise InvalidJSON("a number too large")
     return value

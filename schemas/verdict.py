@@ -42,7 +42,7 @@ class Exactly(fields.Field[Any]):
         if value is None and self.allow_none:
             return None
         if type(value) is not self.kind or (self.smallest is not None and not value >= self.smallest):
-            raise ValidationError(f"not exactly a {self.kind.__name__} in range", attr or "")
+            raise ValidationError(f"not exactly a {self.kind.__name__} in range")
         return value if self.digits is None else round(value, self.digits)
 
 
@@ -51,16 +51,16 @@ class Moment(fields.Field[datetime]):
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **_: Any) -> str:  # noqa: ARG002 -- marshmallow's signature
         if not isinstance(value, datetime) or value.tzinfo is None:
-            raise ValidationError("not a moment with a time zone", attr or "")
+            raise ValidationError("not a moment with a time zone")
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class ByAttribute(Schema):
     """A schema over objects whose fields are attributes; marshmallow would try `obj["name"]` on NamedTuples first."""
 
-    def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
+    def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:  # noqa: ARG002 -- marshmallow's signature
         """Return an attribute; `a.b` is b of a."""
-        return operator.attrgetter(attr)(obj) if "." in attr else getattr(obj, attr, default)
+        return operator.attrgetter(attr)(obj)
 
 
 def _status() -> fields.String:
@@ -134,9 +134,7 @@ class AnonymousVerdict(ByAttribute):
 
     @post_dump
     def _agrees_with_itself(self, document: dict[str, Any], **_: Any) -> dict[str, Any]:
-        if broken := list(invariants(document)):
-            raise ValidationError(broken)
-        return document
+        return sound(document)
 
 
 class DetailedVerdict(AnonymousVerdict):
@@ -166,6 +164,13 @@ def document(verdict: Any) -> dict[str, Any]:
     schema = _schema(AnonymousVerdict if verdict.details is None else DetailedVerdict)
     dumped: dict[str, Any] = schema.dump(verdict)
     return dumped
+
+
+def sound(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document itself; raises ValidationError where it does not agree with itself."""
+    if broken := list(invariants(document)):
+        raise ValidationError(broken)
+    return document
 
 
 def invariants(document: dict[str, Any]) -> Iterator[str]:

@@ -59,7 +59,7 @@ def secret_target(data: bytes) -> None:
         with contextlib.suppress(CheckError):
             read_secret(data, key)
     with contextlib.suppress(CheckError):
-        read_callers(data)
+        read_callers(data, None)
 
 
 def secret_url_target(data: bytes) -> None:

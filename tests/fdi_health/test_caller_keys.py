@@ -114,6 +114,7 @@ def test_callers__are_one_key_or_names_and_keys(secret: bytes, key: str | None, 
         (b'{"a":"0123456789abcdef","b":"0123456789abcdef"}', None, "entry 2 has the key of an earlier one"),
         (b'{"a":"0123456789abcdef"}', "b", "entry 1 must be"),
         (b"k" * 513, None, "entry 1 must be"),
+        (b'{"a":5}', None, "entry 1 must be"),
     ],
 )
 def test_malformed_callers__are_named_by_entry_form_and_example(secret: bytes, key: str | None, words: str) -> None:
@@ -127,7 +128,7 @@ def test_malformed_callers__are_named_by_entry_form_and_example(secret: bytes, k
 @given(st.binary(max_size=60) | st.text(max_size=40).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_callers__any_bytes_are_keys_or_a_fault(secret: bytes) -> None:
     try:
-        callers = read_callers(secret)
+        callers = read_callers(secret, None)
     except CheckError as error:
         assert error.code == "callers_unavailable"
     else:
@@ -261,6 +262,36 @@ def test_secret_that_can_not_be_read_again__keeps_the_keys_it_had(
     assert "a moment ago" in unavailable(lambda: name_of(NEW))
     assert name_of(OLD) == "prometheus"
     assert shelf.reads == 2
+
+
+def test_secret_that_can_not_be_read__is_read_again_after_1_2_4_and_at_most_30_seconds(
+    name_of: Callable[[bytes], str | None], shelf: Shelf, clock: Clock
+) -> None:
+    shelf.broken = True
+    start, read = clock.at, []
+    for tick in range(4 * 160):
+        clock.at = start + tick / 4
+        before = shelf.reads
+        unavailable(lambda: name_of(OLD))
+        read += [tick / 4] * (shelf.reads - before)
+    assert read == [0.0, 0.25, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 61.5, 91.5, 121.5, 151.5]
+
+
+def test_secret_that_is_no_list_of_callers__says_so_and_what_to_do(shelf: Shelf) -> None:
+    shelf.secret = b"short"
+    with pytest.raises(CheckError) as caught:
+        CallerKeys(shelf).load(Deadline.after(1))
+    assert caught.value.message.startswith("the callers' keys: entry 1 must be")
+    assert "the secret that FDI_CALLERS names" in (caught.value.next_step or "")
+
+
+def test_keys_under_a_key__are_found(shelf: Shelf) -> None:
+    shelf.secret = b'{"callers":{"grafana":"%s"}}' % OLD
+    assert CallerKeys(shelf, "callers").name_of(OLD, Deadline.after(1)) == "grafana"
+
+
+def test_read__may_take_as_long_as_it_is_told(shelf: Shelf) -> None:
+    assert CallerKeys(shelf, read_seconds=0.5)._held._seconds == 0.5
 
 
 def test_reprs__hide_the_keys(shelf: Shelf) -> None:

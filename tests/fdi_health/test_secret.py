@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,21 +9,8 @@ from hypothesis import strategies as st
 from fdi_health.errors import NEXT_STEPS, CheckError
 from fdi_health.secret import Credentials, SecretToken, read_secret
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 END = 1_763_913_600.0
 _NO_TOKEN = "the token holds white space or a character that no HTTP header may hold"
-
-
-@pytest.fixture
-def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let this process live hours away from UTC."""
-    with monkeypatch.context() as patched:
-        patched.setenv("TZ", "America/New_York")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from werkzeug import Request
+from werkzeug.test import EnvironBuilder
 
+from handlers.callers import presented_key
 from tests.conftest import CREDENTIALS
 
 if TYPE_CHECKING:
@@ -124,6 +127,23 @@ def test_refusal__says_how_to_authenticate(keyed: Callable[..., Function]) -> No
     assert "none of those that FDI_CALLERS names" in response.get_json()["detail"]
     refused = keyed(FDI_ANONYMOUS="refuse").get("/").get_json()
     assert "as X-Api-Key, as a Bearer token or as the password of Basic" in refused["detail"]
+
+
+def test_ready__tells_everybody_of_the_token_unless_strangers_are_refused(function: Callable[..., Function]) -> None:
+    assert function("healthy", FDI_ANONYMOUS="verdict").get("/ready").get_json()["token"]["kind"] == "token"
+
+
+@pytest.mark.parametrize(
+    ("environ", "key"),
+    [
+        ({"HTTP_X_API_KEY": "\udc80"}, b"\xed\xb2\x80"),  # events may hold what no header can
+        ({"HTTP_AUTHORIZATION": "Basic !"}, b""),
+        ({}, None),
+        ({"HTTP_AUTHORIZATION": ""}, None),
+    ],
+)
+def test_presented_key__is_what_stands_in_the_request(environ: dict[str, str], key: bytes | None) -> None:
+    assert presented_key(Request({**EnvironBuilder("/").get_environ(), **environ})) == key
 
 
 @pytest.mark.parametrize("headers", [{"X-Api-Key": "abc"}, {"Authorization": "Bearer abc"}])

@@ -12,7 +12,7 @@ import pytest
 from fdi_health import log, service
 from fdi_health.errors import CheckError
 from fdi_health.verdict import judge
-from handlers.intake import BROKEN
+from handlers.intake import BROKEN, REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -454,3 +454,10 @@ def test_half_true_verdict__never_leaves_the_house(
 
     assert (response.status_code, response.get_json()["code"]) == (500, "internal_error")
     assert len(caplog.records) == 1
+
+
+def test_body_that_is_not_waited_for__is_told_so(function: Callable[..., Function], upstream: Simulator) -> None:
+    refused = CheckError("overloaded", "too many")
+    response = function("healthy").client.post("/", environ_overrides={REFUSED: refused})
+    assert (response.status_code, response.get_json()["code"]) == (503, "overloaded")
+    assert upstream.requests == []

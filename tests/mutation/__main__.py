@@ -81,7 +81,10 @@ TESTS = {
         ["fdi_health/iam.py", "fdi_health/iam_errors.py"],
         ["fdi_health/test_iam.py", "fdi_health/test_tokens.py"],
     ),
-    "schemas": (["schemas/*.py"], ["schemas", "handlers/test_http.py"]),
+    "schemas": (
+        ["schemas/*.py"],
+        ["schemas", "test_fail_closed.py", "fdi_health/test_client.py", "handlers/test_http.py"],
+    ),
     "callers": (
         ["handlers/callers.py", "fdi_health/caller_keys.py"],
         ["handlers/test_callers.py", "fdi_health/test_caller_keys.py"],

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from marshmallow import ValidationError
 
 from schemas import settings
+from schemas.settings_fields import is_loopback
 
 BASE = {
     "FDI_ENDPOINT": "https://roma.example",
@@ -217,6 +218,60 @@ def test_allow_empty__is_not_blamed_for_broken_instances() -> None:
 def test_optional_task_groups__are_cdc_and_common() -> None:
     assert load(FDI_OPTIONAL_TASK_GROUPS="cdc,common")["optional_task_groups"] == ["cdc", "common"]
     assert faults(FDI_OPTIONAL_TASK_GROUPS="cdc,CDC") == [("FDI_OPTIONAL_TASK_GROUPS", 2)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"FDI_ENDPOINT": "x"},
+            "must be https://HOST[:PORT][/PATH] with no user, query or fragment, e.g. https://roma.",
+        ),
+        (
+            {"FDI_IAM_ENDPOINT": "http://x"},
+            "must begin with https:// (http:// is for loopback addresses only), e.g. https://iam.",
+        ),
+        ({"FDI_CACHE_SECONDS": "x"}, "must be a number from 0 to 60, e.g. 5"),
+        ({"FDI_DEADLINE_SECONDS": "0"}, "must be a number from 0.1 to 60, e.g. 4"),
+        ({"FDI_MAX_PARALLEL": "1.5"}, "must be a whole number from 1 to 256, e.g. 64"),
+        ({"FDI_OPTIONAL_TASK_GROUPS": "x"}, "must be cdc or common, e.g. cdc"),
+    ],
+)
+def test_fault__says_what_is_expected(changes: dict[str, str], message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        load(**changes)
+    ((_, _, said),) = settings.faults(caught.value)
+    assert said.startswith(message)
+
+
+def test_whole_number__is_one() -> None:
+    assert type(load(FDI_MAX_PARALLEL="7")["max_parallel"]) is int
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [("a,b,", [("a", "a"), ("b", "b")]), ("a,", [("a", "a")]), ("x=a, y=b,", [("x", "a"), ("y", "b")])],
+)
+def test_list__may_end_with_a_comma(text: str, pairs: list[tuple[str, str]]) -> None:
+    assert load(FDI_INSTANCES=text)["instances"] == pairs
+
+
+@pytest.mark.parametrize("text", [",", "a,,", ",a"])
+def test_list__has_no_empty_entry(text: str) -> None:
+    assert faults(FDI_INSTANCES=text)
+
+
+@pytest.mark.parametrize("host", ["X127.0.0.1", "127.0.0.1X", "10.0.0.1", "localhost.example", "[::2]"])
+def test_loopback__is_this_machine_alone(host: str) -> None:
+    assert not is_loopback(host)
+
+
+def test_unknown_variable__is_no_guess_if_it_is_like_nothing() -> None:
+    with pytest.raises(ValidationError) as caught:
+        load(FDI_TIMEOUT_SECONDS="x", FDI_CACHE_SECONDS="x")
+    messages = {variable: message for variable, _, message in settings.faults(caught.value)}
+    assert messages.keys() == {"FDI_TIMEOUT_SECONDS", "FDI_CACHE_SECONDS"}
+    assert "reserved" in messages["FDI_TIMEOUT_SECONDS"]
 
 
 def test_unknown_variable__is_a_fault_with_a_guess() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -32,6 +32,63 @@ def details(found: Verdict) -> Details:
 def with_first_instance(found: Verdict, **changes: Any) -> Verdict:
     first, *others = details(found).instances
     return found._replace(details=details(found)._replace(instances=(first._replace(**changes), *others)))
+
+
+def test_document__has_its_moment_in_utc_wherever_we_are(far_from_utc: None) -> None:
+    east = CHECKED_AT.astimezone(timezone(timedelta(hours=5)))
+    assert verdict_schema.document(verdict()._replace(checked_at=east))["checked_at"] == "2026-11-24T16:00:00Z"
+
+
+def test_document__has_a_reason_of_120_characters_at_most() -> None:
+    found = verdict(abnormal=2)
+    assert verdict_schema.document(found._replace(reason="x" * 120))["reason"] == "x" * 120
+
+
+def test_status__is_required_and_one_of_four_in_what_is_described() -> None:
+    for schema in (verdict_schema.AnonymousVerdict(), verdict_schema.Instance()):
+        field = schema.fields["status"]
+        assert field.required
+        with pytest.raises(ValidationError):
+            field.deserialize("fine")
+
+
+@pytest.mark.parametrize(("status", "sound"), [("unknown", True), ("unhealthy", False), ("degraded", False)])
+def test_fleet_of_no_instance__is_unknown(status: str, sound: bool) -> None:
+    document = verdict_schema.document(verdict(abnormal=2))
+    nothing = dict.fromkeys(verdict_schema.STATUSES, 0)
+    healthy = status == "degraded"
+    changed = {
+        **document,
+        "status": status,
+        "healthy": healthy,
+        "marker": "FDI-OK" if healthy else "FDI-NOT-OK",
+        "instances_count": nothing,
+        "instances": [],
+        "totals": None,
+    }
+    assert (list(verdict_schema.invariants(changed)) == []) is sound
+
+
+@pytest.mark.parametrize("status", ["healthy", "degraded"])
+@pytest.mark.parametrize("groups", [(True, True), (True, False), (False, True), (False, False)])
+def test_instance_that_is_well__has_one_group_at_least(status: str, groups: tuple[bool, bool]) -> None:
+    document = verdict_schema.document(verdict())
+    counts = document["totals"] and {"running_tasks_count": 1, "abnormal_tasks_count": 0} | {
+        "terminated_tasks_count": 1,
+        "completed_tasks_count": 1,
+    }
+    shown = [counts if group else None for group in groups]
+    (instance,) = document["instances"]
+    changed = {
+        **document,
+        "status": status,
+        "reason": "none" if status == "healthy" else "why",
+        "instances_count": {**dict.fromkeys(verdict_schema.STATUSES, 0), status: 1},
+        "instances": [{**instance, "status": status, "common_task_details": shown[0], "cdc_task_details": shown[1]}],
+        "totals": {name: sum(groups) for name in counts} | {"abnormal_tasks_count": 0} if any(groups) else None,
+    }
+    broken = list(verdict_schema.invariants(changed))
+    assert broken == ([] if any(groups) else ["an instance is called healthy without an answer"])
 
 
 def test_document__has_whole_seconds_and_rounded_durations() -> None:
