@@ -17,6 +17,12 @@ POSITIONS = (0, 1, 2)
 """Which of three instances."""
 
 MOMENTS = ("first call", "retry", "after renewal")
+KEPT = "after a kept answer"
+"""A good answer was given and kept for a moment, and that moment is over."""
+
+NEIGHBOURS = ("healthy", "doc_example", "no_tasks")
+"""What another instance plays beside the fault: the fleet's worst is not always the one that is struck."""
+
 TOKEN_MOMENTS = ("cold", "renewal")
 """When a token is needed for the first time, and when the one that is held was refused."""
 
@@ -64,6 +70,7 @@ class Combination(NamedTuple):
         position: which instance it strikes, or None for all.
         moment: when.
         way: the way in.
+        neighbour: what one of the other instances plays.
 
     """
 
@@ -72,16 +79,24 @@ class Combination(NamedTuple):
     position: int | None
     moment: str
     way: str
+    neighbour: str = "healthy"
 
     def __str__(self) -> str:
         where = "" if self.position is None else f" at {self.position}"
-        return f"{self.source}: {self.fault}{where}, {self.moment}, {self.way}"
+        beside = "" if self.neighbour == "healthy" else f" beside {self.neighbour}"
+        return f"{self.source}: {self.fault}{where}{beside}, {self.moment}, {self.way}"
 
 
 def combinations() -> Iterator[Combination]:
     """Yield every one there is."""
-    for fault, position, moment, way in itertools.product(fault_names(), POSITIONS, MOMENTS, WAYS):
-        yield Combination("statistics", fault, position, moment, way)
+    neighbours = itertools.cycle(NEIGHBOURS)
+    places = [*itertools.product(POSITIONS, MOMENTS, WAYS), *itertools.product((1,), (KEPT,), WAYS)]
+    for number, fault in enumerate(fault_names()):
+        # One step on for each fault, so that no place always has the same neighbour.
+        for _ in range(number % len(NEIGHBOURS)):
+            next(neighbours)
+        for position, moment, way in places:
+            yield Combination("statistics", fault, position, moment, way, next(neighbours))
     for fault, way in itertools.product(NETWORK, WAYS):
         yield Combination("network", fault, None, "first call", way)
     tokens = [("iam", fault) for fault in (*IAM_FAULTS, "refused", "black hole")]

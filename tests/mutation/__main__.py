@@ -148,11 +148,13 @@ class Mutant(NamedTuple):
 def main() -> int:
     """Run some rows or all; returns 1 if a mutant has no reason or a reason no mutant."""
     rows = sys.argv[1:] or list(TESTS)
-    reasons = {
-        (entry["function"], entry.get("was", ""), entry.get("now", "")): entry["reason"]
+    # One reason excuses one mutant: the same change at another line of a function needs a reason of its own.
+    reasons = Counter(
+        (entry["function"], entry.get("was", ""), entry.get("now", ""))
         for entry in yaml.safe_load((HERE / "reasons.yaml").read_text()) or []
-    }
-    unseen, wrong = dict(reasons), 0
+        if entry["reason"]
+    )
+    wrong = 0
     for row in rows:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
@@ -164,9 +166,12 @@ def main() -> int:
             typed = _refused_by_types(tree, survivors)
         counts = Counter(statuses.values())
         living = [mutant for mutant in survivors if mutant not in typed]
-        without = [
-            mutant for mutant in living if unseen.pop(mutant.key(), None) is None and mutant.key() not in reasons
-        ]
+        without = []
+        for mutant in living:
+            if reasons[mutant.key()] > 0:
+                reasons[mutant.key()] -= 1
+            else:
+                without.append(mutant)
         print(
             f"{row}: {len(statuses)} mutants, {counts['killed'] + counts['timeout']} killed by tests, {len(typed)} by "
             f"types, {len(living) - len(without)} live with a reason, {len(without)} without "
@@ -184,7 +189,7 @@ def main() -> int:
                 flush=True,
             )
         wrong += len(without)
-    stale = [key for key in unseen if any(_belongs(key[0], row) for row in rows)]
+    stale = [key for key in reasons.elements() if any(_belongs(key[0], row) for row in rows)]
     for key in stale:
         print(f"A reason without its mutant: {key}")
     return 1 if wrong or stale else 0
