@@ -2,7 +2,8 @@
 
 Two servers are asked over one simulated upstream: functions-framework in one process from beginning to end, whose
 memory, threads and descriptors must stay as they are, and gunicorn, whose workers are recycled and which is stopped
-and started again and again. Calm phases alternate with wild ones; in a calm phase not even `unknown` is right.
+and started again and again. Calm phases alternate with wild ones; in a calm phase not even `unknown` is right. A thread
+of the soak's own that ends before its time is a failure like any other.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import random
@@ -28,7 +30,7 @@ from tests.faults import oracle
 from tests.servers import functions_framework, gunicorn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SECONDS = 600.0
 DEADLINE, SPARE = 1.0, 0.3
@@ -51,11 +53,16 @@ WILD = (
     "drip_body",
     "truncated",
     "html_200",
-    "error_APIGW_0301",
     "huge",
     "close_idle",
     "reset_idle",
 )
+TOKENS = (*WILD, "error_APIGW_0301")
+"""Played in every twelfth phase, with new passwords."""
+
+LOGINS_REST_SECONDS = 62.0
+"""How long it takes until IAM may be asked again, once ten tokens in a minute were refused."""
+
 CALM = ("healthy", "doc_example", "no_tasks", "healthy", "close_idle")
 
 
@@ -79,10 +86,15 @@ class Truth:
         with self._lock:
             self._wild.append((time.monotonic(), end))
 
+    def is_wild(self, began: float, ended: float) -> bool:
+        """Whether anything may have failed at some moment in between."""
+        with self._lock:
+            return any(start <= ended and began <= end for start, end in self._wild)
+
     def allowed(self, began: float, ended: float) -> set[str]:
         """Return the verdicts that were true at some moment in between."""
+        wild = self.is_wild(began, ended)
         with self._lock:
-            wild = any(start <= ended and began <= end for start, end in self._wild)
             possible = [self._statuses(plays, began, ended) for plays in self._plays.values()]
         found: set[str] = set()
         combinations: list[list[str]] = [[]]
@@ -110,10 +122,41 @@ class Truth:
         return found
 
 
-class Callers:
-    """Threads that ask a server without a pause and hold each verdict to the truth."""
+class Faults:
+    """What went wrong with the soak itself."""
 
-    def __init__(self, truth: Truth, url: str, over: threading.Event) -> None:
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def thread(self, work: Callable[[], object]) -> threading.Thread:
+        """Begin a thread whose end by an exception is a fault."""
+
+        def guarded() -> None:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 -- whatever it is, the soak must not go on as if nothing was
+                self.found.append(f"{work}: {error!r}")
+
+        thread = threading.Thread(target=guarded, daemon=True)
+        thread.start()
+        return thread
+
+
+class Callers:
+    """Threads that ask a server without a pause and hold each verdict to the truth.
+
+    Args:
+        truth: what is true.
+        url: the server's.
+        over: ends them.
+        faults: told of a thread that ends before.
+        cache_seconds: how old an answer may be.
+
+    """
+
+    def __init__(self, truth: Truth, url: str, over: threading.Event, faults: Faults, cache_seconds: float) -> None:
+        self.calm = 0
+        self._cache_seconds = cache_seconds
         self.verdicts: collections.Counter[str] = collections.Counter()
         self.wrong: list[str] = []
         self.late: list[float] = []
@@ -121,68 +164,87 @@ class Callers:
         self._truth, self._url, self._over = truth, url, over
         self.may_be_down = threading.Event()
         self._lock = threading.Lock()
-        self.threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(CALLERS)]
-        for thread in self.threads:
-            thread.start()
+        self.threads = [faults.thread(self._ask) for _ in range(CALLERS)]
 
     def _ask(self) -> None:
         connection = http.client.HTTPConnection(urlsplit(self._url).netloc, timeout=10)
         while not self._over.is_set():
             # A kept connection may be closed by a worker that is replaced, as by any server: that is no lost answer.
             reused = connection.sock is not None
-            began = time.monotonic()
+            response, began = None, time.monotonic()
             try:
                 connection.request("GET", "/")
                 response = connection.getresponse()
                 body = response.read()
-            except (OSError, http.client.HTTPException):
+            except (OSError, http.client.HTTPException) as error:
                 connection.close()
-                if not reused and not self.may_be_down.is_set():
+                let_go = reused and response is None and isinstance(error, ConnectionError)
+                if not let_go and not self.may_be_down.is_set():
                     with self._lock:
                         self.lost += 1
                     time.sleep(0.05)
+                self._time(time.monotonic() - began)
                 continue
             ended = time.monotonic()
+            self._time(ended - began)
             self._judge(response.status, response.headers.get("FDI-Verdict", "none"), body, began, ended)
 
+    def _time(self, took: float) -> None:
+        if took > DEADLINE + SPARE:
+            with self._lock:
+                self.late.append(took)
+
     def _judge(self, status: int, verdict: str, body: bytes, began: float, ended: float) -> None:
-        allowed = self._truth.allowed(began, ended)
-        document = json.loads(body)
-        consistent = document.get("status") == verdict and (b"FDI-OK" in body) is (verdict in ("healthy", "degraded"))
+        try:
+            document = json.loads(body)
+            age = document["age_seconds"] if self._cache_seconds else 0.0
+            reason = document["reason"]
+        except (ValueError, KeyError, TypeError):
+            self.wrong.append(f"no verdict at all ({status})")
+            return
+        # What is kept was true when it came, and is told with its age, to a tenth of a second.
+        since = began - age - 0.1 if age else began
+        allowed = self._truth.allowed(since, ended)
+        consistent = (
+            document.get("status") == verdict
+            and (b"FDI-OK" in body) is (verdict in ("healthy", "degraded"))
+            and status == (200 if verdict in ("healthy", "degraded") else 503)
+            and age <= self._cache_seconds + (ended - began) + 0.1
+        )
         with self._lock:
             self.verdicts[verdict] += 1
-            if verdict not in allowed or not consistent or status not in (200, 503):
-                self.wrong.append(f"{verdict} ({status}), right were {sorted(allowed)}: {document.get('reason')}")
-            if ended - began > DEADLINE + SPARE:
-                self.late.append(ended - began)
+            self.calm += not self._truth.is_wild(since, ended)
+            if verdict not in allowed or not consistent:
+                self.wrong.append(f"{verdict} ({status}), right were {sorted(allowed)}: {reason}")
 
 
 def chaos(truth: Truth, upstream: Simulator, iam: Iam, secret: Path, over: threading.Event) -> None:
     """Let everything flap, in wild and calm phases, until it is over."""
     dice = random.Random(7)  # noqa: S311 -- a story
     rotations = 0
-    while not over.is_set():
-        wild = dice.random() < 0.6
+    for phase in itertools.count(1):
+        if over.is_set():
+            return
+        tokens = phase % 12 == 0
+        wild = tokens or dice.random() < 0.5
         end = time.monotonic() + PHASE_SECONDS
         if wild:
-            truth.be_wild_until(end + CALM_AFTER_SECONDS)
+            truth.be_wild_until(end + (LOGINS_REST_SECONDS if tokens else CALM_AFTER_SECONDS))
         while time.monotonic() < end and not over.wait(0.15):
             name = dice.choice(NAMES)
-            behaviour = dice.choice(WILD if wild else CALM)
+            behaviour = dice.choice(TOKENS if tokens else WILD if wild else CALM)
             # The truth is known before and after: what is asked in between may have seen either.
             truth.play(name, behaviour)
             upstream.play(f"id-{name}", behaviour)
             truth.play(name, behaviour)
-            if dice.random() < 0.05:
+            if dice.random() < 0.01:
                 iam.revoke()
-            if dice.random() < 0.02:
+            if tokens and dice.random() < 0.05:
                 rotations += 1
                 password = f"password-{rotations}"
                 iam.users["fdi-probe"] = User(password)
                 secret.with_suffix(".new").write_text(credentials(password))
                 secret.with_suffix(".new").replace(secret)
-                # Between the two steps a login would be refused, and then rests.
-                truth.be_wild_until(time.monotonic() + 70)
             if wild and dice.random() < 0.1:
                 iam.play(*dice.choices(["status_503", "status_500", "silent", "html_200", "reset"], k=2))
             if dice.random() < 0.1:
@@ -209,12 +271,15 @@ def footprint(pid: int) -> tuple[int, int, int]:
     return pages * 4096, len(list(Path(f"/proc/{worker}/task").iterdir())), len(os.listdir(f"/proc/{worker}/fd"))  # noqa: PTH208 -- only counted
 
 
-def restarting(settings: dict[str, str], home: Path, truth: Truth, over: threading.Event) -> Iterator[Callers]:
+def restarting(
+    settings: dict[str, str], home: Path, truth: Truth, over: threading.Event, faults: Faults
+) -> Iterator[Callers]:
     """Run gunicorn, tell it to stop every half minute and start it again; yields the callers of each run."""
+    cache_seconds = float(settings["FDI_CACHE_SECONDS"])
     while not over.is_set():
         gone = threading.Event()
         with gunicorn(settings, home) as (url, process):
-            callers = Callers(truth, url, gone)
+            callers = Callers(truth, url, gone, faults, cache_seconds)
             yield callers
             over.wait(30)
             callers.may_be_down.set()
@@ -228,7 +293,7 @@ def restarting(settings: dict[str, str], home: Path, truth: Truth, over: threadi
 def main() -> int:
     """Run, print what was found, and return 0 if nothing was wrong."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
-    truth, over = Truth(), threading.Event()
+    truth, over, faults = Truth(), threading.Event(), Faults()
     iam = Iam({"fdi-probe": User("password-0")}, project_id=PROJECT_ID, life_seconds=30)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -253,14 +318,11 @@ def main() -> int:
             "MAX_REQUESTS": "700",
         }
         runs: list[Callers] = []
-        disturber = threading.Thread(target=chaos, args=(truth, upstream, iam, secret, over), daemon=True)
         with functions_framework(settings, homes[0]) as (url, process):
-            steady = Callers(truth, url, over)
-            disturber.start()
-            recycler = threading.Thread(
-                target=lambda: runs.extend(restarting(settings, homes[1], truth, over)), daemon=True
-            )
-            recycler.start()
+            steady = Callers(truth, url, over, faults, 0.0)
+            disturber = faults.thread(lambda: chaos(truth, upstream, iam, secret, over))
+            recycled = {**settings, "FDI_CACHE_SECONDS": "1"}
+            recycler = faults.thread(lambda: runs.extend(restarting(recycled, homes[1], truth, over, faults)))
             began = time.monotonic()
             over.wait(min(WARM_UP_SECONDS, seconds / 2))
             before = footprint(process.pid)
@@ -270,26 +332,36 @@ def main() -> int:
             over.set()
             recycler.join(60)
             disturber.join(30)
-            for thread in steady.threads:
+            for thread in (*steady.threads, disturber, recycler):
                 thread.join(15)
-    return report(seconds, [steady, *runs], before, after)
+                if thread.is_alive():
+                    faults.found.append(f"{thread} does not end")
+    return report(seconds, [steady, *runs], before, after, faults.found)
 
 
-def report(seconds: float, groups: list[Callers], before: tuple[int, int, int], after: tuple[int, int, int]) -> int:
+def report(
+    seconds: float,
+    groups: list[Callers],
+    before: tuple[int, int, int],
+    after: tuple[int, int, int],
+    faults: list[str],
+) -> int:
     """Print the figures; return the exit status."""
     verdicts: collections.Counter[str] = sum((group.verdicts for group in groups), collections.Counter())
     wrong = [text for group in groups for text in group.wrong]
     late = [took for group in groups for took in group.late]
-    lost = sum(group.lost for group in groups)
+    lost, calm = sum(group.lost for group in groups), sum(group.calm for group in groups)
     growth = after[0] - before[0]
-    print(f"{seconds:.0f} s, {sum(verdicts.values())} verdicts: {dict(verdicts)}")
+    print(f"{seconds:.0f} s, {sum(verdicts.values())} verdicts: {dict(verdicts)}; {calm} of them in calm phases")
     print(f"{len(wrong)} wrong, {len(late)} late (longest {max(late, default=0.0):.2f} s), {lost} answers lost")
     print(f"memory {before[0] / 2**20:.1f} -> {after[0] / 2**20:.1f} MiB, growth {growth / 2**20:.2f} MiB")
     print(f"threads {before[1]} -> {after[1]}, descriptors {before[2]} -> {after[2]}; servers started {len(groups)}")
     for text in wrong[:10]:
         print(f"  wrong: {text}")
+    for text in faults:
+        print(f"  the soak itself failed: {text}")
     flat = growth < MOST_GROWTH and after[1] <= before[1] + 12 and after[2] <= before[2] + 12
-    return 0 if not wrong and not late and not lost and flat else 1
+    return 0 if calm and not (wrong or late or lost or faults) and flat else 1
 
 
 if __name__ == "__main__":
