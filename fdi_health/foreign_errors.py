@@ -93,7 +93,7 @@ def meaning(error: BaseException) -> CheckError:
     causes = tuple(_causes(error))
     for types, code, message in _MEANINGS:
         if any(isinstance(cause, types) for cause in causes):
-            return CheckError(code, (_what_tls_says(causes) if code == "tls_error" else None) or message)
+            return CheckError(code, _what_tls_says(causes) or message)
     return CheckError("unreachable", "no connection could be made")
 
 
@@ -102,7 +102,7 @@ def _what_tls_says(causes: tuple[BaseException, ...]) -> str | None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _CERTIFICATE_FAULTS.get(cause.verify_code)
         if isinstance(cause, ssl.SSLError):
-            return _TLS_FAULTS.get(getattr(cause, "reason", None) or "")
+            return _TLS_FAULTS.get(str(getattr(cause, "reason", None)))
     return None
 
 

@@ -10,6 +10,7 @@ import contextlib
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
+from urllib.parse import urlsplit
 
 import certifi
 import requests
@@ -166,10 +167,9 @@ class Transport:
                     headers=headers,
                     retries=_NO_RETRIES,
                     redirect=False,
-                    assert_same_host=False,
                     preload_content=False,
                     decode_content=False,
-                    timeout=urllib3.Timeout(connect=seconds, read=seconds),
+                    timeout=seconds,
                 )
                 with contextlib.closing(response):
                     content = _read(response)
@@ -183,7 +183,7 @@ class Transport:
         """Return the pool that leads to the endpoint, through a proxy perhaps, and what goes before every path."""
         request = requests.Request("GET", self.endpoint).prepare()
         pool = self._adapter.pool_for(request, self._proxies)
-        way = pool, self._adapter.request_url(request, self._proxies).rstrip("/")
+        way = pool, urlsplit(self.endpoint).path
         self._way = way
         return way
 
@@ -199,7 +199,7 @@ def _read(response: urllib3.BaseHTTPResponse) -> bytes:
         if encoding not in ("identity", ""):
             raise _invalid("the answer is encoded although we asked for none")
         body = b""
-        while chunk := response.read(BODY_LIMIT + 1 - len(body), decode_content=False):
+        while chunk := response.read(BODY_LIMIT + 1 - len(body)):
             body += chunk
             if len(body) > BODY_LIMIT:
                 raise _invalid("the answer is far too large")

@@ -8,11 +8,15 @@ import threading
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    import ssl
     from types import TracebackType
 
 
 class TunnelProxy:
     """Listens on a loopback port for as long as it is entered.
+
+    Args:
+        ssl_context: of a proxy that is itself spoken to over TLS.
 
     Attributes:
         url: what a proxy variable is set to.
@@ -21,11 +25,12 @@ class TunnelProxy:
 
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
         self.heads: list[str] = []
         self.seen = b""
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._ssl_context = ssl_context
+        self.url = f"http{'s' if ssl_context else ''}://127.0.0.1:{self._listener.getsockname()[1]}"
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
@@ -51,6 +56,8 @@ class TunnelProxy:
         with contextlib.suppress(OSError):
             while True:
                 caller, _ = self._listener.accept()
+                if self._ssl_context is not None:
+                    caller = self._ssl_context.wrap_socket(caller, server_side=True)
                 self._start(self._serve, caller)
 
     def _serve(self, caller: socket.socket) -> None:

@@ -22,9 +22,9 @@ from fdi_health import connections
 from fdi_health.deadline import Abort, Deadline
 from fdi_health.errors import NEXT_STEPS, CheckError
 from fdi_health.foreign_errors import meaning
-from fdi_health.transport import CA_VARIABLES, Transport
+from fdi_health.transport import BODY_LIMIT, CA_VARIABLES, Transport, tls_context
 from simulator import Simulator
-from simulator.answers import raw_answer
+from simulator.answers import body_answer, raw_answer
 from tests.conftest import PROJECT_ID, TOKEN
 from tests.tunnel_proxy import TunnelProxy
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     import trustme
 
+    from simulator import Iam
     from tests.conftest import Function
 
 PATH = f"/v2/{PROJECT_ID}/fdi/instances/i/statistics/tasks"
@@ -94,6 +95,116 @@ def test_header_block_that_python_reads_only_in_part__is_an_invalid_answer(
 ) -> None:
     upstream.play("i", raw_answer(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\nContent-Length: 2\r\n\r\n{}"))
     assert code_of(transport) == "invalid_response"
+
+
+@pytest.mark.parametrize(("more", "sound"), [(0, True), (1, False), (5000, False)])
+def test_body__has_a_largest_size(transport: Transport, upstream: Simulator, more: int, sound: bool) -> None:
+    body = b"x" * (BODY_LIMIT + more)
+    upstream.play("i", body_answer(body))
+    if sound:
+        assert transport.get(PATH, HEADERS, Deadline.after(2), Abort()).body == body
+    else:
+        with pytest.raises(CheckError, match="far too large") as caught:
+            transport.get(PATH, HEADERS, Deadline.after(2), Abort())
+        assert (caught.value.code, caught.value.upstream_status) == ("invalid_response", 200)
+
+
+@pytest.mark.parametrize(("status", "kept"), [(200, False), (201, False), (202, True), (400, True), (500, True)])
+@pytest.mark.parametrize("headers", [{"Content-Encoding": "gzip"}, {"Content-Encoding": " GZIP "}])
+def test_encoded_body__is_as_good_as_none_unless_the_answer_is_a_success(
+    transport: Transport, upstream: Simulator, status: int, kept: bool, headers: dict[str, str]
+) -> None:
+    upstream.play("i", body_answer(b"x", status, headers=tuple(headers.items())))
+    if kept:
+        reply = transport.get(PATH, HEADERS, Deadline.after(2), Abort())
+        assert (reply.status, reply.body) == (status, b"")
+    else:
+        assert code_of(transport) == "invalid_response"
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
+def test_encoding_that_is_none__is_fine(transport: Transport, upstream: Simulator, encoding: str) -> None:
+    upstream.play("i", body_answer(b"x", headers=(("Content-Encoding", encoding),)))
+    assert transport.get(PATH, HEADERS, Deadline.after(2), Abort()).body == b"x"
+
+
+def test_post__sends_its_body(transport: Transport, iam: Iam) -> None:
+    transport.post("/v3/auth/tokens", {"A": "b"}, b'{"c": 1}', Deadline.after(2), Abort())
+    (request,) = iam.logins
+    assert (request.method, request.body, request.header("A")) == ("POST", b'{"c": 1}', "b")
+
+
+def test_post__ends_at_its_deadline_or_when_it_is_told(transport: Transport, iam: Iam) -> None:
+    iam.play("silent", for_ever=True)
+    abort = Abort()
+    threading.Timer(0.2, abort.fire).start()
+    for deadline, ending in ((Deadline.after(0.2), Abort()), (Deadline.after(30), abort)):
+        began = time.monotonic()
+        with pytest.raises(CheckError):
+            transport.post("/v3/auth/tokens", {}, b"", deadline, ending)
+        assert time.monotonic() - began < 0.2 + 0.3
+
+
+def test_deadline__holds_on_a_kept_connection_too(transport: Transport, upstream: Simulator) -> None:
+    upstream.play("i", "healthy", "silent")
+    transport.get(PATH, HEADERS, Deadline.after(2), Abort())
+    began = time.monotonic()
+    assert code_of(transport, 0.2) == "timeout"
+    assert time.monotonic() - began < 0.2 + 0.3
+
+
+def test_connection_that_replaces_an_idle_one__is_not_taken_for_a_kept_one(
+    transport: Transport, upstream: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.play("i", "healthy", "reset")
+    transport.get(PATH, HEADERS, Deadline.after(2), Abort())
+    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.0)
+    assert code_of(transport) == "unreachable"
+    assert len(upstream.requests) == 2  # no second try
+
+
+def test_connection__sends_at_once_and_is_found_once(
+    transport: Transport, upstream: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, Any]] = []
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: str, port: int, *args: Any, **kwargs: Any) -> Any:
+        asked.append((host, kwargs))
+        return real(host, port, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    upstream.play("i", "healthy")
+    transport.get(PATH, HEADERS, Deadline.after(2), Abort())
+    assert asked == [("127.0.0.1", {"type": socket.SOCK_STREAM})]
+    assert transport._way is not None
+    pool, prefix = transport._way
+    connection = pool.pool.get()  # type: ignore[union-attr] # it is open
+    assert connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    connection.close()
+    assert prefix == ""
+
+
+def test_endpoint__may_have_a_path(upstream: Simulator) -> None:
+    opened = Transport.open(f"{upstream.url}/gateway", {}, 1)
+    opened.get(PATH, HEADERS, Deadline.after(2), Abort())
+    opened.close()
+    assert upstream.requests[0].target == f"/gateway{PATH}"
+
+
+def test_ca_folder__is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(ssl, "create_default_context", lambda **kwargs: asked.append(kwargs))
+    tls_context({"SSL_CERT_FILE": str(tmp_path)})
+    assert asked == [{"capath": str(tmp_path)}]
+
+
+def test_built_in_ca_bundle__that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("certifi.where", lambda: str(tmp_path / "gone"))
+    error = tls_context({})
+    assert isinstance(error, CheckError)
+    assert (error.code, error.message) == ("tls_error", "the built-in CA bundle could not be read")
+    assert error.next_step == NEXT_STEPS["tls_error"]
 
 
 def test_abort__before_the_start_ends_it_too(transport: Transport, upstream: Simulator) -> None:
@@ -342,6 +453,21 @@ def test_proxy__is_asked_for_a_tunnel_and_sees_nothing_else(
 
 
 @pytest.mark.usefixtures("no_bypass")
+def test_proxy_over_tls__is_trusted_by_the_same_bundle(
+    tls_upstream: Simulator, authority: trustme.CA, ca_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls_upstream.play("i", "healthy")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with TunnelProxy(context) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        opened = Transport.open(tls_upstream.url, {"SSL_CERT_FILE": ca_file}, 1)
+        assert opened.get(PATH, HEADERS, Deadline.after(2), Abort()).status == 200
+        opened.close()
+    assert len(proxy.heads) == 1
+
+
+@pytest.mark.usefixtures("no_bypass")
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
 def test_proxy__never_gets_plain_http(upstream: Simulator, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     upstream.play("i", "healthy")
@@ -358,6 +484,18 @@ def test_proxy__never_gets_plain_http(upstream: Simulator, monkeypatch: pytest.M
 def test_proxy__that_is_nonsense_is_unreachable(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("https_proxy", proxy)
     assert code_of(Transport.open("https://localhost:1", {}, 1)) == "unreachable"
+
+
+def test_meaning__is_found_wherever_the_cause_is_kept() -> None:
+    wrapped = urllib3.exceptions.MaxRetryError(None, "/", ConnectionRefusedError())  # type: ignore[arg-type] # no pool
+    assert meaning(wrapped).message == "the connection was refused"
+    outer = OSError(OSError(OSError("deep")))
+    outer.__cause__ = socket.gaierror()
+    assert meaning(outer).message == "the host name could not be resolved"
+
+
+def test_meaning__of_what_is_none_of_theirs_is_unreachable() -> None:
+    assert meaning(KeyError("x")).code == "unreachable"
 
 
 def foreign_exceptions() -> list[type[BaseException]]:

@@ -52,8 +52,9 @@ TESTS = {
         ["fdi_health/transport.py", "fdi_health/connections.py", "fdi_health/foreign_errors.py"],
         [
             "fdi_health/test_transport.py",
+            "fdi_health/test_client.py",
+            "test_forged_requests.py",
             "test_upstream_faults.py",
-            "fdi_health/test_small_pieces.py",
             "test_deadline_holds.py",
         ],
     ),
