@@ -97,6 +97,25 @@ def test_header_block_that_python_reads_only_in_part__is_an_invalid_answer(
     assert code_of(transport) == "invalid_response"
 
 
+def test_header_block_whose_last_line_is_none__is_an_invalid_answer(transport: Transport, upstream: Simulator) -> None:
+    # Python takes this one for the beginning of the body, and sees nothing wrong with that.
+    upstream.play("i", raw_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nFrom x\r\n\r\n{}"))
+    assert code_of(transport) == "invalid_response"
+
+
+@pytest.mark.parametrize(
+    ("proxies", "url"),
+    [
+        ({}, None),
+        ({"https": "proxy:3128"}, "http://proxy:3128"),
+        ({"https": "https://proxy:3128"}, "https://proxy:3128"),
+        ({"http": "http://proxy:3128"}, None),
+    ],
+)
+def test_proxy__may_be_written_without_a_scheme(proxies: dict[str, str], url: str | None) -> None:
+    assert Transport("https://a.example", proxies=proxies).proxy == url
+
+
 @pytest.mark.parametrize(("more", "sound"), [(0, True), (1, False), (5000, False)])
 def test_body__has_a_largest_size(transport: Transport, upstream: Simulator, more: int, sound: bool) -> None:
     body = b"x" * (BODY_LIMIT + more)
