@@ -24,12 +24,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from handlers.wire import Bound
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, MutableMapping
     from concurrent.futures import Future
 
 HEAD_SECONDS = 8.0
 """How long a caller may take for the first byte, and then for a whole head."""
+
+HEAD_BYTES = 64 * 1024
+"""The largest head, whatever its lines are; gunicorn bounds each, and their number."""
 
 ANSWER_SECONDS = 8.0
 """How long a caller may take to read an answer, once it is ready."""
@@ -101,6 +106,7 @@ class Worker(ThreadWorker):
         super().__init__(*args, **kwargs)
         self._limits = Limits()
         self._parting: dict[TConn, float] = {}
+        self._heads: dict[TConn, Bound] = {}
 
     def init_process(self) -> None:
         """Begin, in a process of its own; what the application lets in goes by the threads that there really are."""
@@ -146,21 +152,35 @@ class Worker(ThreadWorker):
         if _unread(client):
             self.poller.unregister(client)
             self.keepalived_conns.remove(conn)
-            self._close(conn)
+            self._begin_parting(conn)
         else:
             super().on_client_socket_readable(conn, client)
 
     def handle(self, conn: TConn) -> Any:
         """Serve one request of a connection, in a thread of the pool."""
+        end = time.monotonic() + HEAD_SECONDS
         try:
+            conn.sock.setblocking(True)
+            conn.init()
+            unreader = getattr(conn.parser, "unreader", None)
+            self._heads[conn] = Bound(unreader, lambda: time.monotonic() >= end, HEAD_BYTES)
             return super().handle(conn)
+        except OSError:
+            return False
         finally:
+            self._lift(conn)
             self._limits.lift(conn.sock)
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Answer a request whose head has been read; before the application does, the server may answer `100`."""
+        self._lift(conn)
         self._limits.set(conn.sock, ANSWER_SECONDS, socket.SHUT_RDWR)
         return super().handle_request(req, conn)
+
+    def _lift(self, conn: TConn) -> None:
+        head = self._heads.pop(conn, None)
+        if head is not None:
+            head.lift()
 
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
         """Keep a connection, or part with it, in the main loop, which must not wait."""
@@ -169,7 +189,10 @@ class Worker(ThreadWorker):
         # Whoever asks again before the answer is there may never read one.
         if not over and not (parser and parser.unreader.buf.getvalue()):
             super().finish_request(conn, fs)
-            return
+        else:
+            self._begin_parting(conn)
+
+    def _begin_parting(self, conn: TConn) -> None:
         try:
             conn.sock.setblocking(False)
             conn.sock.shutdown(socket.SHUT_WR)
@@ -211,7 +234,7 @@ class Worker(ThreadWorker):
 
     def _let_go(self, excess: int) -> None:
         """End some connections that nobody waits on, the oldest first, so that a new caller is let in."""
-        idle = itertools.chain(self.pending_conns, self.keepalived_conns)
+        idle = itertools.chain(self.keepalived_conns, self.pending_conns)
         for conn in itertools.islice(idle, max(0, excess)):
             conn.timeout = 0.0
 

@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fdi_health.errors import CheckError
+from handlers.wire import Bound, unreader_of
 from schemas.query import LONGEST_BODY
 
 if TYPE_CHECKING:
@@ -37,8 +38,21 @@ BODY_SECONDS = 4.0
 
 _UNWANTED_BODY_SECONDS = 0.05
 
+_UNWANTED_CHUNKS_BYTES = 8 * 1024
+"""How much of a chunked body that nobody wants is taken off the wire; what is longer is left there."""
+
 _DISCARDED_BYTES = 1024 * 1024
 """How much more of a body that is too large is read and thrown away, so that its sender sees the answer."""
+
+
+_FRAMING_BYTES = 64 * 1024
+"""How much more than a body may come over the wire: what was read ahead, and what frames its chunks."""
+
+_PIECE_BYTES = 8 * 1024
+"""How much is asked for at a time: what was read of a piece that breaks off is lost."""
+
+_few_at_once = threading.BoundedSemaphore(4)
+"""Held while a chunked body is read: each of its chunks may be a byte, and costs as much CPU as a large one."""
 
 
 def take_body(
@@ -77,7 +91,7 @@ def take_body(
         except CheckError as error:
             environ[REFUSED] = error
     elif not clear:
-        _, clear = _read(environ, announced, _UNWANTED_BODY_SECONDS)
+        _, clear = _read(environ, announced, _UNWANTED_BODY_SECONDS, _UNWANTED_CHUNKS_BYTES)
     if not clear:
         # gunicorn counts what it asked for as read, and would take what comes late for the next request.
         with contextlib.suppress(AttributeError):
@@ -90,8 +104,27 @@ def take_body(
     return clear
 
 
-def _read(environ: MutableMapping[str, Any], announced: int | None, seconds: float) -> tuple[bytes | None, bool]:
+def _read(
+    environ: MutableMapping[str, Any],
+    announced: int | None,
+    seconds: float,
+    chunks_bytes: int = LONGEST_BODY + _FRAMING_BYTES,
+) -> tuple[bytes | None, bool]:
     """Return (the body or None for a broken one, whether the wire is clear)."""
+    if announced is not None:
+        return _taken(environ, announced, seconds, announced + _FRAMING_BYTES)
+    began = time.monotonic()
+    if not _few_at_once.acquire(timeout=seconds):
+        return None, False
+    try:
+        return _taken(environ, None, seconds - (time.monotonic() - began), chunks_bytes)
+    finally:
+        _few_at_once.release()
+
+
+def _taken(
+    environ: MutableMapping[str, Any], announced: int | None, seconds: float, wire_bytes: int
+) -> tuple[bytes | None, bool]:
     end = threading.Event()
     late = threading.Timer(seconds, _end_reading, [environ.get("gunicorn.socket"), end])
     late.daemon = True
@@ -99,13 +132,15 @@ def _read(environ: MutableMapping[str, Any], announced: int | None, seconds: flo
     most = LONGEST_BODY + 1 + _DISCARDED_BYTES
     wanted = most if announced is None else min(announced, most)
     body, taken = b"", 0
+    bound = Bound(unreader_of(environ["wsgi.input"]), end.is_set, wire_bytes)
     try:
-        while taken < wanted and (piece := environ["wsgi.input"].read(min(wanted - taken, LONGEST_BODY))):
+        while taken < wanted and (piece := environ["wsgi.input"].read(min(wanted - taken, _PIECE_BYTES))):
             taken += len(piece)
             body = (body + piece)[: LONGEST_BODY + 1]
     except Exception:  # noqa: BLE001 -- every server has exceptions of its own for a caller who hangs up or breaks a chunk
-        return None, False
+        return (body if len(body) > LONGEST_BODY else None), False
     finally:
+        bound.lift()
         late.cancel()
     whole = taken == announced if announced is not None else taken < most
     if end.is_set() or (not whole and len(body) <= LONGEST_BODY):

@@ -177,6 +177,61 @@ def test_body_that_comes_late__is_not_the_next_request(
 
 
 @pytest.mark.parametrize("server", [gunicorn, functions_framework])
+@pytest.mark.parametrize(("size", "status"), [(5, None), (70_000, 413), (5_000_000, 413)])
+def test_chunked_body__is_taken_as_far_as_it_may_go(
+    upstream: Simulator, tmp_path: Path, server: Callable[..., Any], size: int, status: int | None
+) -> None:
+    def body() -> Iterator[bytes]:
+        for _ in range(size // 1000):
+            yield b"x" * 1000
+        yield b"x" * (size % 1000)
+
+    with server(settings_for(upstream), tmp_path) as (url, _):
+        with contextlib.suppress(requests.ConnectionError):  # what is left of it may meet a closed connection
+            answer = requests.post(f"{url}/", data=body(), timeout=10)
+            assert (answer.status_code == status) is ("FDI-Verdict" not in answer.headers)
+        assert requests.get(f"{url}/live", timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_chunks_of_one_byte__do_not_hold_live(upstream: Simulator, tmp_path: Path, method: str) -> None:
+    sent = (
+        f"{method} /live HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + b"1\r\nx\r\n" * 200_000
+    )
+    with gunicorn(settings_for(upstream), tmp_path) as (url, _), ThreadPoolExecutor(20) as senders:
+        address = urlsplit(url).hostname or "", urlsplit(url).port or 0
+
+        def send(_: int) -> None:
+            with contextlib.suppress(OSError), socket.create_connection(address, 10) as caller:
+                caller.sendall(sent)
+
+        flood = [senders.submit(send, number) for number in range(40)]
+        time.sleep(0.3)
+        assert requests.get(f"{url}/live", timeout=6).status_code == 200
+        for sender in flood:
+            sender.result(60)
+
+
+def test_head_that_grows_byte_by_byte__does_not_hold_live(upstream: Simulator, tmp_path: Path) -> None:
+    sent = b"GET /live HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"x" * 16_000) for n in range(40))
+    with gunicorn({**settings_for(upstream), "THREADS": "16"}, tmp_path) as (url, _), contextlib.ExitStack() as opened:
+        callers = [opened.enter_context(socket.socket()) for _ in range(24)]
+        for caller in callers:
+            caller.connect((urlsplit(url).hostname, urlsplit(url).port))
+            caller.setblocking(False)
+        end = time.monotonic() + 3
+        for caller in callers:
+            with contextlib.suppress(OSError):
+                caller.send(sent)
+        while time.monotonic() < end:
+            for caller in callers:
+                with contextlib.suppress(OSError):
+                    caller.send(b"x")
+            time.sleep(0.005)
+        assert requests.get(f"{url}/live", timeout=6).status_code == 200
+
+
+@pytest.mark.parametrize("server", [gunicorn, functions_framework])
 def test_key_with_a_slip_in_its_header__is_not_logged(
     upstream: Simulator, tmp_path: Path, server: Callable[..., Any]
 ) -> None:

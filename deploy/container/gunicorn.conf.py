@@ -23,6 +23,8 @@ workers = max(1, _number("WORKERS", 1))
 # How many requests a worker lets in at once; fdi-health keeps 8 of them free for /live, and reads the same variable.
 threads = max(1, _number("THREADS", 64))
 os.environ["THREADS"] = str(threads)
+# How many may be connected; idle ones make room, but one that is asked over has a thread or waits for one.
+worker_connections = max(1000, 2 * threads)
 
 # Each connection takes a descriptor, and so does each call to an upstream.
 _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)

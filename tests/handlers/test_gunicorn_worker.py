@@ -133,6 +133,22 @@ def test_head_that_comes_byte_by_byte__is_cut_all_the_same(served: _Served) -> N
     assert time.monotonic() < end
 
 
+def test_head_that_is_too_large__is_cut(served: _Served) -> None:
+    caller = served.connect()
+    with contextlib.suppress(ConnectionError):
+        caller.sendall(b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"x" * 8000) for n in range(9)))
+    assert ended(caller)
+    assert served.worker._heads == {}
+
+
+def test_connection_that_can_not_be_begun__is_closed(served: _Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Any) -> None:
+        raise OSError("no handshake")
+
+    monkeypatch.setattr("gunicorn.workers.gthread.TConn.init", broken)
+    assert ended(served.connect(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
+
+
 def test_callers_that_send_nothing__take_no_thread_and_are_let_go(served: _Served) -> None:
     silent = [served.connect() for _ in range(2 * THREADS)]
     began = time.monotonic()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -119,3 +121,44 @@ def test_body__that_is_left_on_the_wire_is_marked_for_gunicorn() -> None:
         wsgi: dict[str, Any] = {"REQUEST_METHOD": "GET", "CONTENT_LENGTH": "5", "wsgi.input": stream}
         assert take_body(wsgi) is not failed
         assert stream.failed is failed
+
+
+class Chunked(io.BytesIO):
+    """A body whose pieces are what is left of a source that ends too soon."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if not self.pieces:
+            raise RuntimeError("no more data")
+        self.pieces -= 1
+        return b"x" * (size or 0)
+
+
+@pytest.mark.parametrize(("pieces", "too_large"), [(8, False), (9, True)])
+def test_body__that_breaks_off_when_it_is_too_large_already_is_too_large(pieces: int, too_large: bool) -> None:
+    wsgi = taken(environ={**CHUNKED, "wsgi.input": Chunked(pieces)})
+    assert (wsgi[BROKEN], wsgi["clear"]) == (not too_large, False)
+    assert (len(left(wsgi)) > 65_536) is too_large
+
+
+def test_chunked_bodies__are_read_a_few_at_a_time() -> None:
+    over, entered = threading.Event(), threading.Semaphore(0)
+
+    class Slow(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            entered.release()
+            over.wait(10)
+            return b""
+
+    with ThreadPoolExecutor(4) as others:
+        waiting = [others.submit(taken, environ={**CHUNKED, "wsgi.input": Slow()}) for _ in range(4)]
+        assert all(entered.acquire(timeout=5) for _ in range(4))
+        wsgi: dict[str, Any] = {"REQUEST_METHOD": "POST", "wsgi.input": io.BytesIO(b"hello"), **CHUNKED}
+        assert take_body(wsgi, seconds=0.05) is False
+        assert wsgi[BROKEN] is True
+        assert taken(body=b"hello", length="5")["clear"] is True  # those with a length do not wait
+        over.set()
+        assert all(body.result()["clear"] for body in waiting)
