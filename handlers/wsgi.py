@@ -25,7 +25,7 @@ def answer(request: Request, process: Process) -> Response:
     response = respond(request, process)
     if not wire_is_clear:
         response.call_on_close(lambda: draining.end_answers(request))
-    if not wire_is_clear or draining.is_stopping():
+    elif draining.is_stopping():
         draining.release(request)
     return response
 
