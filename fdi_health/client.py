@@ -110,7 +110,7 @@ def _where(messages: Mapping[str, Any]) -> str:
     name, inner = next(iter(messages.items()))
     if name == "_schema":
         return "not an object"
-    if isinstance(inner, dict) and set(inner) != {"_schema"}:
+    if isinstance(inner, dict):
         return f"{name}.{next(iter(inner))}"
     return name
 

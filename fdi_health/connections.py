@@ -86,7 +86,7 @@ def _watch(sock: Any) -> None:
 def _connect(connection: HTTPConnection) -> socket.socket:
     """Open a socket to the first address that answers, none of them taking more than its share of what is left."""
     deadline: Deadline = _here.exchange.deadline
-    host = connection._dns_host.strip("[]")
+    host = connection._dns_host
     try:
         addresses = socket.getaddrinfo(host, connection.port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
@@ -211,7 +211,7 @@ class Adapter(HTTPAdapter):
     def build_connection_pool_key_attributes(self, request: PreparedRequest, verify: Any, cert: Any = None) -> Any:
         """Put the shared context into the pool's key, in place of a CA bundle to load."""
         host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
-        return host, {"ssl_context": self._context} if self._context else {}
+        return host, {"ssl_context": self._context}
 
     def pool_for(self, request: PreparedRequest, proxies: dict[str, str]) -> HTTPConnectionPool:
         """Return the pool that leads where the request goes, through a proxy perhaps."""

@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -170,6 +171,65 @@ def test_deadline__holds_on_a_kept_connection_too(transport: Transport, upstream
     began = time.monotonic()
     assert code_of(transport, 0.2) == "timeout"
     assert time.monotonic() - began < 0.2 + 0.3
+
+
+@pytest.fixture
+def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no kept connection look dead before it is used."""
+    monkeypatch.setattr("urllib3.connectionpool.is_connection_dropped", lambda _: False)
+
+
+@pytest.mark.usefixtures("unseen")
+def test_kept_connections_that_died__are_replaced_at_once_by_a_fresh_one(upstream: Simulator) -> None:
+    opened = Transport.open(upstream.url, {}, 4)
+    upstream.latency_seconds = 0.1
+    upstream.play("i", "healthy")
+
+    def ask(_: int = 0) -> int:
+        return opened.get(PATH, HEADERS, Deadline.after(2), Abort()).status
+
+    with ThreadPoolExecutor(3) as callers:
+        assert list(callers.map(ask, range(3))) == [200] * 3
+    upstream.drop_idle_connections()
+    assert ask() == 200  # although two more dead ones are kept
+    opened.close()
+
+
+@pytest.mark.usefixtures("unseen")
+def test_post_over_a_kept_connection_that_died__sends_its_body_again(
+    transport: Transport, upstream: Simulator, iam: Iam
+) -> None:
+    for _ in range(2):
+        transport.post("/v3/auth/tokens", {}, b'{"c": 1}', Deadline.after(2), Abort())
+        upstream.drop_idle_connections()
+    assert [request.body for request in iam.logins] == [b'{"c": 1}'] * 2
+
+
+def test_answer_that_does_not_come_over_a_kept_connection__is_not_asked_for_again(
+    transport: Transport, upstream: Simulator
+) -> None:
+    upstream.play("i", "healthy", "truncated", "healthy")
+    transport.get(PATH, HEADERS, Deadline.after(2), Abort())
+    assert code_of(transport) == "invalid_response"
+    assert len(upstream.requests) == 2
+
+
+def test_transport__keeps_what_it_is_opened_with() -> None:
+    context = ssl.create_default_context()
+    for url in ("https://a.example", "http://127.0.0.1:9"):
+        opened = Transport.open(url, {}, 7, context)
+        assert opened._adapter._pool_maxsize == 7  # type: ignore[attr-defined] # the stubs leave it out
+        assert opened.context is (context if url.startswith("https") else None)
+
+
+def test_ipv6_address__is_one() -> None:
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        return  # a machine without IPv6
+    with listener:
+        port = listener.getsockname()[1]
+        assert code_of(Transport.open(f"http://[::1]:{port}", {}, 1), 0.3) == "timeout"
 
 
 def test_connection_that_replaces_an_idle_one__is_not_taken_for_a_kept_one(
