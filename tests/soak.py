@@ -39,7 +39,9 @@ PHASE_SECONDS = 10.0
 CALM_AFTER_SECONDS = 6.0
 """How long a wild phase goes on having effects: holds last 5 s, reads of a secret as long."""
 
-WARM_UP_SECONDS = 45.0
+WARM_UP_SECONDS = 180.0
+"""Every kind of phase has been seen once by then, so that whatever is loaded late is loaded."""
+
 MOST_GROWTH = 2 * 1024 * 1024
 NAMES = ("one", "two", "three")
 WILD = (
@@ -202,8 +204,8 @@ class Callers:
         except (ValueError, KeyError, TypeError):
             self.wrong.append(f"no verdict at all ({status})")
             return
-        # What is kept was true when it came, and is told with its age, to a tenth of a second.
-        since = began - age - 0.1 if age else began
+        # What is kept was true when the upstream said it, and is told with its age since it came, to a tenth of a second.
+        since = began - age - 0.25 if self._cache_seconds else began
         allowed = self._truth.allowed(since, ended)
         consistent = (
             document.get("status") == verdict
