@@ -119,8 +119,6 @@ class Tokens:
             logins, present = self._logins_for_refusals, self._clock()
             if len(logins) == _MOST_LOGINS and logins[0].seconds_until(present) < _LOOK_SECONDS:
                 return refused
-            if not self._held.is_being_read():
-                logins.append(present)
         return _token(self._held.newer_than(refused.serial, deadline, lambda held: held.value == refused.value))
 
     def be_ready(self, deadline: Deadline) -> None:
@@ -161,6 +159,10 @@ class Tokens:
             life = None if found.expires_at is None else found.expires_at - began.wall
             return _Held(found.value, secret.version, found.expires_at, life, renewable=False)
         reading.stage, reading.next_step = "IAM did not answer", LATE_STEP
+        copy = self._held.copy
+        if copy is not None and copy.serial == self._refused:
+            # Counted here, where each login is one: of those who were refused at once, each would count it.
+            self._logins_for_refusals.append(began)
         issued = self._iam.log_in(found, reading.deadline, reading.abort)
         life = issued.life_seconds
         if life is None and issued.expires_at is not None:

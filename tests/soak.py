@@ -204,7 +204,7 @@ class Callers:
         except (ValueError, KeyError, TypeError):
             self.wrong.append(f"no verdict at all ({status})")
             return
-        # What is kept was true when the upstream said it, and is told with its age since it came, to a tenth of a second.
+        # What is kept was true when the upstream said it; its age counts from when it came, to a tenth of a second.
         since = began - age - 0.25 if self._cache_seconds else began
         allowed = self._truth.allowed(since, ended)
         consistent = (

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fdi_health.deadline import Deadline
+    from fdi_health.model import Token
     from simulator import Iam as SimulatedIam
     from simulator import Simulator
     from tests.conftest import Function
@@ -209,6 +210,25 @@ def test_upstream_that_refuses_every_token__costs_ten_logins_in_any_minute(
     assert [renews() for _ in range(2)] == [True, False]
     clock.wall = start + 90
     assert [renews() for _ in range(10)] == [True] * 9 + [False]
+
+
+def test_refusal_that_many_meet_at_once__counts_as_one_login(
+    with_credentials: tuple[Tokens, Shelf, Clock], iam: SimulatedIam
+) -> None:
+    tokens, shelf, _ = with_credentials
+    shelf.wait_seconds = 0.02
+    for _ in range(10):
+        refused, gate = tokens.current(soon()), threading.Barrier(24)
+
+        def renew(refused: Token = refused, gate: threading.Barrier = gate) -> str:
+            gate.wait(5)
+            return tokens.renew(refused, soon()).value
+
+        with ThreadPoolExecutor(24) as callers:
+            renewed = {renewal.result() for renewal in [callers.submit(renew) for _ in range(24)]}
+        assert renewed == {tokens.current(soon()).value} != {refused.value}
+    assert len(tokens._logins_for_refusals) == 10
+    assert len(iam.logins) == 11
 
 
 @pytest.mark.parametrize("kind", [IsADirectoryError, AttributeError, TypeError, RuntimeError])
