@@ -63,8 +63,10 @@ class DeadlineSeconds(fields.Field[float]):
 
 
 def _seconds(value: Any) -> float:
-    if isinstance(value, str) and NUMBER.fullmatch(value.strip()):
-        return float(value)
+    if isinstance(value, str):
+        # Not float(value): what Python strips here and what it strips there differ, e.g. in U+001C.
+        text = value.strip()
+        return float(text) if NUMBER.fullmatch(text) else 0.0
     return float(value) if type(value) in (int, float) and 0 < value < 1e9 else 0.0
 
 

@@ -205,3 +205,18 @@ def test_problem_of_a_caller__is_no_line(
 ) -> None:
     function("healthy").get(path)
     assert lines(caplog_info) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "written"),
+    [
+        ("Invalid request from ip=::1: Invalid HTTP Header: 'X-Api-Key s3cr3t'", "Invalid request from ip=::1"),
+        ("Worker exiting", "Worker exiting"),
+    ],
+)
+def test_server_s_line__does_not_quote_what_a_caller_sent(
+    caplog: pytest.LogCaptureFixture, line: str, written: str
+) -> None:
+    log.to_stderr()
+    logging.getLogger("gunicorn.error").warning(line)
+    assert caplog.messages == [written]
