@@ -113,7 +113,8 @@ class Tokens:
             CheckError: `token_unavailable`.
 
         """
-        self._refused = refused.serial
+        # A probe that set out earlier may bring the refusal of an older one later.
+        self._refused = max(self._refused, refused.serial)
         copy = self._held.copy
         if copy is not None and copy.serial == refused.serial and copy.value.renewable:
             logins, present = self._logins_for_refusals, self._clock()

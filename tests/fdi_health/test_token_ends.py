@@ -152,6 +152,25 @@ def test_readiness__is_lost_by_a_refusal_that_could_not_be_mended() -> None:
     assert (caught.value.code, caught.value.next_step) == ("token_unavailable", "Put it back.")
 
 
+def test_readiness__is_not_regained_by_the_late_refusal_of_an_older_token() -> None:
+    class Moody:
+        secrets = iter([Secret(b"one"), Secret(b"two")])
+
+        def read(self, deadline: Deadline) -> Secret:
+            for secret in self.secrets:
+                return secret
+            raise CheckError("token_unavailable", "gone")
+
+    tokens = Tokens(Moody(), NO_IAM)
+    older = tokens.current(soon())
+    newer = tokens.renew(older, soon())
+    with pytest.raises(CheckError, match="gone"):
+        tokens.renew(newer, soon())
+    assert tokens.renew(older, soon()) == newer
+    with pytest.raises(CheckError, match="gone"):
+        tokens.be_ready(soon())
+
+
 def test_now__is_what_a_read_waits_by() -> None:
     began = time.monotonic()
     with pytest.raises(CheckError, match="before the deadline"):

@@ -212,6 +212,22 @@ def test_upstream_that_refuses_every_token__costs_ten_logins_in_any_minute(
     assert [renews() for _ in range(10)] == [True] * 9 + [False]
 
 
+def test_login__is_counted_whatever_older_refusals_come_meanwhile(
+    with_credentials: tuple[Tokens, Shelf, Clock],
+) -> None:
+    tokens, shelf, _ = with_credentials
+    older = tokens.current(soon())
+    newer = tokens.renew(older, soon())
+    shelf.hang = threading.Event()
+    with ThreadPoolExecutor(1) as caller:
+        renewal = caller.submit(tokens.renew, newer, soon())
+        until(lambda: shelf.reads == 3)
+        assert tokens.renew(older, soon()) == newer
+        shelf.hang.set()
+        assert renewal.result() != newer
+    assert len(tokens._logins_for_refusals) == 2
+
+
 def test_refusal_that_many_meet_at_once__counts_as_one_login(
     with_credentials: tuple[Tokens, Shelf, Clock], iam: SimulatedIam
 ) -> None:
