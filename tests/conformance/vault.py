@@ -7,6 +7,7 @@ the troubles its secrets manager can get into and how to bring each about. What 
 from __future__ import annotations
 
 import contextvars
+import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 NO_IAM = Iam(None, "project")
 SECONDS = 1.5
 SPARE_SECONDS = 0.3
+LOW_DICE = 152872
+"""A seed whose first four throws are below 0.03."""
 
 MESSAGES = {
     "removed": ("does not exist", "not set"),
@@ -162,6 +165,12 @@ class VaultSuite:
         assert any(words in said for words in ((wanted,) if isinstance(wanted, str) else wanted)), said
 
     def test_vault__in_trouble_that_passes(self, harness: Harness, passing_state: str) -> None:
+        # Vendors wait for up to a second by Python's own dice, which is most of the time there is: these fall low.
+        before = random.getstate()
+        random.seed(LOW_DICE)
         harness.put(b"s3cr3t")
         self.passing_states[passing_state](harness)
-        assert token_of(harness) == "s3cr3t"
+        try:
+            assert token_of(harness) == "s3cr3t"
+        finally:
+            random.setstate(before)
