@@ -44,7 +44,6 @@ _UNWANTED_CHUNKS_BYTES = 8 * 1024
 _DISCARDED_BYTES = 1024 * 1024
 """How much more of a body that is too large is read and thrown away, so that its sender sees the answer."""
 
-
 _FRAMING_BYTES = 64 * 1024
 """How much more than a body may come over the wire: what was read ahead, and what frames its chunks."""
 

@@ -68,7 +68,7 @@ FAULTS: Final[dict[str, Answer]] = {
     "throttled_for_an_hour": json_answer(
         error_document("APIGW.0308", "The throttling threshold has been reached"),
         429,
-        headers=(("Retry-After", "3600"),),
+        headers=_AN_HOUR,
     ),
     "status_500": refusal(500, "An unexpected error prevented the server from fulfilling your request.", "Error"),
     "status_503": body_answer(b"503 Service Unavailable\n", 503, "text/plain"),

@@ -20,9 +20,8 @@ wsgi_app = "main:app"
 # gthread, with bounds on what a caller may take.
 worker_class = "handlers.gunicorn_worker.Worker"
 workers = max(1, _number("WORKERS", 1))
-# How many requests a worker lets in at once; fdi-health keeps 8 of them free for /live, and reads the same variable.
+# How many requests a worker lets in at once, which it tells fdi-health: that keeps 8 of them free for /live.
 threads = max(1, _number("THREADS", 64))
-os.environ["THREADS"] = str(threads)
 # How many may be connected; idle ones make room, but one that is asked over has a thread or waits for one.
 worker_connections = max(1000, 2 * threads)
 

@@ -29,15 +29,20 @@ def later(work: Callable[[], None]) -> None:
     threading.Thread(target=work, daemon=True).start()
 
 
-def test_flight__that_nobody_gave_up_holds_up_nobody() -> None:
-    flights: Flights[str, int] = Flights(later, lambda *_: None)
-    over = threading.Event()
+def stuck(over: threading.Event) -> Callable[[Flight[str, int]], int]:
+    """Return work that ends only when something is over, and makes 1."""
 
-    def stuck(_: Flight[str, int]) -> int:
+    def work(_: Flight[str, int]) -> int:
         over.wait(5)
         return 1
 
-    first = flights.begin("key", stuck, Deadline.after(0.05))
+    return work
+
+
+def test_flight__that_nobody_gave_up_holds_up_nobody() -> None:
+    flights: Flights[str, int] = Flights(later, lambda *_: None)
+    over = threading.Event()
+    first = flights.begin("key", stuck(over), Deadline.after(0.05))
     time.sleep(0.1)
     assert flights.under_way("key") is None
     second = flights.begin("key", lambda _: 2, Deadline.after(1))
@@ -91,13 +96,8 @@ def test_flight__that_fails_after_it_was_given_up_is_forgotten() -> None:
 def test_flight__given_up_after_it_was_replaced_is_late_all_the_same() -> None:
     flights: Flights[str, int] = Flights(later, lambda *_: None)
     over = threading.Event()
-
-    def stuck(_: Flight[str, int]) -> int:
-        over.wait(5)
-        return 1
-
-    first = flights.begin("key", stuck, Deadline.after(0))
-    second = flights.begin("key", stuck, Deadline.after(5))
+    first = flights.begin("key", stuck(over), Deadline.after(0))
+    second = flights.begin("key", stuck(over), Deadline.after(5))
     assert first is not None
     assert second is not None
     flights.give_up(first, lambda: 2)

@@ -222,14 +222,17 @@ def test_transport__keeps_what_it_is_opened_with() -> None:
         assert opened.context is (context if url.startswith("https") else None)
 
 
-def test_ipv6_address__is_one() -> None:
-    try:
-        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
-    except OSError:
-        return  # a machine without IPv6
-    with listener:
-        port = listener.getsockname()[1]
-        assert code_of(Transport.open(f"http://[::1]:{port}", {}, 1), 0.3) == "timeout"
+def test_ipv6_address__is_looked_up_without_its_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def getaddrinfo(host: str, *_: Any, **__: Any) -> Any:
+        asked.append(host)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    for scheme in ("http", "https"):
+        assert code_of(Transport.open(f"{scheme}://[::1]:9", {}, 1)) == "unreachable"
+    assert asked == ["::1", "::1"]
 
 
 def test_connection_that_replaces_an_idle_one__is_not_taken_for_a_kept_one(

@@ -339,36 +339,38 @@ def is_cut(connection: socket.socket) -> bool:
         return False
 
 
-def test_limit__cuts_when_it_is_over_and_not_before() -> None:
+@pytest.fixture
+def limited() -> Iterator[tuple[socket.socket, Limits, list[float]]]:
+    """Return a connection with a limit of 8 seconds on reading, its limits, and the moment by their clock."""
     ours, theirs = socket.socketpair()
-    now = 100.0
+    now = [100.0]
     with ours, theirs:
         ours.setblocking(False)
-        limits = Limits(lambda: now)
+        limits = Limits(lambda: now[0])
         limits.set(ours, 8.0, socket.SHUT_RD)
-        now = 107.9
-        limits.enforce()
-        with pytest.raises(BlockingIOError):
-            ours.recv(1)
-        now = 108.0
-        limits.enforce()
-        assert ours.recv(1) == b""
-        ours.sendall(b"an answer may still be sent")
+        yield ours, limits, now
 
 
-def test_limit__that_was_lifted_cuts_nothing() -> None:
-    ours, theirs = socket.socketpair()
-    now = 100.0
-    with ours, theirs:
-        ours.setblocking(False)
-        limits = Limits(lambda: now)
-        limits.set(ours, 8.0, socket.SHUT_RDWR)
-        limits.lift(ours)
-        limits.lift(ours)
-        now = 200.0
-        limits.enforce()
-        with pytest.raises(BlockingIOError):
-            ours.recv(1)
+def test_limit__cuts_when_it_is_over_and_not_before(limited: tuple[socket.socket, Limits, list[float]]) -> None:
+    ours, limits, now = limited
+    now[0] = 107.9
+    limits.enforce()
+    with pytest.raises(BlockingIOError):
+        ours.recv(1)
+    now[0] = 108.0
+    limits.enforce()
+    assert ours.recv(1) == b""
+    ours.sendall(b"an answer may still be sent")
+
+
+def test_limit__that_was_lifted_cuts_nothing(limited: tuple[socket.socket, Limits, list[float]]) -> None:
+    ours, limits, now = limited
+    limits.lift(ours)
+    limits.lift(ours)
+    now[0] = 200.0
+    limits.enforce()
+    with pytest.raises(BlockingIOError):
+        ours.recv(1)
 
 
 def test_limit__of_a_closed_connection_harms_nobody() -> None:

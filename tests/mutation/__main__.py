@@ -223,7 +223,7 @@ def _mutate(tree: Path) -> dict[str, str]:
     command = [sys.executable, "-c", PATCHED_MUTMUT, "run", "--max-children", str(2 * (os.cpu_count() or 1))]
     environ = {**os.environ, "HYPOTHESIS_PROFILE": "mutants"}
     with (tree / "mutmut.log").open("w") as log:
-        done = subprocess.run(command, cwd=tree, env=environ, stdout=log, stderr=subprocess.STDOUT, check=False)  # noqa: S603 -- ours
+        done = subprocess.run(command, cwd=tree, env=environ, stdout=log, stderr=subprocess.STDOUT, check=False)  # noqa: S603 -- mutmut, with a command line of ours
     if done.returncode:
         lines = (tree / "mutmut.log").read_text().replace("\r", "\n").splitlines()
         sys.exit("\n".join(lines[-60:]))
@@ -290,7 +290,7 @@ def _refused_by_types(tree: Path, mutants: list[Mutant]) -> list[Mutant]:
     command = [sys.executable, "-m", "mypy", "main.py", "handlers", "schemas", "fdi_health"]
 
     def fails() -> bool:
-        return subprocess.run(command, cwd=tree, capture_output=True, check=False).returncode != 0  # noqa: S603 -- ours
+        return subprocess.run(command, cwd=tree, capture_output=True, check=False).returncode != 0  # noqa: S603 -- mypy, with a command line of ours
 
     if mutants and fails():
         sys.exit("mypy refuses the code as it is")
