@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
-LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+# With extras: pip 23.2, which Python 3.11 brings, does not hold `coverage[toml]` to a pin of `coverage`.
+LOCK := --quiet --upgrade --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 
 .PHONY: help run test check bench prove soak fuzz mutants audit docs lock clean
 

@@ -76,6 +76,7 @@ class World:
             "FDI_CACHE_SECONDS": "0",
             "FDI_ANONYMOUS": "details",
         }
+        self.strike: Callable[[], None] = lambda: None
         self.mended: Callable[[], None] = lambda: None
 
     def ask(self, process: Process) -> tuple[str, dict[str, Any], str]:
@@ -106,7 +107,7 @@ def statistics(world: World) -> set[str]:
         "first call": [],
         "retry": ["status_503"],
         "after renewal": ["refuses_token"],
-        KEPT: ["healthy"],
+        KEPT: [],
     }
     if case.moment == KEPT:
         world.settings["FDI_CACHE_SECONDS"] = str(KEPT_SECONDS)
@@ -115,7 +116,7 @@ def statistics(world: World) -> set[str]:
     if case.moment == "after renewal":
         world.settings["ROMA_TOKEN"] = CREDENTIALS
     name = f"id-{NAMES[case.position or 0]}"
-    world.upstream.play(name, *before[case.moment], case.fault)
+    _at_its_moment(world, lambda: world.upstream.play(name, *before[case.moment], case.fault))
 
     def mend() -> None:
         for instance in (name, beside):
@@ -268,10 +269,10 @@ def _aws(world: World, content: bytes | None) -> None:
 
 
 def _at_its_moment(world: World, strike: Callable[[], None]) -> None:
-    if world.case.moment == "cold":
-        strike()
+    if world.case.moment in ("renewal", KEPT):
+        world.strike = strike
     else:
-        world.patch.setattr(world, "strike", strike, raising=False)
+        strike()
 
 
 BRING = {"statistics": statistics, "network": network, "iam": iam}
@@ -311,8 +312,7 @@ def test_combination__is_answered_rightly_and_in_time(
         if case.moment == "renewal":
             _hold_a_token_and_lose_it(world, process)
         if case.moment == KEPT:
-            assert world.ask(process)[0] in (oracle.fleet([*others, "healthy"]), "unknown")
-            time.sleep(KEPT_SECONDS)
+            _keep_an_answer(world, process, oracle.fleet([*others, "healthy"]))
 
         began = time.monotonic()
         status, document, text = world.ask(process)
@@ -332,6 +332,21 @@ def test_combination__is_answered_rightly_and_in_time(
         _no_secret_is_shown(text, caplog.text)
 
 
+def _keep_an_answer(world: World, process: Process, expected: str) -> None:
+    """Get an answer with the fault not there yet, then let the fault be there and the answer grow too old."""
+    # On a busy machine one may run into this deadline.
+    for _ in range(10):
+        status = world.ask(process)[0]
+        if status == expected:
+            break
+        assert status == "unknown"
+        time.sleep(KEPT_SECONDS)
+    else:
+        pytest.fail("there was no answer to keep")
+    world.strike()
+    time.sleep(KEPT_SECONDS)
+
+
 def _hold_a_token_and_lose_it(world: World, process: Process) -> None:
     """Get a healthy answer with the fault not there yet, then let the token die and the fault be there."""
     script = list(world.iam._script), world.iam._last
@@ -347,7 +362,7 @@ def _hold_a_token_and_lose_it(world: World, process: Process) -> None:
     world.iam.revoke()
     world.iam._script.extend(script[0])
     world.iam._last = script[1]
-    getattr(world, "strike", lambda: None)()
+    world.strike()
 
 
 def _soon() -> Any:
