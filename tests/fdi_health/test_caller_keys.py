@@ -81,6 +81,7 @@ def unavailable(call: Callable[[], object]) -> str:
     ("secret", "key", "callers"),
     [
         (OLD, None, {"caller": OLD}),
+        (b"X-0123456789abcdef", None, {"caller": b"X-0123456789abcdef"}),
         (b"\xef\xbb\xbf " + OLD + b"\r\n", None, {"caller": OLD}),
         (
             b'{"a":"0123456789abcdef","b":"0123456789ABCDEF"}',

@@ -106,6 +106,20 @@ def test_stuck_reads__are_two_at_most_and_come_back_one_by_one(source: Source) -
         assert len(source.gates) == number
 
 
+def test_stuck_read__that_came_to_an_end_takes_no_room(source: Source) -> None:
+    source.closed = True
+    held = Held(source.read, seconds=0.03)
+    late(held)
+    until(lambda: not held.is_being_read())
+    source.open()
+    until(lambda: not source.threads[0].is_alive())
+
+    source.closed = True
+    with pytest.raises(CheckError):
+        held.newer_than(99, soon(0.2))
+    assert len(source.gates) == 3
+
+
 def test_late_copy__is_news_and_perhaps_outdated(source: Source) -> None:
     source.closed, source.value = True, 7
     held = Held(source.read, seconds=0.03)

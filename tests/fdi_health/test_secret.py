@@ -26,6 +26,7 @@ _NO_TOKEN = "the token holds white space or a character that no HTTP header may 
         (b'{"token":"MIIToken","other":1}', None, "MIIToken"),
         (b'{"roma_token":"MIIToken"}', "roma_token", "MIIToken"),  # C86
         (b"M" * 20_000, None, "M" * 20_000),  # C93
+        (b"M" * 65_536, None, "M" * 65_536),
         (b'{"token":"MIIToken","password":"x"}', "token", "MIIToken"),
     ],
 )
@@ -116,6 +117,16 @@ def test_repr__of_what_was_found_hides_it() -> None:
             b'{"iam":{"username":"u"}}',
             "iam",
             'the credentials in the secret have no text under "password", "domain_name"',
+        ),
+        (
+            b'{"password":"p"}',
+            None,
+            'the credentials in the secret have no text under "username", "domain_name"',
+        ),
+        (
+            b'{"domain_name":"d"}',
+            None,
+            'the credentials in the secret have no text under "username", "password"',
         ),
         (b'{"iam":{}}', "iam", 'the secret is a JSON object without "token" and without credentials'),
         *(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from schemas import settings
+from schemas import settings, settings_fields
 from schemas.settings_fields import is_loopback
+
+if TYPE_CHECKING:
+    from marshmallow import fields
 
 BASE = {
     "FDI_ENDPOINT": "https://roma.example",
@@ -259,6 +262,14 @@ def test_list__may_end_with_a_comma(text: str, pairs: list[tuple[str, str]]) -> 
 @pytest.mark.parametrize("text", [",", "a,,", ",a"])
 def test_list__has_no_empty_entry(text: str) -> None:
     assert faults(FDI_INSTANCES=text)
+
+
+@pytest.mark.parametrize(
+    "field", [settings_fields.Instances(), settings_fields.Entries(settings_fields.NAME, "a name")]
+)
+def test_list__of_nothing_is_a_fault(field: fields.Field[Any]) -> None:
+    with pytest.raises(ValidationError):
+        field.deserialize("")
 
 
 @pytest.mark.parametrize("host", ["X127.0.0.1", "127.0.0.1X", "10.0.0.1", "localhost.example", "[::2]"])

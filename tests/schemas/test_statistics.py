@@ -51,6 +51,7 @@ def test_group__may_be_left_out_only_where_the_settings_say_so() -> None:
     assert list(faults(document)) == ["cdc_task_details"]
     assert list(faults(document, optional_groups=["common"])) == ["cdc_task_details"]
     assert faults(document, optional_groups=["cdc"]) == {}
+    assert faults({"cdc_task_details": GROUP}, optional_groups=["common"]) == {}
     assert faults({}, optional_groups=["cdc", "common"]) == {"common_task_details": ["no task group"]}
 
 
