@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from fdi_health.model import NO_COUNTS, Instance, Statistics, Token
 from fdi_health.pool import Pool
 from fdi_health.transport import Transport
 from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
-from tests.fdi_health.shelf import Clock
+from tests.fdi_health.shelf import Clock, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,13 +87,16 @@ def test_next_step__names_iam_only_where_the_token_is_from_there(
 
 
 class Counting(Client):
-    """Counts how often it is asked."""
+    """Counts how often it is asked; answers once its gate is open."""
 
     def __init__(self) -> None:
         self.asked = 0
+        self.gate = threading.Event()
+        self.gate.set()
 
     def statistics(self, instance: Instance, token: Token, deadline: Deadline, abort: Abort) -> Statistics:
         self.asked += 1
+        self.gate.wait(5)
         return Statistics(NO_COUNTS, NO_COUNTS)
 
 
@@ -105,3 +109,26 @@ def test_answer__is_reused_until_it_is_as_old_as_it_may_get(cache: float, age: f
         clock.monotonic += age
     pool.close()
     assert client.asked == asked
+
+
+def test_answer__to_a_caller_with_less_time_is_good_for_whoever_joined() -> None:
+    client, pool = Counting(), Pool(1)
+    fleet = Fleet(client, pool, 0.0)
+    client.gate.clear()
+    hurried = threading.Thread(target=fleet.check, args=([Instance("one", "id-one")], Stuck(), Deadline.after(2)))
+    hurried.start()
+    until(lambda: client.asked == 1)
+
+    def clock() -> float:
+        # It is first looked at when the joiner begins to wait.
+        if joined:
+            client.gate.set()
+        return time.monotonic()
+
+    joined = False
+    deadline = Deadline.after(5, clock)
+    joined = True
+    (finding,) = fleet.check([Instance("one", "id-one")], Stuck(), deadline)
+    hurried.join()
+    pool.close()
+    assert (finding.error, client.asked) == (None, 1)
