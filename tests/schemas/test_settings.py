@@ -13,6 +13,8 @@ from schemas import settings, settings_fields
 from schemas.settings_fields import is_loopback
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from marshmallow import fields
 
 BASE = {
@@ -245,6 +247,23 @@ def test_fault__says_what_is_expected(changes: dict[str, str], message: str) -> 
         load(**changes)
     ((_, _, said),) = settings.faults(caught.value)
     assert said.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("made", "value", "said"),
+    [
+        (lambda: settings_fields.Endpoint("https://a.example"), "x", "e.g. https://a.example"),
+        (lambda: settings_fields.Endpoint("https://a.example"), "http://x", "e.g. https://a.example"),
+        (lambda: settings_fields.Number(1, 5, "2", whole=True), "x", "must be a whole number from 1 to 5, e.g. 2"),
+        (lambda: settings_fields.Number(1, 5, "2", whole=False), "x", "must be a number from 1 to 5, e.g. 2"),
+        (lambda: settings_fields.Matching(settings_fields.NAME, "must be a name"), "a b", "must be a name"),
+        (lambda: settings_fields.Entries(settings_fields.NAME, "must be a name"), "a b", "must be a name"),
+    ],
+)
+def test_field__says_what_it_was_made_to_say(made: Callable[[], fields.Field[Any]], value: str, said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        made().deserialize(value)
+    assert said in str(caught.value)
 
 
 def test_whole_number__is_one() -> None:

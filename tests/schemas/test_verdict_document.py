@@ -45,8 +45,8 @@ def test_document__has_a_reason_of_120_characters_at_most() -> None:
 
 
 def test_status__is_required_and_one_of_four_in_what_is_described() -> None:
-    for schema in (verdict_schema.AnonymousVerdict(), verdict_schema.Instance()):
-        field = schema.fields["status"]
+    shown = [schema.fields["status"] for schema in (verdict_schema.AnonymousVerdict(), verdict_schema.Instance())]
+    for field in (*shown, verdict_schema._status()):
         assert field.required
         with pytest.raises(ValidationError):
             field.deserialize("fine")
