@@ -1,7 +1,7 @@
 """`make fuzz`: bytes that a fuzzer thinks up, into everything that reads what others wrote; each target for a while.
 
-What it finds goes into tests/fuzz_inputs/TARGET/ as a file, which `make test` replays for good. Usage:
-python -m tests.fuzz [TARGET] [SECONDS].
+It starts from the sound inputs in tests/fuzz_inputs/TARGET/, and what it finds goes there as a file; `make test`
+replays them all. Usage: python -m tests.fuzz [TARGET] [SECONDS].
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,31 +133,37 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 
 def main() -> int:
-    """Fuzz one target, or each in a process of its own; returns how many found something."""
-    if len(sys.argv) > 1 and sys.argv[1] in TARGETS:
-        return _fuzz(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else str(SECONDS))
-    seconds = sys.argv[1] if len(sys.argv) > 1 else str(SECONDS)
-    failed = [
-        name
-        for name in TARGETS
-        if subprocess.run([sys.executable, "-m", "tests.fuzz", name, seconds], check=False).returncode  # noqa: S603 -- ourselves
-    ]
-    print(f"{len(TARGETS)} targets, {seconds} s each; found something: {', '.join(failed) or 'none'}")
+    """Fuzz one target or each, in a process of its own; returns how many found something."""
+    if len(sys.argv) == 4:
+        return _fuzz(sys.argv[1], sys.argv[2], sys.argv[3])
+    names = [name for name in sys.argv[1:2] if name in TARGETS] or list(TARGETS)
+    seconds = next(filter(str.isdecimal, sys.argv[1:]), str(SECONDS))
+    failed = [name for name in names if _found(name, seconds)]
+    print(f"{len(names)} targets, {seconds} s each; found something: {', '.join(failed) or 'none'}")
     return len(failed)
 
 
-def _fuzz(name: str, seconds: str) -> int:
+def _found(name: str, seconds: str) -> bool:
+    print(f"\n{name}", flush=True)
+    with tempfile.TemporaryDirectory() as corpus:
+        command = [sys.executable, "-m", "tests.fuzz", name, seconds, corpus]
+        return subprocess.run(command, check=False).returncode != 0  # noqa: S603 -- ourselves
+
+
+def _fuzz(name: str, seconds: str, corpus: str) -> int:
+    """Fuzz here; what is thought up goes to `corpus`. It ends the process."""
     import atheris  # only here: it instruments what is loaded, and exists for few Pythons
 
-    folder = INPUTS / name
-    folder.mkdir(parents=True, exist_ok=True)
     atheris.instrument_all()
     arguments = [
         sys.argv[0],
         f"-max_total_time={seconds}",
         "-max_len=4096",
         "-verbosity=0",
-        f"-artifact_prefix={folder}/",
+        "-print_final_stats=1",
+        f"-artifact_prefix={INPUTS / name}/",
+        corpus,
+        str(INPUTS / name),
     ]
     atheris.Setup(arguments, TARGETS[name])
     atheris.Fuzz()

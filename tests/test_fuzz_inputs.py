@@ -1,4 +1,4 @@
-"""What the fuzzer found once, and what it might find, goes through every target again."""
+"""What the fuzzer starts from, what it found once, and what it might find, goes through every target again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOUND = sorted(path for path in INPUTS.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("place", FOUND, ids=lambda place: f"{place.parent.name}/{place.name}")
-def test_input_that_was_found__is_harmless_now(place: Path) -> None:
+def test_input__is_harmless(place: Path) -> None:
     TARGETS[place.parent.name](place.read_bytes())
 
 
