@@ -106,16 +106,23 @@ def _log_is_seen() -> None:
     logger.handlers.clear()
 
 
-@pytest.fixture(autouse=True)
-def _no_dice_of_others(request: pytest.FixtureRequest) -> None:
+@pytest.fixture
+def no_dice_of_others() -> None:
     """Let what an earlier test left reading a secret end first: vendors' retries throw Python's own dice.
 
-    Hypothesis watches those, and calls a property flaky whose run they were thrown in.
+    Hypothesis watches those, and calls a property flaky whose run they were thrown in. Tests that hold a property
+    within themselves ask for this by name.
     """
+    for thread in threading.enumerate():
+        if thread.name == "fdi-health-secret":
+            thread.join(10)
+
+
+@pytest.fixture(autouse=True)
+def _no_dice_in_properties(request: pytest.FixtureRequest) -> None:
+    """Give every test that is a property the above."""
     if getattr(request.function, "is_hypothesis_test", False):
-        for thread in threading.enumerate():
-            if thread.name == "fdi-health-secret":
-                thread.join(10)
+        request.getfixturevalue("no_dice_of_others")
 
 
 @pytest.fixture
