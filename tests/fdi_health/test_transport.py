@@ -180,9 +180,14 @@ def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("urllib3.connectionpool.is_connection_dropped", lambda _: False)
 
 
+# First out comes what was put back last, as urllib3 has it; or first, as if another caller had taken that meanwhile.
+@pytest.mark.parametrize("order", [queue.LifoQueue, queue.Queue])
 @pytest.mark.usefixtures("unseen")
-def test_kept_connections_that_died__are_replaced_at_once_by_a_fresh_one(upstream: Simulator) -> None:
-    opened = Transport.open(upstream.url, {}, 4)
+def test_kept_connections_that_died__are_replaced_at_once_by_a_fresh_one(
+    upstream: Simulator, monkeypatch: pytest.MonkeyPatch, order: type[queue.Queue[Any]]
+) -> None:
+    monkeypatch.setattr("urllib3.connectionpool.HTTPConnectionPool.QueueCls", order)
+    opened = Transport.open(upstream.url, {}, 3)
     upstream.latency_seconds = 0.1
     upstream.play("i", "healthy")
 
@@ -193,26 +198,6 @@ def test_kept_connections_that_died__are_replaced_at_once_by_a_fresh_one(upstrea
         assert list(callers.map(ask, range(3))) == [200] * 3
     upstream.drop_idle_connections()
     assert ask() == 200  # although two more dead ones are kept
-    opened.close()
-
-
-@pytest.mark.usefixtures("unseen")
-def test_second_try__takes_no_kept_connection_whatever_other_callers_left(
-    upstream: Simulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # As if another caller had taken the place that the dead one left in the pool: the next to hand is as dead.
-    monkeypatch.setattr("urllib3.connectionpool.HTTPConnectionPool.QueueCls", queue.Queue)
-    opened = Transport.open(upstream.url, {}, 2)
-    upstream.latency_seconds = 0.1
-    upstream.play("i", "healthy")
-
-    def ask(_: int = 0) -> int:
-        return opened.get(PATH, HEADERS, Deadline.after(2), Abort()).status
-
-    with ThreadPoolExecutor(2) as callers:
-        assert list(callers.map(ask, range(2))) == [200, 200]
-    upstream.drop_idle_connections()
-    assert ask() == 200
     opened.close()
 
 
