@@ -14,7 +14,7 @@ from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.foreign_errors import meaning
 from fdi_health.formats.text_format import finding
-from fdi_health.model import moment_text
+from fdi_health.moments import moment_text
 from fdi_health.service import Service
 
 if TYPE_CHECKING:

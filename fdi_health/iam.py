@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fdi_health.deadline import now
 from fdi_health.errors import CheckError
 from fdi_health.iam_errors import ON_THE_WAY, refusal_of
+from fdi_health.moments import moment
 from fdi_health.retries import ATTEMPTS, Retries, retry_after
-from fdi_health.secret import moment
 from schemas import strict_json
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ every cold start defines them all anew.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from fdi_health.deadline import Deadline, Instant
     from fdi_health.errors import CheckError
 
@@ -20,14 +21,6 @@ WORST_FIRST: tuple[Status, ...] = ("unhealthy", "unknown", "degraded", "healthy"
 """The order of the statuses; the fleet is as bad as its worst instance."""
 
 GROUPS: tuple[Group, ...] = ("common", "cdc")
-
-
-def moment_text(seconds: float) -> str:
-    """Return a moment, given in seconds since the epoch, as ISO 8601 in UTC and whole seconds."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (ValueError, OverflowError, OSError):
-        return "a moment beyond the calendar"
 
 
 class Instance(NamedTuple):

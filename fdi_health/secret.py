@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import codecs
 import re
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from fdi_health.errors import CheckError
+from fdi_health.moments import moment
 from schemas import strict_json
 
 LONGEST = 64 * 1024
@@ -174,15 +174,6 @@ def _expires_at(value: Any) -> float | None:
         raise _unavailable(
             '"expires_at" of the JSON secret is no moment', "Write it as ISO 8601, e.g. 2026-11-25T16:00:00Z."
         ) from None
-
-
-def moment(text: Any) -> float:
-    """Return an ISO 8601 moment, UTC where it names no zone, in seconds since the epoch; raises ValueError."""
-    try:
-        found = datetime.fromisoformat(text)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-    except (TypeError, OverflowError):
-        raise ValueError from None
 
 
 def _unavailable(message: str, next_step: str) -> CheckError:

@@ -14,7 +14,8 @@ from fdi_health.errors import CheckError, Fault
 from fdi_health.fleet import Fleet
 from fdi_health.held import READ_SECONDS
 from fdi_health.iam import Iam
-from fdi_health.model import Finding, Instance, Rules, Verdict, moment_text
+from fdi_health.model import Finding, Instance, Rules, Verdict
+from fdi_health.moments import moment_text
 from fdi_health.pool import Pool
 from fdi_health.tokens import Tokens
 from fdi_health.transport import Transport

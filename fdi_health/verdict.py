@@ -14,8 +14,8 @@ from fdi_health.model import (
     TaskCounts,
     Verdict,
     VerdictWarning,
-    moment_text,
 )
+from fdi_health.moments import moment_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from fdi_health.model import moment_text
+from fdi_health.moments import moment_text
 from fdi_health.secret import LONGEST
 from fdi_health.vaults import InvalidSecretUrl, Secret, unavailable
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fdi_health.deadline import Abort, Deadline, Instant, now
 from fdi_health.foreign_text import clean
-from fdi_health.model import moment_text
+from fdi_health.moments import moment_text
 from fdi_health.pool import Pool
 
 

@@ -70,13 +70,14 @@ TESTS = {
         ],
     ),
     "tokens": (
-        ["fdi_health/tokens.py", "fdi_health/held.py", "fdi_health/secret.py"],
+        ["fdi_health/tokens.py", "fdi_health/held.py", "fdi_health/secret.py", "fdi_health/moments.py"],
         [
             "fdi_health/test_held.py",
             "fdi_health/test_secret.py",
             "fdi_health/test_token_ends.py",
             "fdi_health/test_tokens.py",
             "fdi_health/test_iam.py",
+            "fdi_health/test_small_pieces.py",
         ],
     ),
     "iam": (
