@@ -158,3 +158,8 @@ def test_foreign_text__with_no_secret_is_only_cleaned() -> None:
 )
 def test_moment_text__never_fails(seconds: float, text: str | None) -> None:
     assert moment_text(seconds) == (text or "a moment beyond the calendar")
+
+
+@pytest.mark.usefixtures("far_from_utc")
+def test_moment_text__is_utc_wherever_we_are() -> None:
+    assert moment_text(0.0) == "1970-01-01T00:00:00Z"
