@@ -1,11 +1,12 @@
 """`make fuzz`: bytes that a fuzzer thinks up, into everything that reads what others wrote; each target for a while.
 
 It starts from the sound inputs in tests/fuzz_inputs/TARGET/, and what it finds goes there as a file; `make test`
-replays them all. Usage: python -m tests.fuzz [TARGET] [SECONDS].
+replays them all. Usage: python -m tests.fuzz [TARGET|all] [SECONDS].
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import subprocess
@@ -134,24 +135,28 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 def main() -> int:
     """Fuzz one target or each, in a process of its own; returns how many found something."""
-    if len(sys.argv) == 4:
-        return _fuzz(sys.argv[1], sys.argv[2], sys.argv[3])
-    names = [name for name in sys.argv[1:2] if name in TARGETS] or list(TARGETS)
-    seconds = next(filter(str.isdecimal, sys.argv[1:]), str(SECONDS))
-    failed = [name for name in names if _found(name, seconds)]
-    print(f"{len(names)} targets, {seconds} s each; found something: {', '.join(failed) or 'none'}")
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
+    parser.add_argument("target", nargs="?", choices=("all", *TARGETS), default="all")
+    parser.add_argument("seconds", nargs="?", type=int, default=SECONDS)
+    parser.add_argument("--corpus", help="fuzz in this process; what is thought up goes into this folder")
+    options = parser.parse_args()
+    if options.corpus:
+        return _fuzz(options.target, options.seconds, options.corpus)
+    names = list(TARGETS) if options.target == "all" else [options.target]
+    failed = [name for name in names if _found(name, options.seconds)]
+    print(f"{len(names)} targets, {options.seconds} s each; found something: {', '.join(failed) or 'none'}")
     return len(failed)
 
 
-def _found(name: str, seconds: str) -> bool:
+def _found(name: str, seconds: int) -> bool:
     print(f"\n{name}", flush=True)
     with tempfile.TemporaryDirectory() as corpus:
-        command = [sys.executable, "-m", "tests.fuzz", name, seconds, corpus]
+        command = [sys.executable, "-m", "tests.fuzz", name, str(seconds), "--corpus", corpus]
         return subprocess.run(command, check=False).returncode != 0  # noqa: S603 -- ourselves
 
 
-def _fuzz(name: str, seconds: str, corpus: str) -> int:
-    """Fuzz here; what is thought up goes to `corpus`. It ends the process."""
+def _fuzz(name: str, seconds: int, corpus: str) -> int:
+    """Fuzz here; it ends the process."""
     import atheris  # only here: it instruments what is loaded, and exists for few Pythons
 
     atheris.instrument_all()

@@ -13,10 +13,10 @@ from tests.fuzz import INPUTS, TARGETS
 if TYPE_CHECKING:
     from pathlib import Path
 
-FOUND = sorted(path for path in INPUTS.rglob("*") if path.is_file())
+KNOWN = sorted(path for path in INPUTS.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("place", FOUND, ids=lambda place: f"{place.parent.name}/{place.name}")
+@pytest.mark.parametrize("place", KNOWN, ids=lambda place: f"{place.parent.name}/{place.name}")
 def test_input__is_harmless(place: Path) -> None:
     TARGETS[place.parent.name](place.read_bytes())
 
