@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-MARKER = re.compile(r"\bC\d{2,3}\b")
+MARKER = re.compile(r"\b(?:C\d{2,3}|[DEGHT]\d{2})\b")
 
 
 def cases() -> dict[str, dict[str, Any]]:

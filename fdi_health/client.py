@@ -10,7 +10,7 @@ from marshmallow import ValidationError
 from fdi_health.errors import CheckError
 from fdi_health.foreign_text import clean
 from fdi_health.model import GROUPS, Statistics, TaskCounts
-from fdi_health.retries import Retries, retry_after
+from fdi_health.transport.retry import Retries, retry_after
 from fdi_health.upstream_errors import code_of, next_step_of
 from schemas import strict_json
 from schemas.statistics import StatisticsSchema
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fdi_health.deadline import Abort, Deadline
     from fdi_health.model import Instance, Token
-    from fdi_health.transport import Reply, Transport
+    from fdi_health.transport.client import Reply, Transport
 
 
 class Client:

@@ -12,17 +12,17 @@ from urllib.parse import urlsplit
 
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
-from fdi_health.foreign_errors import meaning
 from fdi_health.formats.text_format import finding
 from fdi_health.moments import moment_text
 from fdi_health.service import Service
+from fdi_health.transport.exception_mapping import map_exception
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from fdi_health.model import InstanceVerdict, VerdictWarning
     from fdi_health.service import Target
-    from fdi_health.transport import Transport
+    from fdi_health.transport.client import Transport
 
 SETTINGS, SECRET, NETWORK, INSTANCE = 10, 11, 12, 13
 """Exit statuses: where it broke."""
@@ -198,7 +198,7 @@ def _tried(name: str, place: int, work: Callable[[], str]) -> Step:
     try:
         seen = work()
     except (CheckError, OSError) as error:
-        ours = error if isinstance(error, CheckError) else meaning(error)
+        ours = error if isinstance(error, CheckError) else map_exception(error)
         return Step(name, place, ok=False, seconds=_since(began), finding=ours.message, next_step=ours.next_step)
     return Step(name, place, ok=True, seconds=_since(began), finding=seen)
 

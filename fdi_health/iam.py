@@ -14,7 +14,7 @@ from fdi_health.deadline import now
 from fdi_health.errors import CheckError
 from fdi_health.iam_errors import ON_THE_WAY, refusal_of
 from fdi_health.moments import moment
-from fdi_health.retries import ATTEMPTS, Retries, retry_after
+from fdi_health.transport.retry import ATTEMPTS, Retries, retry_after
 from schemas import strict_json
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fdi_health.deadline import Abort, Deadline, Instant
     from fdi_health.secret import Credentials
-    from fdi_health.transport import Reply, Transport
+    from fdi_health.transport.client import Reply, Transport
 
 FIRST_REST_SECONDS = 60.0
 """How long credentials that IAM refused are not tried again; twice as long after each further refusal."""

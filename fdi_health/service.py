@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 from marshmallow import ValidationError
 
 from fdi_health.caller_keys import CallerKeys
+from fdi_health.checker import Checker
 from fdi_health.client import Client
+from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
 from fdi_health.deadline import Deadline, now
 from fdi_health.errors import CheckError, Fault
-from fdi_health.fleet import Fleet
 from fdi_health.held import READ_SECONDS
 from fdi_health.iam import Iam
 from fdi_health.model import Finding, Instance, Rules, Verdict
 from fdi_health.moments import moment_text
-from fdi_health.pool import Pool
 from fdi_health.tokens import Tokens
-from fdi_health.transport import Transport
+from fdi_health.transport.client import Transport
 from fdi_health.vaults import InvalidSecretUrl, open_vault, parse
 from fdi_health.verdict import judge
 from schemas import settings as settings_schema
@@ -45,7 +45,7 @@ class Target(NamedTuple):
     transports: tuple[Transport, ...]
     tokens: Tokens
     token_source: str
-    fleet: Fleet
+    fleet: Checker
     instances: tuple[Instance, ...]
 
 
@@ -65,7 +65,7 @@ class Service(NamedTuple):
 
     targets: tuple[Target, ...]
     rules: Rules
-    pool: Pool
+    pool: DaemonThreadPool
     deadline_seconds: float
     anonymous: Literal["verdict", "details", "refuse"]
     callers: CallerKeys | None
@@ -87,13 +87,13 @@ class Service(NamedTuple):
         read_seconds = max(settings["deadline_seconds"], READ_SECONDS)
         url, vault = secrets["FDI_TOKEN"]
         iam = Iam(transports[1] if settings["iam_endpoint"] else None, settings["project_id"], clock)
-        pool = Pool(settings["max_parallel"])
+        pool = DaemonThreadPool(settings["max_parallel"])
         client = Client(transport, settings["project_id"], frozenset(settings["optional_task_groups"]))
         target = Target(
             transports=tuple(transports),
             tokens=Tokens(vault, iam, url.key, settings["token_warn_seconds"], clock, read_seconds),
             token_source=url.scheme,
-            fleet=Fleet(client, pool, settings["cache_seconds"], clock),
+            fleet=Checker(client, pool, settings["cache_seconds"], clock),
             instances=tuple(Instance(name, instance_id) for name, instance_id in settings["instances"]),
         )
         callers = None

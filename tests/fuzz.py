@@ -20,8 +20,8 @@ from marshmallow import ValidationError
 from fdi_health.caller_keys import read_callers
 from fdi_health.errors import CheckError
 from fdi_health.foreign_text import clean
-from fdi_health.retries import retry_after
 from fdi_health.secret import read_secret
+from fdi_health.transport.retry import retry_after
 from fdi_health.vaults import InvalidSecretUrl, open_vault, parse
 from handlers.event_fields import body_in_base64
 from handlers.lambda_events import normalised

@@ -1,7 +1,7 @@
 """Requests forged through us (SSRF): nothing that somebody else decides brings our token to another host.
 
 What an environment may name is in schemas/test_settings.py, redirects are in test_upstream_faults.py, proxies in
-fdi_health/test_transport.py.
+fdi_health/transport/test_client.py.
 """
 
 from __future__ import annotations

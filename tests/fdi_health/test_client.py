@@ -10,8 +10,8 @@ from fdi_health.client import Client
 from fdi_health.deadline import Abort, Deadline
 from fdi_health.errors import CheckError
 from fdi_health.model import Instance, Statistics, TaskCounts, Token
-from fdi_health.retries import Retries
-from fdi_health.transport import Transport
+from fdi_health.transport.client import Transport
+from fdi_health.transport.retry import Retries
 from fdi_health.upstream_errors import code_of, next_step_of
 from simulator.answers import body_answer, json_answer
 from tests.conftest import PROJECT_ID, TOKEN

@@ -14,7 +14,7 @@ from fdi_health.errors import CheckError
 from fdi_health.iam import FIRST_REST_SECONDS, Iam
 from fdi_health.iam_errors import refusal_of
 from fdi_health.secret import Credentials
-from fdi_health.transport import Transport
+from fdi_health.transport.client import Transport
 from simulator import User
 from simulator.iam import FAULTS
 from tests.conftest import CREDENTIALS, PASSWORD, PROJECT_ID

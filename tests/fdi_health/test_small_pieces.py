@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
 from fdi_health.deadline import Abort, Deadline, Instant, now
 from fdi_health.foreign_text import clean
 from fdi_health.moments import moment_text
-from fdi_health.pool import Pool
 
 
 def test_deadline__counts_down_to_nothing() -> None:
@@ -45,7 +45,7 @@ def test_abort__runs_what_is_armed_and_nothing_that_is_disarmed() -> None:
 
 
 def test_pool__runs_everything_on_few_threads_and_reuses_them() -> None:
-    pool = Pool(3)
+    pool = DaemonThreadPool(3)
     names: list[str] = []
     done = threading.Semaphore(0)
 
@@ -62,7 +62,7 @@ def test_pool__runs_everything_on_few_threads_and_reuses_them() -> None:
 
 
 def test_pool__goes_no_further_than_its_size_and_does_not_stop_at_it() -> None:
-    pool = Pool(2)
+    pool = DaemonThreadPool(2)
     gate, done = threading.Event(), threading.Semaphore(0)
     running: list[int] = []
 
@@ -88,7 +88,7 @@ class NoThread(threading.Thread):
 
 
 def test_pool__that_gets_no_thread_says_so_and_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool, done = Pool(2), threading.Semaphore(0)
+    pool, done = DaemonThreadPool(2), threading.Semaphore(0)
     with monkeypatch.context() as scarce:
         scarce.setattr(threading, "Thread", NoThread)
         with pytest.raises(RuntimeError):
@@ -100,7 +100,7 @@ def test_pool__that_gets_no_thread_says_so_and_recovers(monkeypatch: pytest.Monk
 
 
 def test_pool__that_gets_no_further_thread_goes_on_with_those_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool, gate, done = Pool(2), threading.Event(), threading.Semaphore(0)
+    pool, gate, done = DaemonThreadPool(2), threading.Event(), threading.Semaphore(0)
 
     def wait_for_gate() -> None:
         gate.wait(5)

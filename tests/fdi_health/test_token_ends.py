@@ -11,7 +11,7 @@ import pytest
 from fdi_health.errors import CheckError
 from fdi_health.iam import Iam
 from fdi_health.tokens import Tokens
-from fdi_health.transport import Transport
+from fdi_health.transport.client import Transport
 from fdi_health.vaults import Secret
 from tests.conftest import CREDENTIALS, PROJECT_ID
 from tests.fdi_health.shelf import HOUR, NO_IAM, Clock, Shelf, soon, static, until

@@ -38,11 +38,11 @@ TESTS = {
             "fdi_health/client.py",
             "fdi_health/upstream_errors.py",
             "fdi_health/foreign_text.py",
-            "fdi_health/retries.py",
+            "fdi_health/transport/retry.py",
         ],
         [
             "fdi_health/test_client.py",
-            "fdi_health/test_retries.py",
+            "fdi_health/transport/test_retry.py",
             "fdi_health/test_small_pieces.py",
             "test_upstream_faults.py",
             "test_fail_closed.py",
@@ -50,9 +50,13 @@ TESTS = {
         ],
     ),
     "transport": (
-        ["fdi_health/transport.py", "fdi_health/connections.py", "fdi_health/foreign_errors.py"],
         [
-            "fdi_health/test_transport.py",
+            "fdi_health/transport/client.py",
+            "fdi_health/transport/connections.py",
+            "fdi_health/transport/exception_mapping.py",
+        ],
+        [
+            "fdi_health/transport/test_client.py",
             "fdi_health/test_client.py",
             "test_forged_requests.py",
             "test_upstream_faults.py",
@@ -60,10 +64,10 @@ TESTS = {
         ],
     ),
     "fleet": (
-        ["fdi_health/fleet.py", "fdi_health/flights.py"],
+        ["fdi_health/checker.py", "fdi_health/concurrency/single_flight.py"],
         [
-            "fdi_health/test_fleet.py",
-            "fdi_health/test_flights.py",
+            "fdi_health/test_checker.py",
+            "fdi_health/concurrency/test_single_flight.py",
             "fdi_health/test_tokens.py",
             "handlers/test_http.py",
             "test_deadline_holds.py",

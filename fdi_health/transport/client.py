@@ -18,9 +18,9 @@ import urllib3
 import urllib3.exceptions
 from requests.utils import get_environ_proxies, select_proxy
 
-from fdi_health.connections import Adapter, Exchange, carrying
 from fdi_health.errors import CheckError
-from fdi_health.foreign_errors import FOREIGN, meaning
+from fdi_health.transport.connections import Adapter, Exchange, carrying
+from fdi_health.transport.exception_mapping import FOREIGN, map_exception
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -222,7 +222,7 @@ def _timeout() -> CheckError:
 def _meaning(error: BaseException, exchange: Exchange) -> CheckError:
     if exchange.abort.fired or exchange.deadline.expired:
         return _timeout()
-    return meaning(error)
+    return map_exception(error)
 
 
 def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext | CheckError:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fdi_health.concurrency.single_flight import Flight, Flights, had_less_time
 from fdi_health.deadline import Deadline
-from fdi_health.flights import Flight, Flights, had_less_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable

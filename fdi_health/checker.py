@@ -8,18 +8,18 @@ from __future__ import annotations
 from concurrent.futures import wait
 from typing import TYPE_CHECKING, NamedTuple
 
+from fdi_health.concurrency.single_flight import Flight, Flights, had_less_time
 from fdi_health.deadline import now
 from fdi_health.errors import CheckError
-from fdi_health.flights import Flight, Flights, had_less_time
 from fdi_health.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fdi_health.client import Client
+    from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
     from fdi_health.deadline import Deadline, Instant
     from fdi_health.model import Instance, Statistics, Token, TokenSource
-    from fdi_health.pool import Pool
 
 _RENEWING = "renewing the token"
 _RENEWED_STEP = "IAM gave this token just now: check that its user, FDI_PROJECT_ID and the region belong together."
@@ -40,7 +40,7 @@ class _Trip(NamedTuple):
     begun: bool
 
 
-class Fleet:
+class Checker:
     """The instances of one endpoint.
 
     Args:
@@ -51,7 +51,9 @@ class Fleet:
 
     """
 
-    def __init__(self, client: Client, pool: Pool, cache_seconds: float, clock: Callable[[], Instant] = now) -> None:
+    def __init__(
+        self, client: Client, pool: DaemonThreadPool, cache_seconds: float, clock: Callable[[], Instant] = now
+    ) -> None:
         self._client = client
         self._cache_seconds = cache_seconds
         self._clock = clock

@@ -8,7 +8,7 @@ import pytest
 
 from fdi_health.deadline import Abort, Deadline
 from fdi_health.errors import CheckError
-from fdi_health.retries import Retries, retry_after
+from fdi_health.transport.retry import Retries, retry_after
 
 SUNDAY = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110, 5.6.7
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fdi_health.checker import Checker
 from fdi_health.client import Client
+from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
-from fdi_health.fleet import Fleet
 from fdi_health.model import NO_COUNTS, Instance, Statistics, Token
-from fdi_health.pool import Pool
-from fdi_health.transport import Transport
+from fdi_health.transport.client import Transport
 from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
 from tests.fdi_health.shelf import Clock, until
 
@@ -44,9 +44,9 @@ class Stuck:
 def test_renewal_under_way_at_the_deadline__is_token_unavailable(upstream: Simulator) -> None:
     instance = Instance("one", "id-one")
     upstream.play("id-one", "healthy")
-    transport, pool, tokens = Transport.open(upstream.url, {}, 1), Pool(1), Stuck()
+    transport, pool, tokens = Transport.open(upstream.url, {}, 1), DaemonThreadPool(1), Stuck()
 
-    (finding,) = Fleet(Client(transport, PROJECT_ID), pool, 0.0).check([instance], tokens, Deadline.after(0.3))
+    (finding,) = Checker(Client(transport, PROJECT_ID), pool, 0.0).check([instance], tokens, Deadline.after(0.3))
 
     tokens.over.set()
     pool.close()
@@ -69,8 +69,8 @@ class Endless(Client):
 
 
 def test_probe_under_way_at_the_deadline__is_ended() -> None:
-    client, pool = Endless(), Pool(1)
-    (finding,) = Fleet(client, pool, 0.0).check([Instance("one", "id-one")], Stuck(), Deadline.after(0.1))
+    client, pool = Endless(), DaemonThreadPool(1)
+    (finding,) = Checker(client, pool, 0.0).check([Instance("one", "id-one")], Stuck(), Deadline.after(0.1))
     assert client.ended.is_set()
     pool.close()
     assert finding.error is not None
@@ -102,8 +102,8 @@ class Counting(Client):
 
 @pytest.mark.parametrize(("cache", "age", "asked"), [(5.0, 4.9, 1), (5.0, 5.0, 2), (0.0, 0.0, 2)])
 def test_answer__is_reused_until_it_is_as_old_as_it_may_get(cache: float, age: float, asked: int) -> None:
-    client, pool, clock = Counting(), Pool(1), Clock()
-    fleet = Fleet(client, pool, cache, clock)
+    client, pool, clock = Counting(), DaemonThreadPool(1), Clock()
+    fleet = Checker(client, pool, cache, clock)
     for _ in range(2):
         fleet.check([Instance("one", "id-one")], Stuck(), Deadline.after(2))
         clock.monotonic += age
@@ -112,8 +112,8 @@ def test_answer__is_reused_until_it_is_as_old_as_it_may_get(cache: float, age: f
 
 
 def test_answer__to_a_caller_with_less_time_is_good_for_whoever_joined() -> None:
-    client, pool = Counting(), Pool(1)
-    fleet = Fleet(client, pool, 0.0)
+    client, pool = Counting(), DaemonThreadPool(1)
+    fleet = Checker(client, pool, 0.0)
     client.gate.clear()
     hurried = threading.Thread(target=fleet.check, args=([Instance("one", "id-one")], Stuck(), Deadline.after(2)))
     hurried.start()

@@ -23,8 +23,8 @@ import urllib3.exceptions
 from fdi_health import connections
 from fdi_health.deadline import Abort, Deadline
 from fdi_health.errors import NEXT_STEPS, CheckError
-from fdi_health.foreign_errors import meaning
-from fdi_health.transport import BODY_LIMIT, CA_VARIABLES, Transport, tls_context
+from fdi_health.transport.client import BODY_LIMIT, CA_VARIABLES, Transport, tls_context
+from fdi_health.transport.exception_mapping import map_exception
 from simulator import Simulator
 from simulator.answers import body_answer, raw_answer
 from tests.conftest import PROJECT_ID, TOKEN
@@ -576,14 +576,14 @@ def test_proxy__that_is_nonsense_is_unreachable(monkeypatch: pytest.MonkeyPatch,
 
 def test_meaning__is_found_wherever_the_cause_is_kept() -> None:
     wrapped = urllib3.exceptions.MaxRetryError(None, "/", ConnectionRefusedError())  # type: ignore[arg-type] # no pool
-    assert meaning(wrapped).message == "the connection was refused"
+    assert map_exception(wrapped).message == "the connection was refused"
     outer = OSError(OSError(OSError("deep")))
     outer.__cause__ = socket.gaierror()
-    assert meaning(outer).message == "the host name could not be resolved"
+    assert map_exception(outer).message == "the host name could not be resolved"
 
 
 def test_meaning__of_what_is_none_of_theirs_is_unreachable() -> None:
-    assert meaning(KeyError("x")).code == "unreachable"
+    assert map_exception(KeyError("x")).code == "unreachable"
 
 
 def foreign_exceptions() -> list[type[BaseException]]:
@@ -598,14 +598,17 @@ def foreign_exceptions() -> list[type[BaseException]]:
 @pytest.mark.parametrize("kind", foreign_exceptions(), ids=lambda kind: f"{kind.__module__}.{kind.__qualname__}")
 def test_every_foreign_exception__has_a_meaning_of_ours(kind: type[BaseException]) -> None:
     error = kind.__new__(kind)
-    assert meaning(error).code in NEXT_STEPS
+    assert map_exception(error).code in NEXT_STEPS
     outer: Any = requests.exceptions.ConnectionError("outer")
     outer.__cause__ = error
-    assert meaning(outer).code == meaning(error).code or meaning(error).message == "no connection could be made"
+    assert (
+        map_exception(outer).code == map_exception(error).code
+        or map_exception(error).message == "no connection could be made"
+    )
 
 
 def test_meaning__finds_what_is_wrapped_and_minds_rings() -> None:
     inner = ConnectionRefusedError()
     inner.__context__ = outer = requests.exceptions.ConnectionError(urllib3.exceptions.ProtocolError("x", inner))
-    assert meaning(outer).message == "the connection was refused"
-    assert meaning(RuntimeError("secret text")).message == "no connection could be made"
+    assert map_exception(outer).message == "the connection was refused"
+    assert map_exception(RuntimeError("secret text")).message == "no connection could be made"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Pool:
+class DaemonThreadPool:
     """At most `size` daemon threads, started when there is work for them and kept.
 
     The standard library's executor joins its threads when the interpreter exits, so one that is stuck in a DNS lookup

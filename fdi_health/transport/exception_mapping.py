@@ -88,7 +88,7 @@ _TLS_FAULTS = {
 """OpenSSL's reason → our words; TLS below 1.2 is refused (RFC 8996)."""
 
 
-def meaning(error: BaseException) -> CheckError:
+def map_exception(error: BaseException) -> CheckError:
     """Return what a foreign exception means, by the table in the module docstring; none of its text is kept."""
     causes = tuple(_causes(error))
     for types, code, message in _MEANINGS:

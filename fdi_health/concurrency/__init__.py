@@ -1,0 +1,1 @@
+"""Daemon threads, and one call at a time per key."""

@@ -1,0 +1,1 @@
+"""HTTP with a deadline: `client` on top of `connections`, with `retry` and `exception_mapping`."""
