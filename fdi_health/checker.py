@@ -1,6 +1,6 @@
-"""Many instances, one deadline: asks each at most once at a time, and remembers answers for a few seconds.
+"""All instances of one target within one deadline: each is asked at most once at a time, results are kept for seconds.
 
-Nothing here raises a CheckError: an error is a value in the finding of the instance that it struck.
+Nothing here raises a CheckError: an error is a value in the finding of its instance.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from concurrent.futures import wait
 from typing import TYPE_CHECKING, NamedTuple
 
-from fdi_health.concurrency.single_flight import Flight, Flights, had_less_time
+from fdi_health.concurrency.single_flight import Call, SingleFlight
 from fdi_health.deadline import now
 from fdi_health.errors import CheckError
 from fdi_health.model import Finding
@@ -21,130 +21,154 @@ if TYPE_CHECKING:
     from fdi_health.deadline import Deadline, Instant
     from fdi_health.model import Instance, Statistics, Token, TokenSource
 
+MIN_RETRY_SECONDS = 0.3
+"""A caller whose joined call failed starts or joins one more if it has this much time left."""
+
 _RENEWING = "renewing the token"
 _RENEWED_STEP = "IAM gave this token just now: check that its user, FDI_PROJECT_ID and the region belong together."
 
 
-class _Trip(NamedTuple):
-    """One request's way to one instance's finding: a flight, begun or joined.
+class PendingProbe(NamedTuple):
+    """A call that a check waits for.
 
     Attributes:
-        instance: whose.
-        flight: the flight waited for.
-        begun: whether this request began it, and so has to give it up.
+        instance: the instance that the call asks.
+        call: the call.
+        started: whether this check started the call; otherwise it joined it.
 
     """
 
     instance: Instance
-    flight: Flight[str, Finding]
-    begun: bool
+    call: Call[Finding]
+    started: bool
 
 
 class Checker:
-    """The instances of one endpoint.
+    """The instances of one target.
 
     Args:
         client: asks one instance.
-        pool: the threads that wait for the upstream.
-        cache_seconds: how long an answer is reused; an unknown one never is.
+        pool: the threads that wait for ROMA Connect.
+        cache_seconds: how long a result is reused; an unknown one never is.
+        limit_seconds: how long asking one instance may take, retries and renewals of the token included.
         clock: reads both clocks.
 
     """
 
     def __init__(
-        self, client: Client, pool: DaemonThreadPool, cache_seconds: float, clock: Callable[[], Instant] = now
+        self,
+        client: Client,
+        pool: DaemonThreadPool,
+        cache_seconds: float,
+        limit_seconds: float,
+        clock: Callable[[], Instant] = now,
     ) -> None:
         self._client = client
         self._cache_seconds = cache_seconds
         self._clock = clock
-        self._kept: dict[str, Finding] = {}
-        self._flights: Flights[str, Finding] = Flights(pool.submit, self._keep)
+        self._cache: dict[str, Finding] = {}
+        self._calls: SingleFlight[str, Finding] = SingleFlight(pool.submit, limit_seconds, self._keep, clock)
 
-    def check(self, instances: Sequence[Instance], tokens: TokenSource, deadline: Deadline) -> list[Finding]:
+    def check_all(self, instances: Sequence[Instance], tokens: TokenSource, deadline: Deadline) -> list[Finding]:
         """Return one finding per instance, in their order, at the deadline at the latest.
 
         Args:
-            instances: whom to ask.
+            instances: the instances to ask.
             tokens: asked for a token only if an instance has to be asked.
-            deadline: when the findings must be here; what is pending then is unknown with `timeout`, or
-                `token_unavailable` if it was still waiting for a token.
+            deadline: when the findings must be here. What is pending then is unknown with `timeout`, or with
+                `token_unavailable` if its token was refused and no other one came.
 
         """
         began = self._clock()
-        found: dict[str, Finding] = {}
-        waiting = list(instances)
-        while waiting:
-            trips = self._set_out(waiting, tokens, deadline, began, found)
-            wait([trip.flight.result for trip in trips], timeout=deadline.remaining())
-            waiting = []
-            # All of them first: should one raise, a fault of ours, none of the others is left in the air.
-            for trip in trips:
-                self._end(trip, began)
-            for trip in trips:
-                finding = trip.flight.result.result() if trip.flight.result.done() else self._late(trip, began)
-                found[trip.instance.instance_id] = finding
-                if finding.error is not None and not trip.begun and had_less_time(trip.flight, deadline):
-                    waiting.append(trip.instance)
-        return [found[instance.instance_id] for instance in instances]
+        findings: dict[str, Finding] = {}
+        retried: set[str] = set()
+        pending = self._start_or_join(instances, tokens, deadline, began, findings)
+        while pending and not deadline.expired:
+            first_limit = min(probe.call.deadline.remaining() for probe in pending)
+            wait([probe.call.result for probe in pending], timeout=min(deadline.remaining(), first_limit))
+            waiting, again = [], []
+            may_try_again = deadline.remaining() >= MIN_RETRY_SECONDS
+            for probe in pending:
+                instance_id = probe.instance.instance_id
+                if self._is_late(probe.call):
+                    if may_try_again:
+                        again.append(probe.instance)
+                    else:
+                        findings[instance_id] = self._timed_out(probe, began)
+                elif not probe.call.result.done():
+                    waiting.append(probe)
+                elif self._failed_for_others(probe) and may_try_again and instance_id not in retried:
+                    retried.add(instance_id)
+                    again.append(probe.instance)
+                else:
+                    findings[instance_id] = probe.call.result.result()
+            pending = waiting + self._start_or_join(again, tokens, deadline, began, findings)
+        for probe in pending:
+            in_time = probe.call.result.done() and not probe.call.result.cancelled()
+            findings[probe.instance.instance_id] = (
+                probe.call.result.result() if in_time else self._timed_out(probe, began)
+            )
+        return [findings[instance.instance_id] for instance in instances]
 
-    def _set_out(
+    def _is_late(self, call: Call[Finding]) -> bool:
+        return call.result.cancelled() or (not call.result.done() and call.is_overdue(self._clock()))
+
+    def _failed_for_others(self, probe: PendingProbe) -> bool:
+        """Whether a call that others started failed; what made it fail may have been over when we joined it."""
+        return not probe.started and probe.call.result.result().error is not None
+
+    def _start_or_join(
         self,
         instances: Sequence[Instance],
         tokens: TokenSource,
         deadline: Deadline,
         began: Instant,
-        found: dict[str, Finding],
-    ) -> list[_Trip]:
-        """Find what is known, join what is under way and begin what is missing."""
-        trips: list[_Trip] = []
-        missing = [instance for instance in instances if not self._known_or_joined(instance, found, trips)]
+        findings: dict[str, Finding],
+    ) -> list[PendingProbe]:
+        """Take what is cached, join what is in progress, and start the calls that are missing."""
+        pending: list[PendingProbe] = []
+        missing = [instance for instance in instances if not self._take_or_join(instance, findings, pending)]
         if not missing:
-            return trips
+            return pending
         try:
             token = tokens.current(deadline)
         except CheckError as error:
-            found.update((instance.instance_id, self._unknown(instance, error, began)) for instance in missing)
-            return trips
+            findings.update((instance.instance_id, self._unknown(instance, error, began)) for instance in missing)
+            return pending
         for instance in missing:
-            with self._flights.lock:
-                if self._known_or_joined(instance, found, trips):
+            with self._calls.lock:
+                if self._take_or_join(instance, findings, pending):
                     continue
-                flight = self._flights.begin(instance.instance_id, self._probing(instance, token, tokens), deadline)
-            if flight is None:
-                stuck = CheckError("timeout", "earlier probes of this instance are still stuck, or no thread was free")
-                found[instance.instance_id] = self._unknown(instance, stuck, began)
+                call = self._calls.start(instance.instance_id, self._probe(instance, token, tokens))
+            if call is None:
+                stuck = CheckError("timeout", "earlier requests for this instance are stuck, or no thread was free")
+                findings[instance.instance_id] = self._unknown(instance, stuck, began)
             else:
-                trips.append(_Trip(instance, flight, begun=True))
-        return trips
+                pending.append(PendingProbe(instance, call, started=True))
+        return pending
 
-    def _known_or_joined(self, instance: Instance, found: dict[str, Finding], trips: list[_Trip]) -> bool:
-        with self._flights.lock:
-            kept = self._kept.get(instance.instance_id)
-            if kept is not None and kept.arrived.seconds_until(self._clock()) < self._cache_seconds:
-                found[instance.instance_id] = kept
+    def _take_or_join(self, instance: Instance, findings: dict[str, Finding], pending: list[PendingProbe]) -> bool:
+        with self._calls.lock:
+            cached = self._cache.get(instance.instance_id)
+            if cached is not None and cached.arrived.seconds_until(self._clock()) < self._cache_seconds:
+                findings[instance.instance_id] = cached
                 return True
-            flight = self._flights.under_way(instance.instance_id)
-            if flight is not None:
-                trips.append(_Trip(instance, flight, begun=False))
-            return flight is not None
+            call = self._calls.in_progress(instance.instance_id)
+            if call is not None:
+                pending.append(PendingProbe(instance, call, started=False))
+            return call is not None
 
-    def _end(self, trip: _Trip, began: Instant) -> None:
-        if trip.begun and not trip.flight.result.done():
-            self._flights.give_up(trip.flight, lambda: self._late(trip, began))
-
-    def _late(self, trip: _Trip, began: Instant) -> Finding:
-        error = CheckError("timeout", "no answer before the deadline")
-        if trip.flight.stage == _RENEWING:
+    def _timed_out(self, probe: PendingProbe, began: Instant) -> Finding:
+        error = CheckError("timeout", "no response before the deadline")
+        if probe.call.stage == _RENEWING:
             error = CheckError("token_unavailable", "the token was refused and no other one came before the deadline")
-        return self._unknown(trip.instance, error, began)
+        return self._unknown(probe.instance, error, began)
 
-    def _probing(
-        self, instance: Instance, token: Token, tokens: TokenSource
-    ) -> Callable[[Flight[str, Finding]], Finding]:
-        def probe(flight: Flight[str, Finding]) -> Finding:
+    def _probe(self, instance: Instance, token: Token, tokens: TokenSource) -> Callable[[Call[Finding]], Finding]:
+        def probe(call: Call[Finding]) -> Finding:
             began = self._clock()
             try:
-                statistics = self._ask(instance, token, tokens, flight)
+                statistics = self._ask(instance, token, tokens, call)
             except CheckError as error:
                 return self._unknown(instance, error, began)
             arrived = self._clock()
@@ -152,29 +176,30 @@ class Checker:
 
         return probe
 
-    def _ask(self, instance: Instance, token: Token, tokens: TokenSource, flight: Flight[str, Finding]) -> Statistics:
-        if flight.deadline.expired:
+    def _ask(self, instance: Instance, token: Token, tokens: TokenSource, call: Call[Finding]) -> Statistics:
+        """Return the statistics; a refused token is renewed and the request sent once more."""
+        if call.deadline.expired:
             raise CheckError("timeout", "no thread was free before the deadline")
         try:
-            return self._client.statistics(instance, token, flight.deadline, flight.abort)
+            return self._client.statistics(instance, token, call.deadline)
         except CheckError as error:
             if error.code != "token_rejected":
                 raise
-            flight.stage = _RENEWING
-            renewed = tokens.renew(token, flight.deadline)
-            flight.stage = ""
+            call.stage = _RENEWING
+            renewed = tokens.renew(token, call.deadline)
+            call.stage = ""
             if renewed.value == token.value:
                 error.next_step = _RENEWED_STEP if token.renewable else error.next_step
                 raise
         try:
-            return self._client.statistics(instance, renewed, flight.deadline, flight.abort)
+            return self._client.statistics(instance, renewed, call.deadline)
         except CheckError as error:
             if error.code == "token_rejected" and renewed.renewable:
                 error.next_step = _RENEWED_STEP
             raise
 
     def _unknown(self, instance: Instance, error: CheckError, began: Instant) -> Finding:
-        # What is kept as a value keeps neither the frames nor the foreign exceptions it was raised from.
+        # An error that is kept as a value must not keep frames and foreign exceptions alive.
         error = error.with_traceback(None)
         error.__cause__ = error.__context__ = None
         arrived = self._clock()
@@ -182,4 +207,4 @@ class Checker:
 
     def _keep(self, instance_id: str, finding: Finding) -> None:
         if finding.error is None:
-            self._kept[instance_id] = finding
+            self._cache[instance_id] = finding

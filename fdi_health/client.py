@@ -18,7 +18,7 @@ from schemas.statistics import StatisticsSchema
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from fdi_health.deadline import Abort, Deadline
+    from fdi_health.deadline import Deadline
     from fdi_health.model import Instance, Token
     from fdi_health.transport.client import Reply, Transport
 
@@ -49,7 +49,7 @@ class Client:
         self._retries = retries or Retries("the upstream")
         self._wall = wall
 
-    def statistics(self, instance: Instance, token: Token, deadline: Deadline, abort: Abort) -> Statistics:
+    def statistics(self, instance: Instance, token: Token, deadline: Deadline) -> Statistics:
         """Return the instance's valid statistics; what may go better the next time is tried again, see `Retries.run`.
 
         Raises:
@@ -58,17 +58,17 @@ class Client:
         """
 
         def attempt() -> Statistics:
-            reply = self._ask(instance, token, deadline, abort)
+            reply = self._ask(instance, token, deadline)
             if reply.status != 200:
                 raise self._failure(reply, token)
             return self._read(reply, token)
 
-        return self._retries.run(attempt, deadline, abort)
+        return self._retries.run(attempt, deadline)
 
-    def _ask(self, instance: Instance, token: Token, deadline: Deadline, abort: Abort) -> Reply:
+    def _ask(self, instance: Instance, token: Token, deadline: Deadline) -> Reply:
         path = f"/v2/{self._project_id}/fdi/instances/{instance.instance_id}/statistics/tasks"
         headers = {"X-Auth-Token": token.value, "Accept": "application/json", "User-Agent": "fdi-health"}
-        return self._transport.get(path, headers, deadline, abort)
+        return self._transport.get(path, headers, deadline, instance_id=instance.instance_id)
 
     def _read(self, reply: Reply, token: Token) -> Statistics:
         try:

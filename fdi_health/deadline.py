@@ -1,8 +1,7 @@
-"""Time: the moment by which an answer must be out, how to end a wait at it, and how long ago something happened."""
+"""Time: when a response must be out, and how long ago something happened."""
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -60,40 +59,3 @@ class Instant(NamedTuple):
 def now() -> Instant:
     """Read both clocks."""
     return Instant(time.time(), time.monotonic())
-
-
-class Abort:
-    """Lets one thread end what another one is blocked in.
-
-    The blocked thread arms it with a function that ends the wait (shutting a socket down, say) and disarms it when it
-    is through; the other thread fires it, before, during or after: a function armed too late runs at once.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._end_the_wait: Callable[[], None] | None = None
-        self._fired = False
-
-    @property
-    def fired(self) -> bool:
-        """Whether somebody has ended the work."""
-        return self._fired
-
-    def arm(self, end_the_wait: Callable[[], None]) -> None:
-        """Say how the wait that begins now can be ended; replaces what was armed before."""
-        with self._lock:
-            self._end_the_wait = end_the_wait
-            if self._fired:
-                end_the_wait()
-
-    def disarm(self) -> None:
-        """Say that no wait is going on; once this returns, nothing that was armed runs any more."""
-        with self._lock:
-            self._end_the_wait = None
-
-    def fire(self) -> None:
-        """End the wait, the one going on or the next."""
-        with self._lock:
-            self._fired = True
-            if self._end_the_wait is not None:
-                self._end_the_wait()

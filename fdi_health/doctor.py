@@ -15,6 +15,7 @@ from fdi_health.errors import CheckError
 from fdi_health.formats.text_format import finding
 from fdi_health.moments import moment_text
 from fdi_health.service import Service
+from fdi_health.transport.deadline_socket import Exchange, bound_to
 from fdi_health.transport.exception_mapping import map_exception
 
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ def _network_steps(transport: Transport, seconds: float) -> Iterator[Step]:
             if isinstance(transport.context, CheckError):
                 raise transport.context
             context = transport.context or ssl.create_default_context()
-            secured = opened.enter_context(context.wrap_socket(connections[0], server_hostname=host))
+            with bound_to(Exchange(Deadline.after(seconds), 0)):
+                secured = opened.enter_context(context.wrap_socket(connections[0], server_hostname=host))
             return f"{secured.version()}, certificate trusted"
 
         walk = [("DNS", resolve), ("TCP", connect)]

@@ -13,7 +13,7 @@ import threading
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from fdi_health.deadline import Abort, Deadline, now
+from fdi_health.deadline import Deadline, now
 from fdi_health.errors import CheckError
 from fdi_health.log import log_fault
 
@@ -64,7 +64,6 @@ class Reading(Generic[Value]):
 
     Attributes:
         deadline: its own.
-        abort: ends it.
         stage, next_step: what it waits for, in its own words, and what to do if that is in vain; the reader sets them.
         result: what it brought, or why it brought nothing.
 
@@ -72,7 +71,6 @@ class Reading(Generic[Value]):
 
     def __init__(self, serial: int, began: Instant, deadline: Deadline, *, beside: bool) -> None:
         self.serial, self.began, self.deadline, self.beside = serial, began, deadline, beside
-        self.abort = Abort()
         self.stage = "the secret could not be read"
         self.next_step = "Check the way to the secrets manager, or ask again."
         self.result: Future[Copy[Value] | CheckError] = Future()
@@ -86,7 +84,7 @@ class Held(Generic[Value]):
     """Reads a value; one read at a time, on a thread of its own, shared by everybody who waits for it.
 
     Args:
-        read: returns the value, minding the deadline and the abort of its reading; may raise CheckError, or anything
+        read: returns the value, within the deadline of its reading; may raise CheckError, or anything
             else that a vendor's library lets through.
         clock: reads both clocks.
         seconds: how long a read may take.
@@ -240,7 +238,6 @@ class Held(Generic[Value]):
             self._keep(result)
         self._reading = None
         reading.result.set_result(result)
-        reading.abort.fire()
 
     def _keep(self, copy: Copy[Value]) -> None:
         self._failures, self._failure = 0, None

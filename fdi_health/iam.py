@@ -20,7 +20,7 @@ from schemas import strict_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fdi_health.deadline import Abort, Deadline, Instant
+    from fdi_health.deadline import Deadline, Instant
     from fdi_health.secret import Credentials
     from fdi_health.transport.client import Reply, Transport
 
@@ -87,7 +87,7 @@ class Iam:
         self._rest: _Rest | None = None
         self._accepted: Credentials | None = None
 
-    def log_in(self, credentials: Credentials, deadline: Deadline, abort: Abort) -> IssuedToken:
+    def log_in(self, credentials: Credentials, deadline: Deadline) -> IssuedToken:
         """Return a new token; called by one thread at a time.
 
         Credentials that IAM has refused rest, `FIRST_REST_SECONDS` at first: a health check that repeated a wrong
@@ -112,7 +112,7 @@ class Iam:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "fdi-health"}
 
         def attempt() -> IssuedToken:
-            reply = transport.post(_PATH, headers, body, deadline, abort)
+            reply = transport.post(_PATH, headers, body, deadline)
             if reply.status == 201:
                 return _read(reply)
             raise self._failure(reply)
@@ -120,7 +120,7 @@ class Iam:
         # An answer that was lost on the way may have been a refusal, which counts towards a lock-out.
         attempts = ATTEMPTS if credentials == self._accepted else _FIRST_ATTEMPTS
         try:
-            issued = self._retries.run(attempt, deadline, abort, attempts)
+            issued = self._retries.run(attempt, deadline, attempts)
         except CheckError as error:
             if error.code == "token_unavailable":
                 if error.upstream_status in (401, 403):

@@ -37,7 +37,7 @@ class Target(NamedTuple):
         transports: to ROMA Connect, and to IAM where it is known.
         tokens: the token for all of them.
         token_source: the scheme of the secret's URL.
-        fleet: asks the instances.
+        checker: asks the instances.
         instances: whom to ask.
 
     """
@@ -45,7 +45,7 @@ class Target(NamedTuple):
     transports: tuple[Transport, ...]
     tokens: Tokens
     token_source: str
-    fleet: Checker
+    checker: Checker
     instances: tuple[Instance, ...]
 
 
@@ -93,7 +93,7 @@ class Service(NamedTuple):
             transports=tuple(transports),
             tokens=Tokens(vault, iam, url.key, settings["token_warn_seconds"], clock, read_seconds),
             token_source=url.scheme,
-            fleet=Checker(client, pool, settings["cache_seconds"], clock),
+            checker=Checker(client, pool, settings["cache_seconds"], settings["deadline_seconds"], clock),
             instances=tuple(Instance(name, instance_id) for name, instance_id in settings["instances"]),
         )
         callers = None
@@ -139,7 +139,7 @@ class Service(NamedTuple):
         began = self.clock()
         findings: list[Finding] = []
         for target, instances in selected:
-            found = target.fleet.check(instances, target.tokens, deadline)
+            found = target.checker.check_all(instances, target.tokens, deadline)
             expires_at = target.tokens.expiring()
             findings += found if expires_at is None else [f._replace(token_expires_at=expires_at) for f in found]
         present = self.clock()

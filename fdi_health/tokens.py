@@ -164,7 +164,7 @@ class Tokens:
         if copy is not None and copy.serial == self._refused:
             # Counted here, where each login is one: of those who were refused at once, each would count it.
             self._logins_for_refusals.append(began)
-        issued = self._iam.log_in(found, reading.deadline, reading.abort)
+        issued = self._iam.log_in(found, reading.deadline)
         life = issued.life_seconds
         if life is None and issued.expires_at is not None:
             life = issued.expires_at - began.wall

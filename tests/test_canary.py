@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fdi_health.deadline import Abort, Deadline
+from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.iam import IssuedToken
 from fdi_health.model import Instance, Token
@@ -67,7 +67,7 @@ def test_error_as_value__holds_neither_frames_nor_foreign_exceptions(
     checked = function("reset")
     checked.get()
     (target,) = checked.process.service().targets
-    (finding,) = target.fleet.check([Instance("one", "id-one")], target.tokens, Deadline.after(1))
+    (finding,) = target.checker.check_all([Instance("one", "id-one")], target.tokens, Deadline.after(1))
 
     assert finding.error is not None
     assert finding.error.__traceback__ is None
@@ -81,7 +81,7 @@ def test_raised_error__has_a_clean_traceback(
     (target,) = checked.process.service().targets
 
     with pytest.raises(CheckError) as caught:
-        target.fleet._client.statistics(Instance("one", "id-one"), Token(TOKEN, 1), Deadline.after(1), Abort())
+        target.checker._client.statistics(Instance("one", "id-one"), Token(TOKEN, 1), Deadline.after(1))
 
     clean(*traceback.format_exception(caught.value))
 

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -137,18 +138,28 @@ def test_too_many_checks__are_turned_away_at_once(function: Callable[..., Functi
     assert checked.get("/?deadline=0.1").get_json()["marker"] == "FDI-NOT-OK"
 
 
-def test_joined_flight__that_ended_at_anothers_deadline_is_tried_again(
+def test_hurried_callers__neither_multiply_calls_nor_fail_patient_ones(
     function: Callable[..., Function], upstream: Simulator
-) -> None:
-    checked = function(("silent", "healthy"), FDI_DEADLINE_SECONDS="2")
+) -> None:  # H02
+    names = [f"i{number}" for number in range(20)]
+    for name in names:
+        upstream.play(name, "healthy")
+    upstream.latency_seconds = 0.2
+    checked = function(FDI_INSTANCES=",".join(names))
+    end = time.monotonic() + 2.0
 
-    with ThreadPoolExecutor(2) as callers:
-        hasty = callers.submit(checked.verdict, "/?deadline=0.3")
-        time.sleep(0.1)
-        patient = callers.submit(checked.verdict)
+    def hurry() -> None:
+        while time.monotonic() < end:
+            checked.get("/?deadline=0.02")
 
-    assert hasty.result()["status"] == "unknown"
-    assert patient.result()["status"] == "healthy"
+    with ThreadPoolExecutor(5) as callers:
+        for _ in range(4):
+            callers.submit(hurry)
+        patient = [checked.get().status_code for _ in range(5)]
+
+    assert patient == [200] * 5
+    per_instance = Counter(request.instance_id for request in upstream.requests)
+    assert max(per_instance.values()) <= 2.0 / 0.2 + 1  # one after the other
 
 
 def test_hasty_joiner__does_not_end_the_flight(function: Callable[..., Function]) -> None:

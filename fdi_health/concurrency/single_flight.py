@@ -1,137 +1,135 @@
-"""Work under way that several callers wait for: one flight per key, whoever asks for it meanwhile joins."""
+"""One call at a time for each key, shared by everybody who asks while it is in progress.
+
+A call has a time limit of its own. Callers wait for it until their own deadlines, and nobody ends it for others.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from fdi_health.deadline import Abort, Deadline
+from fdi_health.deadline import Deadline, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+    from fdi_health.deadline import Instant
+
 Key = TypeVar("Key", bound="Hashable")
 Result = TypeVar("Result")
 
-STRAGGLERS = 2
-"""How many abandoned pieces of work one key may have; a third is not begun, so that it can't starve the others."""
-
-WORTH_ANOTHER_SECONDS = 0.3
-"""Who joined a flight that ended at somebody else's deadline begins one of its own if this much is left."""
+MAX_STUCK_CALLS = 2
+"""How many calls of one key may be past their limit and still running; until one ends, no other is started."""
 
 
-class Flight(Generic[Key, Result]):
-    """One piece of work and its result, which is set at most once, by the work or by whoever gives it up.
-
-    Args:
-        key: what it is about.
-        deadline: its own end; that of the caller who began it.
+class Call(Generic[Result]):
+    """One call in progress.
 
     Attributes:
-        abort: ends it early.
-        result: what callers wait for.
-        stage: what the work is waiting for, in its own words; read by whoever gives it up.
+        began: when it was submitted.
+        deadline: when its time limit ends.
+        result: set when the call has ended within its limit. A later result is discarded, and this is cancelled.
+        stage: what the call is waiting for, in words for people; written by the work.
 
     """
 
-    def __init__(self, key: Key, deadline: Deadline) -> None:
-        self.key, self.deadline = key, deadline
-        self.abort = Abort()
+    def __init__(self, began: Instant, limit_seconds: float) -> None:
+        self.began = began
+        self.limit_seconds = limit_seconds
+        self.deadline = Deadline.after(limit_seconds)
         self.result: Future[Result] = Future()
         self.stage = ""
 
+    def is_overdue(self, present: Instant) -> bool:
+        """Whether the limit has passed, by the clock that saw more time pass.
 
-def had_less_time(flight: Flight[Any, Any], deadline: Deadline) -> bool:
-    """Whether a flight we joined may have failed only because its beginner had clearly less time than we have left."""
-    return flight.deadline.at + WORTH_ANOTHER_SECONDS <= deadline.at and deadline.remaining() >= WORTH_ANOTHER_SECONDS
+        A platform may freeze the process in the middle of a call. One clock may stop then, and the result is old.
+        """
+        return self.deadline.expired or self.began.seconds_until(present) > self.limit_seconds
 
 
-class Flights(Generic[Key, Result]):
-    """The flights under way, one per key.
+class SingleFlight(Generic[Key, Result]):
+    """The calls in progress, at most one for each key.
 
     Args:
-        run: runs a function on another thread.
-        keep: told of every result that came in time, under `lock`, before anybody else sees it.
+        submit: runs a function on another thread; raises RuntimeError if there is no thread.
+        limit_seconds: the time limit of a call, counted from its submission.
+        keep: called under `lock` with each result that came in time, before callers see it.
+        clock: reads both clocks.
 
     Attributes:
-        lock: reentrant; whoever holds it sees either a flight under way or what was kept of it, never neither.
+        lock: reentrant. Who holds it sees a call in progress or what was kept of it, never neither.
 
     """
 
-    def __init__(self, run: Callable[[Callable[[], None]], None], keep: Callable[[Key, Result], None]) -> None:
+    def __init__(
+        self,
+        submit: Callable[[Callable[[], None]], None],
+        limit_seconds: float,
+        keep: Callable[[Key, Result], None],
+        clock: Callable[[], Instant] = now,
+    ) -> None:
         self.lock = threading.RLock()
-        self._run = run
-        self._keep = keep
-        self._under_way: dict[Key, Flight[Key, Result]] = {}
-        self._stragglers: Counter[Key] = Counter()
+        self._submit, self._limit_seconds, self._keep, self._clock = submit, limit_seconds, keep, clock
+        self._calls: dict[Key, Call[Result]] = {}
+        self._stuck: Counter[Key] = Counter()
 
-    def under_way(self, key: Key) -> Flight[Key, Result] | None:
-        """Return the flight to join, or None; one that is past its deadline counts as none."""
+    def in_progress(self, key: Key) -> Call[Result] | None:
+        """Return the call to join, or None. A call past its limit is not joined."""
         with self.lock:
-            flight = self._under_way.get(key)
-            if flight is not None and flight.deadline.expired:
+            call = self._calls.get(key)
+            if call is not None and call.is_overdue(self._clock()):
+                del self._calls[key]
+                self._stuck[key] += 1
                 return None
-            return flight
+            return call
 
-    def begin(
-        self, key: Key, work: Callable[[Flight[Key, Result]], Result], deadline: Deadline
-    ) -> Flight[Key, Result] | None:
-        """Begin a flight where none is under way; None where too many of this key's are stuck or no thread is free.
+    def start(self, key: Key, work: Callable[[Call[Result]], Result]) -> Call[Result] | None:
+        """Start a call for a key that has none in progress.
 
         Args:
-            key: what it is about.
-            work: makes the result on another thread, minding the flight's deadline and abort.
-            deadline: the flight's end; the caller waits until then and gives the flight up if it is not done.
+            key: what the call is about.
+            work: makes the result on another thread, within the call's deadline.
+
+        Returns:
+            The call, or None if too many calls of this key are stuck or there is no thread.
 
         """
         with self.lock:
-            overdue = self._under_way.pop(key, None)
-            if overdue is not None:
-                # Nobody gave it up at its deadline: what was begun on the side has nobody who waits for it.
-                self._stragglers[key] += 1
-                overdue.abort.fire()
-            if self._stragglers[key] >= STRAGGLERS:
+            if self._stuck[key] >= MAX_STUCK_CALLS:
                 return None
-            flight: Flight[Key, Result] = Flight(key, deadline)
-            self._under_way[key] = flight
+            call: Call[Result] = Call(self._clock(), self._limit_seconds)
+            self._calls[key] = call
             try:
-                self._run(lambda: self._fly(flight, work))
+                self._submit(lambda: self._run(key, call, work))
             except RuntimeError:
-                # No thread could be started: there is no work that would ever take the flight off the books.
-                del self._under_way[key]
+                del self._calls[key]
                 return None
-        return flight
+        return call
 
-    def give_up(self, flight: Flight[Key, Result], late: Callable[[], Result]) -> None:
-        """End a flight that is not done at its deadline; its result is the late one, if it still has none."""
-        with self.lock:
-            if not flight.result.done():
-                if self._under_way.get(flight.key) is flight:
-                    del self._under_way[flight.key]
-                    self._stragglers[flight.key] += 1
-                flight.result.set_result(late())
-        flight.abort.fire()
-
-    def _fly(self, flight: Flight[Key, Result], work: Callable[[Flight[Key, Result]], Result]) -> None:
+    def _run(self, key: Key, call: Call[Result], work: Callable[[Call[Result]], Result]) -> None:
         try:
-            result = work(flight)
-        except BaseException as fault:  # noqa: BLE001 -- carried to whoever waits, who raises it
+            result = work(call)
+        except BaseException as error:  # noqa: BLE001 -- raised again by every caller that waits
             with self.lock:
-                if self._land(flight):
-                    flight.result.set_exception(fault)
+                if self._finish(key, call):
+                    call.result.set_exception(error)
             return
         with self.lock:
-            if self._land(flight):
-                self._keep(flight.key, result)
-                flight.result.set_result(result)
+            if self._finish(key, call):
+                self._keep(key, result)
+                call.result.set_result(result)
 
-    def _land(self, flight: Flight[Key, Result]) -> bool:
-        """Take a flight whose work is over out of the books; whether it came in time."""
-        if self._under_way.get(flight.key) is flight:
-            del self._under_way[flight.key]
-            return True
-        # Given up meanwhile: what comes this late is not used, but its thread is free again.
-        self._stragglers[flight.key] -= 1
+    def _finish(self, key: Key, call: Call[Result]) -> bool:
+        """Remove a call that has ended; return whether it ended in time, so that its result counts."""
+        if self._calls.get(key) is call:
+            del self._calls[key]
+            if not call.is_overdue(self._clock()):
+                return True
+        else:
+            self._stuck[key] -= 1
+        call.result.cancel()
+        call.result.set_running_or_notify_cancel()  # wakes the callers that wait
         return False

@@ -1,7 +1,6 @@
-"""HTTP with a deadline, a size limit and one meaning for every way it can fail; the only user of requests.
+"""HTTP with a deadline, size limits and one meaning for every way it can fail.
 
-Whatever it looks like, past the deadline it is a timeout: a socket that we shut down ourselves reads as a short body or
-even as an empty header block, without an error.
+Past the deadline the result is a timeout, even if the response looks complete.
 """
 
 from __future__ import annotations
@@ -19,16 +18,23 @@ import urllib3.exceptions
 from requests.utils import get_environ_proxies, select_proxy
 
 from fdi_health.errors import CheckError
-from fdi_health.transport.connections import Adapter, Exchange, carrying
+from fdi_health.transport.connections import Connections, is_reusable
+from fdi_health.transport.deadline_socket import Exchange, bound_to
 from fdi_health.transport.exception_mapping import FOREIGN, map_exception
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fdi_health.deadline import Abort, Deadline
+    from fdi_health.deadline import Deadline
 
-BODY_LIMIT = 256 * 1024
-"""The largest answer that is read, in bytes; a statistics document has some 400."""
+MAX_STATISTICS_BYTES = 16 * 1024
+"""The largest body of a statistics response; a usual one has some 400 bytes."""
+
+MAX_IAM_BYTES = 256 * 1024
+"""The largest body of an IAM response, which may list services and roles."""
+
+_PIECE_BYTES = 1024
+"""How much of a body is decoded between two looks at the deadline: a body may come in chunks of one byte."""
 
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
@@ -41,13 +47,15 @@ class Reply(NamedTuple):
     Attributes:
         status: the status code, whatever it is; redirects are not followed.
         headers: case-insensitive.
-        body: the bytes; empty where the status is neither 200 nor 201 and the body was encoded, too large or broken.
+        body: the bytes; what came of them, where `complete` is false.
+        complete: whether the whole body was read. Always true for 200 and 201 unless the body is too large.
 
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    complete: bool = True
 
 
 class Transport:
@@ -74,9 +82,14 @@ class Transport:
         self.endpoint = endpoint
         self.context = context
         self._no_context = context if isinstance(context, CheckError) else None
-        self._adapter = Adapter(context if isinstance(context, ssl.SSLContext) else None, connections)
         self._proxies = dict(proxies or {})
-        self._way: tuple[urllib3.HTTPConnectionPool, str] | None = None
+        self._connections = Connections(
+            requests.Request("GET", endpoint).prepare(),
+            context if isinstance(context, ssl.SSLContext) else None,
+            self._proxies,
+            connections,
+        )
+        self._path_prefix = urlsplit(endpoint).path
 
     @classmethod
     def open(
@@ -103,41 +116,54 @@ class Transport:
             return cls(endpoint, connections=connections)
         return cls(endpoint, context or tls_context(environ), get_environ_proxies(endpoint), connections)
 
-    def get(self, path: str, headers: Mapping[str, str], deadline: Deadline, abort: Abort) -> Reply:
-        """Return the answer to a GET; see `post`."""
-        return self._send("GET", path, headers, None, deadline, abort)
+    def get(
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        deadline: Deadline,
+        *,
+        instance_id: str | None = None,
+        max_body_bytes: int = MAX_STATISTICS_BYTES,
+    ) -> Reply:
+        """Return the response to a GET.
 
-    def post(self, path: str, headers: Mapping[str, str], body: bytes, deadline: Deadline, abort: Abort) -> Reply:
-        """Return the answer to a POST.
-
-        A kept connection that died meanwhile is tried again once, at once, over a new one.
+        A request over a kept connection is sent once more, at once, over a new one if the kept one turns out to be dead
+        or if its response may belong to the request before.
 
         Args:
             path: the path below the endpoint, beginning with a slash.
             headers: sent as they are.
-            body: sent as it is; safe to be sent twice.
-            deadline: when the whole answer must be here.
-            abort: ends the exchange from another thread, as the deadline would.
+            deadline: when the whole response must be here.
+            instance_id: which instance the request is about; the connection is kept for that one. None: for nobody.
+            max_body_bytes: the largest body.
 
         Raises:
             CheckError: `timeout`, `unreachable`, `tls_error` or `invalid_response`.
 
         """
-        return self._send("POST", path, headers, body, deadline, abort)
-
-    def _send(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline, abort: Abort
-    ) -> Reply:
-        if self._no_context is not None:
-            raise self._no_context
-        headers = {"Accept-Encoding": "identity", **headers}
-        exchange = Exchange(deadline, abort)
+        exchange = Exchange(deadline, max_body_bytes)
         try:
-            return self._exchange(method, path, headers, body, exchange)
+            reply = self._send("GET", path, headers, None, exchange, instance_id)
         except CheckError as error:
-            if error.code != "unreachable" or not exchange.reused:
+            if error.code != "unreachable" or exchange.connected:
                 raise
-        return self._exchange(method, path, headers, body, Exchange(deadline, abort, fresh=True))
+        else:
+            if not exchange.may_be_stray:
+                return reply
+        # The kept connection is closed now, so this one is new.
+        return self._send("GET", path, headers, None, Exchange(deadline, max_body_bytes), instance_id)
+
+    def post(
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        deadline: Deadline,
+        *,
+        max_body_bytes: int = MAX_IAM_BYTES,
+    ) -> Reply:
+        """Return the response to a POST over a new connection; see `get`."""
+        return self._send("POST", path, headers, body, Exchange(deadline, max_body_bytes), None)
 
     @property
     def proxy(self) -> str | None:
@@ -146,83 +172,99 @@ class Transport:
 
     def close(self) -> None:
         """Close the kept connections."""
-        if self._way is not None:
-            self._way[0].close()
-            self._way = None
-        self._adapter.close()
+        self._connections.close()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        exchange: Exchange,
+        instance_id: str | None,
+    ) -> Reply:
+        if self._no_context is not None:
+            raise self._no_context
+        try:
+            reply = self._exchange(method, path, headers, body, exchange, instance_id)
+        except FOREIGN as error:
+            raise _timeout() if exchange.deadline.expired else map_exception(error) from error
+        if exchange.deadline.expired:
+            raise _timeout()
+        return reply
 
     def _exchange(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, exchange: Exchange
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        exchange: Exchange,
+        instance_id: str | None,
     ) -> Reply:
-        seconds = max(0.001, exchange.deadline.remaining())
+        connection = self._connections.take(instance_id)
+        keep_for = None
         try:
-            pool, prefix = self._way or self._find_way()
-            # The adapter's own pool, asked as the adapter's `send` would: what that adds, cookies and a copy of every
-            # header among it, costs a third of the CPU of a whole probe.
-            with carrying(exchange):
-                response = pool.urlopen(
+            # The pool directly: what the adapter's `send` adds, cookies and a copy of every header among it, costs a
+            # third of the CPU of a probe.
+            with bound_to(exchange):
+                response = connection.pool.urlopen(
                     method,
-                    f"{prefix}{path}",
+                    f"{self._path_prefix}{path}",
                     body=body,
-                    headers=headers,
+                    headers={"Accept-Encoding": "identity", **headers},
                     retries=_NO_RETRIES,
                     redirect=False,
                     preload_content=False,
                     decode_content=False,
-                    timeout=seconds,
+                    timeout=exchange.seconds_left(),
                 )
                 with contextlib.closing(response):
-                    content = _read(response)
-        except FOREIGN as error:
-            raise _meaning(error, exchange) from error
-        if exchange.abort.fired or exchange.deadline.expired:
-            raise _timeout()
-        return Reply(response.status, response.headers, content)
-
-    def _find_way(self) -> tuple[urllib3.HTTPConnectionPool, str]:
-        """Return the pool that leads to the endpoint, through a proxy perhaps, and what goes before every path."""
-        request = requests.Request("GET", self.endpoint).prepare()
-        pool = self._adapter.pool_for(request, self._proxies)
-        way = pool, urlsplit(self.endpoint).path
-        self._way = way
-        return way
+                    content, complete = _read(response, exchange)
+            if response.status == 200 and complete and is_reusable(exchange):
+                exchange.may_be_stray = not exchange.connected and self._connections.may_be_stray(connection, content)
+                keep_for = None if exchange.may_be_stray else instance_id
+        finally:
+            if keep_for is None:
+                connection.close()
+            else:
+                self._connections.keep(keep_for, connection, content)
+        return Reply(response.status, response.headers, content, complete)
 
 
 def _proxy_url(proxy: str | None) -> str | None:
     return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
-def _read(response: urllib3.BaseHTTPResponse) -> bytes:
-    """Read the whole body; for any status that is no success an unreadable one is as good as none."""
-    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+def _read(response: urllib3.BaseHTTPResponse, exchange: Exchange) -> tuple[bytes, bool]:
+    """Return the body and whether it is complete.
+
+    A body that breaks off is an error for 200 and 201. For other statuses its beginning will do: it only explains them.
+    """
+    body = b""
     try:
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         if encoding not in ("identity", ""):
-            raise _invalid("the answer is encoded although we asked for none")
-        body = b""
-        while chunk := response.read(BODY_LIMIT + 1 - len(body)):
-            body += chunk
-            if len(body) > BODY_LIMIT:
-                raise _invalid("the answer is far too large")
+            raise _encoded()
+        while piece := response.read(_PIECE_BYTES):
+            exchange.seconds_left()
+            body += piece
+            if len(body) > exchange.max_body_bytes:
+                return body, False
     except (CheckError, urllib3.exceptions.ProtocolError):
-        if response.status in (200, 201):
+        if response.status in (200, 201) and not exchange.too_large:
             raise
-        return b""
-    return body
+        return body, False
+    return body, True
 
 
-def _invalid(message: str) -> CheckError:
-    # With the status: the connection was sound, and another try would bring the same.
-    return CheckError("invalid_response", message, upstream_status=200)
+def _encoded() -> CheckError:
+    # With the status: the connection is fine, and a retry would bring the same.
+    return CheckError("invalid_response", "the response is encoded although we asked for none", upstream_status=200)
 
 
 def _timeout() -> CheckError:
-    return CheckError("timeout", "no answer before the deadline")
-
-
-def _meaning(error: BaseException, exchange: Exchange) -> CheckError:
-    if exchange.abort.fired or exchange.deadline.expired:
-        return _timeout()
-    return map_exception(error)
+    return CheckError("timeout", "no response before the deadline")
 
 
 def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext | CheckError:

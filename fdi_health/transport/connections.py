@@ -1,128 +1,119 @@
-"""Connections of urllib3 that another thread can cut, that hold one TLS context, and that are dropped when idle.
+"""Connections of urllib3 on sockets with a deadline, responses that are framed exactly, and pools of one connection.
 
-A timeout of requests is per receive, so a server that drips one byte at a time never trips it. Here the socket of
-every exchange is known to the exchange's `Abort` from before it connects, and shutting it down ends a blocked connect,
-send or receive within milliseconds, in headers, body and silence, plain and TLS. A TLS handshake takes the socket
-object away from us, and is bounded by the seconds that were left when it began. Only DNS can't be ended.
+This is the one place that uses hooks of urllib3 and http.client without public documentation: `_new_conn` (urllib3
+2.8), and `begin`, `fp` and `_read_next_chunk_size` of http.client.HTTPResponse (Python 3.11 to 3.14).
 """
 
 from __future__ import annotations
 
-import contextlib
 import http.client
+import io
 import re
+import select
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
+from fdi_health.transport.connect import connect_first, resolve
+from fdi_health.transport.deadline_socket import DeadlineSocket, DeadlineSSLSocket, current_exchange
+
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from requests import PreparedRequest
     from urllib3.poolmanager import PoolManager
 
-    from fdi_health.deadline import Abort, Deadline
+    from fdi_health.transport.deadline_socket import Exchange
 
-IDLE_SECONDS = 30.0
-"""How long a kept connection is trusted; what sits between us and the upstream may forget an idle one silently."""
+STRAY_SECONDS = 0.25
+"""How long after a response a stray one may follow that nobody has seen yet when the connection is used again."""
 
+MAX_IDLE_SECONDS = 30.0
+"""How long a kept connection may be idle; what is between us and the server may forget an idle one silently."""
+
+MAX_INTERIM_RESPONSES = 8
+"""How many interim responses (1xx; RFC 9110, 15.2) are skipped before a final one."""
+
+_SWITCHING_PROTOCOLS = 101
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LENGTH = re.compile(r"[0-9]{1,18}(, *[0-9]{1,18})*")
 """Several lengths in one line are fine if they agree, which urllib3 checks (RFC 9110, 8.6)."""
 
-_BODILESS = frozenset({204, 304})
+
+class _ResponseStream(io.RawIOBase):
+    """The bytes of one response's connection; `stop` makes the buffer above it show only what it holds."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        super().__init__()
+        self._raw = raw
+        self._stopped = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        return 0 if self._stopped else self._raw.readinto(buffer)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
-class Exchange:
-    """One request and its answer, as the connection that carries it sees them.
+class _ResponseBuffer(io.BufferedReader):
+    """Tells the exchange at its end whether bytes were read that do not belong to the response."""
 
-    Args:
-        deadline: when it must be over.
-        abort: what another thread ends it with.
-        fresh: whether it must not use a kept connection.
+    def __init__(self, raw: io.RawIOBase, exchange: Exchange) -> None:
+        self._stream = _ResponseStream(raw)
+        self._exchange = exchange
+        super().__init__(self._stream)
 
-    Attributes:
-        reused: whether it went over a kept connection.
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.stop()
+            if self.peek():
+                self._exchange.surplus = True
+        super().close()
 
+
+class StrictResponse(http.client.HTTPResponse):
+    """A response with unambiguous framing.
+
+    http.client stops at the first header line that it cannot read and drops the rest, lengths and encodings among it.
+    It reads to the end of the connection where it cannot read the length, and it takes a chunk of a negative size to
+    mean everything. urllib3 would log what was dropped, which may be our token.
     """
 
-    def __init__(self, deadline: Deadline, abort: Abort, *, fresh: bool = False) -> None:
-        self.deadline, self.abort, self.fresh = deadline, abort, fresh
-        self.reused = False
-
-
-_here = threading.local()
-
-
-@contextlib.contextmanager
-def carrying(exchange: Exchange) -> Iterator[None]:
-    """Let the connections used by this thread know whose exchange they carry."""
-    _here.exchange = exchange
-    try:
-        yield
-    finally:
-        exchange.abort.disarm()
-        del _here.exchange
-
-
-def _shut(sock: socket.socket) -> None:
-    # The base class's method on purpose: an SSLSocket's own would touch the TLS state that the other thread is using.
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-
-def _watch(sock: Any) -> None:
-    if isinstance(sock, socket.socket):
-        _here.exchange.abort.arm(lambda: _shut(sock))
-
-
-def _connect(connection: HTTPConnection) -> socket.socket:
-    """Open a socket to the first address that answers, none of them taking more than its share of what is left."""
-    deadline: Deadline = _here.exchange.deadline
-    host = connection._dns_host
-    try:
-        addresses = socket.getaddrinfo(host, connection.port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        raise NameResolutionError(connection.host, connection, error) from error
-    last: OSError = OSError("the name has no address")
-    for untried, (family, kind, protocol, _, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            for option in connection.socket_options or ():
-                sock.setsockopt(*option)
-            # A timeout of zero would mean "do not block".
-            sock.settimeout(max(0.001, deadline.remaining() / untried))
-            _watch(sock)
-            sock.connect(address)
-            sock.settimeout(max(0.001, deadline.remaining()))
-        except OSError as error:
-            sock.close()
-            last = error
-        else:
-            return sock
-    if isinstance(last, TimeoutError):
-        raise ConnectTimeoutError(connection, "no address answered in time") from last
-    raise NewConnectionError(connection, "no address accepted the connection") from last
-
-
-class _StrictResponse(http.client.HTTPResponse):
-    """An answer whose framing is taken at its word or not at all.
-
-    Python stops at the first header line that it can't read and drops the rest, lengths and encodings among it; it
-    reads to the end of the connection where it can't read the length; and it takes a chunk of a negative size to mean
-    everything. urllib3 would log what was dropped, which may be our token.
-    """
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        buffered: Any = self.fp
+        self.fp = _ResponseBuffer(buffered.detach(), current_exchange())
 
     def begin(self) -> None:
-        """Read status line and headers; raises HTTPException where a header can't be trusted."""
-        super().begin()
+        """Read status line and headers, skipping interim responses.
+
+        Raises:
+            http.client.HTTPException: a header cannot be trusted, or there are too many interim responses.
+
+        """
+        for _ in range(MAX_INTERIM_RESPONSES + 1):
+            # The base reads another head only while it has none.
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
+            if self.status >= 200 or self.status == _SWITCHING_PROTOCOLS:
+                break
+        else:
+            raise http.client.HTTPException("too many interim responses")
         lengths = self.msg.get_all("Content-Length", [])
         if (
             self.msg.defects
@@ -131,81 +122,68 @@ class _StrictResponse(http.client.HTTPResponse):
             or not all(_LENGTH.fullmatch(length) for length in lengths)
         ):
             raise http.client.HTTPException("a broken header")
+        current_exchange().begin_body()
 
     def _read_next_chunk_size(self) -> int:
-        size: int = super()._read_next_chunk_size()  # type: ignore[misc] # the hook has no public name
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc] # not in the stubs
         if size < 0:
             raise ValueError("a chunk of a negative size")
         return size
 
 
-class _Watched(HTTPConnection):
-    """A connection whose socket the exchange under way can cut."""
+class _Connection(HTTPConnection):
+    """A connection over a DeadlineSocket."""
 
-    response_class = _StrictResponse
-    last_used = 0.0
+    response_class = StrictResponse
 
     def _new_conn(self) -> socket.socket:
-        return _connect(self)
-
-    def putrequest(self, *args: Any, **kwargs: Any) -> None:
-        # A kept connection has its socket already; a new one gets it here, behind a handshake if there is one.
-        _watch(self.sock)
-        super().putrequest(*args, **kwargs)
+        exchange = current_exchange()
+        exchange.connected = True
+        try:
+            addresses = resolve(self.host, self.port or 0)
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        options: Any = self.socket_options or ()
+        try:
+            sock = connect_first(addresses, exchange.deadline, DeadlineSocket, options)
+            sock.settimeout(exchange.seconds_left())
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "no address accepted in time") from error
+        except OSError as error:
+            raise NewConnectionError(self, "no address accepted the connection") from error
+        return sock
 
     def getresponse(self) -> Any:
-        self.last_used = time.time()
-        response = super().getresponse()
-        if response.status < 200 or response.status in _BODILESS:
-            # Should a body follow all the same, it would be read as the answer to the next question.
-            self.close()
-        return response
+        """Return the response; the exchange learns which connection it came over."""
+        current_exchange().connection = self
+        return super().getresponse()
 
 
-class _WatchedTLS(_Watched, HTTPSConnection):
+class _TLSConnection(_Connection, HTTPSConnection):
     """The same over TLS."""
 
 
-def _checked_out(connection: Any) -> Any:
-    exchange: Exchange = _here.exchange
-    kept = connection.sock is not None
-    # The wall clock goes on while a platform freezes the process.
-    if kept and (exchange.fresh or not 0 <= time.time() - connection.last_used < IDLE_SECONDS):
-        connection.close()
-        kept = False
-    exchange.reused = kept
-    return connection
-
-
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Watched
-
-    def _get_conn(self, timeout: float | None = None) -> Any:
-        return _checked_out(super()._get_conn(timeout))
+    ConnectionCls = _Connection
 
 
-class _PoolTLS(HTTPSConnectionPool):
-    ConnectionCls = _WatchedTLS
-
-    def _get_conn(self, timeout: float | None = None) -> Any:
-        return _checked_out(super()._get_conn(timeout))
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
 
 
-class Adapter(HTTPAdapter):
-    """The adapter of requests over such connections.
+class _Adapter(HTTPAdapter):
+    """The adapter of requests, with one pool of one such connection and one TLS context for all adapters.
 
-    Args:
-        context: the one TLS context of all connections, or None where there is only plain HTTP. requests itself loads
-            the CA bundle anew for each connection, which costs 30 ms of CPU every time.
-        connections: how many connections are kept.
-
+    requests loads the CA bundle for each connection, which costs 30 ms of CPU every time.
     """
 
-    _classes: ClassVar[dict[str, Any]] = {"http": _Pool, "https": _PoolTLS}
+    _classes: ClassVar[dict[str, Any]] = {"http": _Pool, "https": _TLSPool}
 
-    def __init__(self, context: ssl.SSLContext | None, connections: int) -> None:
+    def __init__(self, context: ssl.SSLContext | None) -> None:
         self._context = context
-        super().__init__(pool_connections=4, pool_maxsize=connections)
+        if context is not None:
+            context.sslsocket_class = DeadlineSSLSocket
+        super().__init__(pool_connections=1, pool_maxsize=1)
         self.poolmanager.pool_classes_by_scheme = self._classes
 
     def build_connection_pool_key_attributes(self, request: PreparedRequest, verify: Any, cert: Any = None) -> Any:
@@ -213,14 +191,111 @@ class Adapter(HTTPAdapter):
         host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
         return host, {"ssl_context": self._context}
 
-    def pool_for(self, request: PreparedRequest, proxies: dict[str, str]) -> HTTPConnectionPool:
-        """Return the pool that leads where the request goes, through a proxy perhaps."""
-        pool: Any = self.get_connection_with_tls_context(request, verify=True, proxies=proxies)
-        found: HTTPConnectionPool = pool
-        return found
-
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> PoolManager:
         """Use the same connections through a proxy."""
         manager: PoolManager = super().proxy_manager_for(proxy, proxy_ssl_context=self._context, **proxy_kwargs)
         manager.pool_classes_by_scheme = self._classes
         return manager
+
+
+class PooledConnection(NamedTuple):
+    """A connection that was made or kept for one request.
+
+    Attributes:
+        adapter, pool: the adapter and its pool, which holds this one connection.
+        last_body: the body of the last response that came over it, b"" for a new one.
+        last_used: when that was, in seconds since the epoch.
+
+    """
+
+    adapter: _Adapter
+    pool: HTTPConnectionPool
+    last_body: bytes = b""
+    last_used: float = 0.0
+
+    def close(self) -> None:
+        """Close it."""
+        self.adapter.close()
+
+
+class Connections:
+    """Connections to one endpoint. A kept one serves only the instance that it last served.
+
+    An HTTP response does not say what it answers: a server that sends one response too many makes the next request on
+    that connection read it. It can then at worst be a response about the same instance.
+
+    Args:
+        request: a request to the endpoint.
+        context: the TLS context, or None for plain HTTP.
+        proxies: scheme → proxy URL.
+        max_kept: the most idle connections; the one idle for longest is closed first.
+        wall: returns seconds since the epoch. Unlike the monotonic clock, it goes on while a platform freezes us.
+
+    """
+
+    def __init__(
+        self,
+        request: PreparedRequest,
+        context: ssl.SSLContext | None,
+        proxies: dict[str, str],
+        max_kept: int,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._request, self._context, self._proxies = request, context, proxies
+        self._max_kept = max_kept
+        self._wall = wall
+        self._lock = threading.Lock()
+        self._idle: OrderedDict[str, PooledConnection] = OrderedDict()
+
+    def take(self, instance_id: str | None) -> PooledConnection:
+        """Return the connection that is kept for an instance, or a new one."""
+        with self._lock:
+            kept = self._idle.pop(instance_id, None) if instance_id is not None else None
+        if kept is not None:
+            if 0.0 <= self._wall() - kept.last_used < MAX_IDLE_SECONDS:
+                return kept
+            kept.close()
+        adapter = _Adapter(self._context)
+        pool: Any = adapter.get_connection_with_tls_context(self._request, verify=True, proxies=self._proxies)
+        return PooledConnection(adapter, pool)
+
+    def may_be_stray(self, taken: PooledConnection, body: bytes) -> bool:
+        """Whether a response may belong to the request before.
+
+        The connection was used moments ago, and the response differs from the last one that came over it. One that is
+        the same says nothing that is not true for its age.
+        """
+        return self._wall() - taken.last_used < STRAY_SECONDS and body != taken.last_body
+
+    def keep(self, instance_id: str, used: PooledConnection, body: bytes) -> None:
+        """Keep a connection for the next request about an instance; `body` is that of the last response."""
+        with self._lock:
+            closed = [self._idle.pop(instance_id)] if instance_id in self._idle else []
+            self._idle[instance_id] = used._replace(last_body=body, last_used=self._wall())
+            if len(self._idle) > self._max_kept:
+                closed.append(self._idle.popitem(last=False)[1])
+        for connection in closed:
+            connection.close()
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        with self._lock:
+            closed, self._idle = list(self._idle.values()), OrderedDict()
+        for connection in closed:
+            connection.close()
+
+
+def is_reusable(exchange: Exchange) -> bool:
+    """Whether exactly the bytes of the response arrived on a connection that can carry another request.
+
+    The TLS layer and the socket may hold bytes that nobody has read yet. urllib3's TLS inside TLS, which an https proxy
+    needs, does not say what it holds: such a connection is not reused.
+    """
+    sock = exchange.connection.sock
+    if exchange.surplus or not isinstance(sock, DeadlineSocket | DeadlineSSLSocket):
+        return False
+    if isinstance(sock, DeadlineSSLSocket) and sock.pending():
+        return False
+    readable = select.poll()
+    readable.register(sock, select.POLLIN)
+    return not readable.poll(0)

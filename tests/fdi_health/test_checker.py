@@ -1,4 +1,4 @@
-"""What a fleet says of instances whose time is up or whose token is no good, and that it leaves nothing going on."""
+"""All instances within one deadline: who is asked, who joins, what is kept, and what is said of late ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from fdi_health.checker import Checker
 from fdi_health.client import Client
 from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
-from fdi_health.deadline import Deadline
+from fdi_health.deadline import Deadline, now
 from fdi_health.errors import CheckError
 from fdi_health.model import NO_COUNTS, Instance, Statistics, Token
 from fdi_health.transport.client import Transport
@@ -20,16 +20,19 @@ from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
 from tests.fdi_health.shelf import Clock, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from fdi_health.deadline import Abort
+    from fdi_health.deadline import Instant
+    from fdi_health.model import Finding
     from simulator import Simulator
     from tests.conftest import Function
 
+ONE = Instance("one", "id-one")
+
 
 @dataclass
-class Stuck:
-    """A token source whose renewal minds no deadline."""
+class StuckTokens:
+    """A token source whose renewal never comes to an end by itself."""
 
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -41,40 +44,70 @@ class Stuck:
         return refused
 
 
-def test_renewal_under_way_at_the_deadline__is_token_unavailable(upstream: Simulator) -> None:
-    instance = Instance("one", "id-one")
+class ScriptedClient(Client):
+    """Counts its requests; each waits for the gate, then fails if the script says so."""
+
+    def __init__(self, *failures: str | None) -> None:
+        self.failures = list(failures)
+        self.asked = 0
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def statistics(self, instance: Instance, token: Token, deadline: Deadline) -> Statistics:
+        self.asked += 1
+        failure = self.failures.pop(0) if self.failures else None
+        self.gate.wait(5)
+        if failure is not None:
+            raise CheckError(failure, "scripted")
+        return Statistics(NO_COUNTS, NO_COUNTS)
+
+
+@pytest.fixture
+def pool() -> Iterator[DaemonThreadPool]:
+    threads = DaemonThreadPool(4)
+    yield threads
+    threads.close()
+
+
+def checker(
+    client: Client,
+    pool: DaemonThreadPool,
+    cache_seconds: float = 0.0,
+    limit_seconds: float = 4.0,
+    clock: Callable[[], Instant] = now,
+) -> Checker:
+    return Checker(client, pool, cache_seconds, limit_seconds, clock)
+
+
+def check(ours: Checker, seconds: float = 2.0) -> Finding:
+    (finding,) = ours.check_all([ONE], StuckTokens(), Deadline.after(seconds))
+    return finding
+
+
+def code(finding: Finding) -> str | None:
+    return finding.error.code if finding.error else None
+
+
+def test_check__renewal_in_progress_at_the_deadline__is_token_unavailable(
+    upstream: Simulator, pool: DaemonThreadPool
+) -> None:
     upstream.play("id-one", "healthy")
-    transport, pool, tokens = Transport.open(upstream.url, {}, 1), DaemonThreadPool(1), Stuck()
-
-    (finding,) = Checker(Client(transport, PROJECT_ID), pool, 0.0).check([instance], tokens, Deadline.after(0.3))
-
+    transport, tokens = Transport.open(upstream.url, {}, 1), StuckTokens()
+    ours = checker(Client(transport, PROJECT_ID), pool)
+    (finding,) = ours.check_all([ONE], tokens, Deadline.after(0.3))
     tokens.over.set()
-    pool.close()
     transport.close()
+    assert (finding.instance, code(finding)) == (ONE, "token_unavailable")
+    assert "refused" in str(finding.error)
+
+
+def test_check__no_response_at_the_deadline__is_a_timeout(pool: DaemonThreadPool) -> None:
+    client = ScriptedClient()
+    client.gate.clear()
+    finding = check(checker(client, pool), 0.1)
+    client.gate.set()
     assert finding.error is not None
-    assert (finding.instance, finding.error.code) == (instance, "token_unavailable")
-    assert "refused" in finding.error.message
-
-
-class Endless(Client):
-    """Asks and gets no answer until it is ended."""
-
-    def __init__(self) -> None:
-        self.ended = threading.Event()
-
-    def statistics(self, instance: Instance, token: Token, deadline: Deadline, abort: Abort) -> Statistics:
-        abort.arm(self.ended.set)
-        self.ended.wait(5)
-        raise CheckError("unreachable", "cut")
-
-
-def test_probe_under_way_at_the_deadline__is_ended() -> None:
-    client, pool = Endless(), DaemonThreadPool(1)
-    (finding,) = Checker(client, pool, 0.0).check([Instance("one", "id-one")], Stuck(), Deadline.after(0.1))
-    assert client.ended.is_set()
-    pool.close()
-    assert finding.error is not None
-    assert (finding.error.code, finding.error.message) == ("timeout", "no answer before the deadline")
+    assert (finding.error.code, finding.error.message) == ("timeout", "no response before the deadline")
 
 
 @pytest.mark.parametrize(("secret", "by_iam"), [(TOKEN, False), (CREDENTIALS, True)])
@@ -86,49 +119,140 @@ def test_next_step__names_iam_only_where_the_token_is_from_there(
     assert error["next_step"].startswith("IAM gave this token just now") is by_iam
 
 
-class Counting(Client):
-    """Counts how often it is asked; answers once its gate is open."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self.gate = threading.Event()
-        self.gate.set()
-
-    def statistics(self, instance: Instance, token: Token, deadline: Deadline, abort: Abort) -> Statistics:
-        self.asked += 1
-        self.gate.wait(5)
-        return Statistics(NO_COUNTS, NO_COUNTS)
-
-
 @pytest.mark.parametrize(("cache", "age", "asked"), [(5.0, 4.9, 1), (5.0, 5.0, 2), (0.0, 0.0, 2)])
-def test_answer__is_reused_until_it_is_as_old_as_it_may_get(cache: float, age: float, asked: int) -> None:
-    client, pool, clock = Counting(), DaemonThreadPool(1), Clock()
-    fleet = Checker(client, pool, cache, clock)
+def test_result__is_reused_until_it_is_as_old_as_the_cache_allows(
+    pool: DaemonThreadPool, cache: float, age: float, asked: int
+) -> None:
+    client, clock = ScriptedClient(), Clock()
+    ours = checker(client, pool, cache, clock=clock)
     for _ in range(2):
-        fleet.check([Instance("one", "id-one")], Stuck(), Deadline.after(2))
+        check(ours)
         clock.monotonic += age
-    pool.close()
     assert client.asked == asked
 
 
-def test_answer__to_a_caller_with_less_time_is_good_for_whoever_joined() -> None:
-    client, pool = Counting(), DaemonThreadPool(1)
-    fleet = Checker(client, pool, 0.0)
+def test_failure__is_never_reused(pool: DaemonThreadPool) -> None:
+    client = ScriptedClient("upstream_error")
+    ours = checker(client, pool, 5.0)
+    assert [code(check(ours)) for _ in range(2)] == ["upstream_error", None]
+
+
+def test_hurried_caller__leaves_the_call_for_others(pool: DaemonThreadPool) -> None:  # H02
+    client = ScriptedClient()
+    ours = checker(client, pool, 5.0)
     client.gate.clear()
-    hurried = threading.Thread(target=fleet.check, args=([Instance("one", "id-one")], Stuck(), Deadline.after(2)))
-    hurried.start()
+    assert [code(check(ours, 0.02)) for _ in range(5)] == ["timeout"] * 5
+    patient: list[Finding] = []
+    thread = threading.Thread(target=lambda: patient.append(check(ours)))
+    thread.start()
+    client.gate.set()
+    thread.join(5)
+    assert ([code(finding) for finding in patient], client.asked) == ([None], 1)
+
+
+def test_result_of_a_call_that_nobody_waits_for__is_reused(pool: DaemonThreadPool) -> None:  # H02
+    client = ScriptedClient()
+    ours = checker(client, pool, 5.0)
+    client.gate.clear()
+    check(ours, 0.05)
+    client.gate.set()
+    until(lambda: code(check(ours, 0.05)) is None)
+    assert client.asked == 1
+
+
+def joined(ours: Checker, client: ScriptedClient, seconds: float) -> list[Finding]:
+    """Return what a caller gets that joins a call which another one started."""
+    client.gate.clear()
+    first = threading.Thread(target=check, args=(ours,))
+    first.start()
     until(lambda: client.asked == 1)
+    found: list[Finding] = []
+    second = threading.Thread(target=lambda: found.append(check(ours, seconds)))
+    second.start()
+    time.sleep(0.1)
+    client.gate.set()
+    first.join(5)
+    second.join(5)
+    return found
 
-    def clock() -> float:
-        # It is first looked at when the joiner begins to wait.
-        if joined:
-            client.gate.set()
-        return time.monotonic()
 
-    joined = False
-    deadline = Deadline.after(5, clock)
-    joined = True
-    (finding,) = fleet.check([Instance("one", "id-one")], Stuck(), deadline)
-    hurried.join()
-    pool.close()
-    assert (finding.error, client.asked) == (None, 1)
+@pytest.mark.parametrize(
+    ("failures", "seconds", "expected", "asked"),
+    [
+        ((None,), 2.0, None, 1),
+        (("timeout", None), 2.0, None, 2),
+        (("timeout", "upstream_error", None), 2.0, "upstream_error", 2),
+        (("timeout", None), 0.35, "timeout", 1),
+    ],
+    ids=["result", "failure", "two failures", "failure and no time left"],
+)
+def test_caller_that_joined__gets_the_result_or_tries_once_more_if_there_is_time(
+    pool: DaemonThreadPool, failures: tuple[str | None, ...], seconds: float, expected: str | None, asked: int
+) -> None:
+    client = ScriptedClient(*failures)
+    (finding,) = joined(checker(client, pool), client, seconds)
+    assert (code(finding), client.asked) == (expected, asked)
+
+
+def test_caller_that_started_the_call__does_not_try_again(pool: DaemonThreadPool) -> None:
+    client = ScriptedClient("timeout")
+    assert (code(check(checker(client, pool))), client.asked) == ("timeout", 1)
+
+
+def test_call_past_its_limit__is_replaced_for_a_caller_with_time_left(pool: DaemonThreadPool) -> None:
+    client = ScriptedClient()
+    ours = checker(client, pool, limit_seconds=0.4)
+    client.gate.clear()
+    threading.Timer(0.7, client.gate.set).start()
+    finding = check(ours, 2.0)
+    assert (code(finding), client.asked) == (None, 2)
+
+
+def test_call_past_its_limit__with_no_time_for_another__is_a_timeout(pool: DaemonThreadPool) -> None:
+    client = ScriptedClient()
+    ours = checker(client, pool, limit_seconds=0.3)
+    client.gate.clear()
+    began = time.monotonic()
+    assert code(check(ours, 0.5)) == "timeout"
+    client.gate.set()
+    assert (client.asked, time.monotonic() - began < 0.5 + 0.3) == (1, True)
+
+
+def test_stuck_calls__are_a_timeout_at_once(pool: DaemonThreadPool) -> None:
+    client = ScriptedClient()
+    ours = checker(client, pool, limit_seconds=0.05)
+    client.gate.clear()
+    for _ in range(2):
+        check(ours, 0.1)
+    finding = check(ours, 5.0)
+    client.gate.set()
+    assert (code(finding), "stuck" in str(finding.error), client.asked) == ("timeout", True, 2)
+
+
+def test_call_that_waits_for_a_thread_past_its_limit__asks_nobody() -> None:
+    client, small = ScriptedClient(), DaemonThreadPool(1)
+    ours = checker(client, small, limit_seconds=0.2)
+    client.gate.clear()
+    two = Instance("two", "id-two")
+    findings = ours.check_all([ONE, two], StuckTokens(), Deadline.after(0.3))
+    client.gate.set()
+    until(lambda: code(check(ours)) is None)
+    small.close()
+    assert ([code(finding) for finding in findings], client.asked) == (["timeout", "timeout"], 2)
+
+
+def test_late_result__by_the_wall_clock__is_not_used(pool: DaemonThreadPool) -> None:
+    client, clock = ScriptedClient(), Clock()
+    ours = checker(client, pool, 5.0, clock=clock)
+    client.gate.clear()
+
+    def freeze_and_thaw() -> None:
+        until(lambda: client.asked == 1)
+        clock.wall += 3600.0  # the monotonic clock stood still
+        client.gate.set()
+
+    thread = threading.Thread(target=freeze_and_thaw)
+    thread.start()
+    finding = check(ours)
+    thread.join(5)
+    assert (code(finding), client.asked) == (None, 2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fdi_health.client import Client
-from fdi_health.deadline import Abort, Deadline
+from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.model import Instance, Statistics, TaskCounts, Token
 from fdi_health.transport.client import Transport
@@ -46,7 +46,7 @@ def ask(upstream: Simulator) -> Iterator[Callable[..., Statistics]]:
     def ask(play: Any, **kwargs: Any) -> Statistics:
         upstream.play(INSTANCE.instance_id, play)
         client = Client(transport, PROJECT_ID, **kwargs)
-        return client.statistics(INSTANCE, Token(TOKEN, 1), Deadline.after(2), Abort())
+        return client.statistics(INSTANCE, Token(TOKEN, 1), Deadline.after(2))
 
     yield ask
     transport.close()
@@ -121,7 +121,7 @@ def test_upstream_s_own_words__have_a_longest_length(ask: Callable[..., Statisti
 def test_upstream_that_asks_for_fewer_calls__is_named_as_such(ask: Callable[..., Statistics]) -> None:
     retries = Retries("the upstream")
     failure(ask, "retry_after_3600", retries=retries)
-    assert failure(ask, "healthy", retries=retries).message.startswith("the upstream asked for fewer calls")
+    assert failure(ask, "healthy", retries=retries).message.startswith("the upstream asked for fewer requests")
 
 
 @pytest.mark.parametrize("error_code", ["FDI.3039", "FDI.3081"])

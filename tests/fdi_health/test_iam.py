@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from fdi_health.deadline import Abort, Deadline, Instant
+from fdi_health.deadline import Deadline, Instant
 from fdi_health.errors import CheckError
 from fdi_health.iam import FIRST_REST_SECONDS, Iam
 from fdi_health.iam_errors import refusal_of
@@ -53,19 +52,15 @@ def ours(upstream: Simulator, clock: Clock) -> Iterator[Iam]:
 
 
 def refused(ours: Iam, credentials: Credentials = GOOD, seconds: float = 2.0) -> CheckError:
-    abort = Abort()
-    at_the_deadline = threading.Timer(seconds, abort.fire)
-    at_the_deadline.start()
     with pytest.raises(CheckError) as caught:
-        ours.log_in(credentials, Deadline.after(seconds), abort)
-    at_the_deadline.cancel()
+        ours.log_in(credentials, Deadline.after(seconds))
     assert caught.value.code == "token_unavailable"
     assert PASSWORD not in repr(caught.value) + str(caught.value.next_step)
     return caught.value
 
 
 def test_credentials__become_a_token_with_its_end(ours: Iam, iam: SimulatedIam) -> None:
-    issued = ours.log_in(GOOD, Deadline.after(2), Abort())
+    issued = ours.log_in(GOOD, Deadline.after(2))
 
     assert iam.issued == {issued.value: pytest.approx(issued.expires_at)}
     assert issued.life_seconds == pytest.approx(24 * 3600)
@@ -73,7 +68,7 @@ def test_credentials__become_a_token_with_its_end(ours: Iam, iam: SimulatedIam) 
 
 
 def test_login__is_what_the_vendor_documents(ours: Iam, iam: SimulatedIam, upstream: Simulator) -> None:
-    ours.log_in(GOOD, Deadline.after(2), Abort())
+    ours.log_in(GOOD, Deadline.after(2))
 
     (request,) = iam.logins
     assert (request.method, request.target) == ("POST", "/v3/auth/tokens?nocatalog=true")
@@ -95,7 +90,7 @@ def test_login__is_what_the_vendor_documents(ours: Iam, iam: SimulatedIam, upstr
 
 
 def test_login__is_for_the_project_that_the_secret_names(ours: Iam, iam: SimulatedIam) -> None:
-    assert ours.log_in(GOOD._replace(project=("name", "cn-north-4")), Deadline.after(2), Abort()).value
+    assert ours.log_in(GOOD._replace(project=("name", "cn-north-4")), Deadline.after(2)).value
     assert refused(ours, GOOD._replace(project=("id", "another"))).message == MEANINGS["no_project"]
 
 
@@ -145,7 +140,7 @@ def test_iam_fault__has_its_own_message_and_next_step(ours: Iam, iam: SimulatedI
 @pytest.mark.parametrize("name", ["status_503", "reset", "cut_off"])
 def test_iam_fault__that_passes_is_tried_again(ours: Iam, iam: SimulatedIam, name: str) -> None:
     iam.play(name)
-    assert ours.log_in(GOOD, Deadline.after(2), Abort()).value
+    assert ours.log_in(GOOD, Deadline.after(2)).value
 
 
 @pytest.mark.parametrize(
@@ -210,7 +205,7 @@ def test_refused_credentials__rest_twice_as_long_each_time_up_to_fifteen_minutes
 
 def test_refused_credentials__rest_only_until_the_secret_changes(ours: Iam, iam: SimulatedIam) -> None:
     refused(ours, GOOD._replace(password="wrong"))
-    assert ours.log_in(GOOD, Deadline.after(2), Abort()).value
+    assert ours.log_in(GOOD, Deadline.after(2)).value
     refused(ours, GOOD._replace(password="wrong"))
     assert len(iam.logins) == 3
 
@@ -220,16 +215,16 @@ def test_other_faults__do_not_rest(ours: Iam, iam: SimulatedIam, name: str) -> N
     iam.play(name, for_ever=True)
     refused(ours, seconds=0.2)
     iam.play()
-    assert ours.log_in(GOOD, Deadline.after(2), Abort()).value
+    assert ours.log_in(GOOD, Deadline.after(2)).value
 
 
-@pytest.mark.parametrize(("known", "logins"), [(False, 2), (True, 4)])
+@pytest.mark.parametrize(("known", "logins"), [(False, 2), (True, 3)])
 def test_lost_answers__are_asked_for_again_more_often_for_credentials_that_were_good(
     ours: Iam, iam: SimulatedIam, known: bool, logins: int
 ) -> None:
     # What was lost may have been a refusal, which counts towards a lock-out. (A kept connection that died is one more.)
     if known:
-        ours.log_in(GOOD, Deadline.after(2), Abort())
+        ours.log_in(GOOD, Deadline.after(2))
         iam.logins.clear()
     iam.play("reset", for_ever=True)
     refused(ours)
@@ -253,7 +248,7 @@ def test_slow_login__comes_to_its_end_whatever_hurry_callers_are_in(
 def test_throttling__is_waited_for_where_there_is_time(ours: Iam, iam: SimulatedIam) -> None:
     iam.play("throttled")
     began = time.monotonic()
-    assert ours.log_in(GOOD, Deadline.after(4), Abort()).value
+    assert ours.log_in(GOOD, Deadline.after(4)).value
     assert time.monotonic() - began >= 1.0
 
 
@@ -272,7 +267,7 @@ def test_endpoint_that_is_out_of_reach__is_said(port: str) -> None:
 @pytest.mark.parametrize("skew", [-90_000.0, 90_000.0])
 def test_clock_skew__does_not_change_a_tokens_life(ours: Iam, iam: SimulatedIam, skew: float) -> None:
     iam.clock = lambda: time.time() + skew
-    assert ours.log_in(GOOD, Deadline.after(2), Abort()).life_seconds == pytest.approx(24 * 3600)
+    assert ours.log_in(GOOD, Deadline.after(2)).life_seconds == pytest.approx(24 * 3600)
 
 
 @pytest.mark.parametrize(("seconds", "known"), [(0.5, 0.5), (0.0, None), (-5.0, None)])
@@ -280,7 +275,7 @@ def test_life_of_a_token__is_known_if_it_has_one(
     ours: Iam, iam: SimulatedIam, seconds: float, known: float | None
 ) -> None:
     iam.life_seconds = seconds
-    assert ours.log_in(GOOD, Deadline.after(2), Abort()).life_seconds == pytest.approx(known)
+    assert ours.log_in(GOOD, Deadline.after(2)).life_seconds == pytest.approx(known)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +285,7 @@ def test_token_without_times__is_taken_all_the_same(
     ours: Iam, iam: SimulatedIam, tells: tuple[str, ...], known: tuple[bool, bool]
 ) -> None:
     iam.tells = tells
-    issued = ours.log_in(GOOD, Deadline.after(2), Abort())
+    issued = ours.log_in(GOOD, Deadline.after(2))
     assert (issued.expires_at is not None, issued.life_seconds is not None) == known
 
 

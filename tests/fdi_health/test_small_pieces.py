@@ -1,4 +1,4 @@
-"""Deadlines, aborts, pools and foreign text, where the whole function can't show them."""
+"""Deadlines, pools and foreign text, where the whole function can't show them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
-from fdi_health.deadline import Abort, Deadline, Instant, now
+from fdi_health.deadline import Deadline, Instant, now
 from fdi_health.foreign_text import clean
 from fdi_health.moments import moment_text
 
@@ -31,17 +31,6 @@ def test_elapsed__is_what_the_faster_clock_saw(wall: float, later_wall: float, m
 def test_now__reads_both_clocks() -> None:
     assert abs(now().wall - time.time()) < 1
     assert abs(now().monotonic - time.monotonic()) < 1
-
-
-def test_abort__runs_what_is_armed_and_nothing_that_is_disarmed() -> None:
-    calls: list[str] = []
-    abort = Abort()
-    abort.fire()
-    abort.arm(lambda: calls.append("armed too late"))
-    abort.disarm()
-    abort.fire()
-    assert calls == ["armed too late"]
-    assert abort.fired
 
 
 def test_pool__runs_everything_on_few_threads_and_reuses_them() -> None:

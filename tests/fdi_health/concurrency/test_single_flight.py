@@ -1,109 +1,17 @@
-"""Work that several callers wait for: who begins it, who ends it, and how much of it may be stuck."""
+"""One call per key at a time: who joins it, whose limit ends it, and how many may be stuck."""
 
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from fdi_health.concurrency.single_flight import Flight, Flights, had_less_time
-from fdi_health.deadline import Deadline
+from fdi_health.concurrency.single_flight import MAX_STUCK_CALLS, Call, SingleFlight
+from tests.fdi_health.shelf import Clock, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-def test_flight__without_a_thread_leaves_no_trace() -> None:
-    def no_thread(_: Callable[[], None]) -> None:
-        raise RuntimeError("can't start new thread")
-
-    flights: Flights[str, int] = Flights(no_thread, lambda *_: None)
-    for _ in range(5):
-        assert flights.begin("key", lambda _: 1, Deadline.after(1)) is None
-        assert flights.under_way("key") is None
-
-
-def later(work: Callable[[], None]) -> None:
-    threading.Thread(target=work, daemon=True).start()
-
-
-def stuck(over: threading.Event) -> Callable[[Flight[str, int]], int]:
-    """Return work that ends only when something is over, and makes 1."""
-
-    def work(_: Flight[str, int]) -> int:
-        over.wait(5)
-        return 1
-
-    return work
-
-
-def test_flight__that_nobody_gave_up_holds_up_nobody() -> None:
-    flights: Flights[str, int] = Flights(later, lambda *_: None)
-    over = threading.Event()
-    first = flights.begin("key", stuck(over), Deadline.after(0.05))
-    time.sleep(0.1)
-    assert flights.under_way("key") is None
-    second = flights.begin("key", lambda _: 2, Deadline.after(1))
-    assert first is not None
-    assert second is not None
-    assert second.result.result(1) == 2
-    over.set()
-
-
-def test_flight__that_fails_carries_the_fault_to_all() -> None:
-    flights: Flights[str, int] = Flights(later, lambda *_: None)
-
-    def broken(_: Flight[str, int]) -> int:
-        raise RuntimeError("ours")
-
-    flight = flights.begin("key", broken, Deadline.after(1))
-    assert flight is not None
-    with pytest.raises(RuntimeError, match="ours"):
-        flight.result.result(1)
-    assert flights.under_way("key") is None
-
-
-def test_flight__given_up_late_keeps_its_result() -> None:
-    kept: list[int] = []
-    flights: Flights[str, int] = Flights(lambda work: work(), lambda _, result: kept.append(result))
-    flight = flights.begin("key", lambda _: 1, Deadline.after(1))
-    assert flight is not None
-    flights.give_up(flight, lambda: 2)
-    assert flight.result.result() == 1
-    assert kept == [1]
-
-
-def test_flight__that_fails_after_it_was_given_up_is_forgotten() -> None:
-    flights: Flights[str, int] = Flights(later, lambda *_: None)
-    over, ended = threading.Event(), threading.Event()
-
-    def broken(_: Flight[str, int]) -> int:
-        over.wait(5)
-        ended.set()
-        raise RuntimeError("too late to matter")
-
-    flight = flights.begin("key", broken, Deadline.after(0.05))
-    assert flight is not None
-    flights.give_up(flight, lambda: 2)
-    assert flight.result.result() == 2
-    over.set()
-    assert ended.wait(2)
-    assert flight.result.result() == 2
-
-
-def test_flight__given_up_after_it_was_replaced_is_late_all_the_same() -> None:
-    flights: Flights[str, int] = Flights(later, lambda *_: None)
-    over = threading.Event()
-    first = flights.begin("key", stuck(over), Deadline.after(0))
-    second = flights.begin("key", stuck(over), Deadline.after(5))
-    assert first is not None
-    assert second is not None
-    flights.give_up(first, lambda: 2)
-    assert first.result.result() == 2
-    over.set()
-    assert second.result.result(1) == 1
 
 
 class Queue:
@@ -112,67 +20,154 @@ class Queue:
     def __init__(self) -> None:
         self.works: list[Callable[[], None]] = []
 
+    def submit(self, work: Callable[[], None]) -> None:
+        self.works.append(work)
+
     def run_next(self) -> None:
         self.works.pop(0)()
 
 
-def test_overdue_flights__are_ended_and_two_at_most_are_stuck() -> None:
-    now, queue = 0.0, Queue()
-    flights: Flights[str, int] = Flights(queue.works.append, lambda *_: None)
+class Flight:
+    """A single flight whose threads and clock a test moves by hand."""
 
-    def begin() -> Flight[str, int] | None:
-        nonlocal now
-        now += 2.0
-        return flights.begin("key", lambda _: 1, Deadline.after(1.0, lambda: now))
+    def __init__(self, limit_seconds: float = 4.0) -> None:
+        self.queue, self.clock = Queue(), Clock()
+        self.kept: list[tuple[str, int]] = []
+        self.calls: SingleFlight[str, int] = SingleFlight(
+            self.queue.submit, limit_seconds, lambda key, result: self.kept.append((key, result)), self.clock
+        )
 
-    first, second = begin(), begin()
-    assert first is not None
+    def start(self, result: int = 1) -> Call[int] | None:
+        """Start a call as callers do: only when none can be joined."""
+        assert self.calls.in_progress("key") is None
+        return self.calls.start("key", lambda _: result)
+
+
+def test_start__result_comes_in_time__is_kept_and_shared() -> None:
+    flight = Flight()
+    call = flight.start()
+    assert call is not None
+    assert flight.calls.in_progress("key") is call
+    flight.queue.run_next()
+    assert (call.result.result(0), flight.kept, flight.calls.in_progress("key")) == (1, [("key", 1)], None)
+
+
+def test_start__nobody_waits_any_more__result_is_kept_all_the_same() -> None:  # H02
+    flight = Flight()
+    flight.start()
+    flight.clock.monotonic += 3.9
+    flight.queue.run_next()
+    assert flight.kept == [("key", 1)]
+
+
+@pytest.mark.parametrize(("wall", "monotonic"), [(4.1, 0.0), (0.0, 4.1), (3600.0, 1.0)])
+def test_result__later_than_the_limit_by_either_clock__is_discarded(wall: float, monotonic: float) -> None:
+    flight = Flight()
+    call = flight.start()
+    assert call is not None
+    flight.clock.wall += wall
+    flight.clock.monotonic += monotonic
+    flight.queue.run_next()
+    assert (call.result.cancelled(), flight.kept, flight.calls.in_progress("key")) == (True, [], None)
+
+
+def test_fault_of_the_work__reaches_every_caller() -> None:
+    flight = Flight()
+
+    def broken(_: Call[int]) -> int:
+        raise RuntimeError("ours")
+
+    call = flight.calls.start("key", broken)
+    assert call is not None
+    flight.queue.run_next()
+    with pytest.raises(RuntimeError, match="ours"):
+        call.result.result(0)
+    assert flight.calls.in_progress("key") is None
+
+
+def test_fault_of_the_work__later_than_the_limit__is_discarded() -> None:
+    flight = Flight()
+
+    def broken(_: Call[int]) -> int:
+        flight.clock.monotonic += 5
+        raise RuntimeError("too late to matter")
+
+    call = flight.calls.start("key", broken)
+    flight.queue.run_next()
+    assert call is not None
+    assert call.result.cancelled()
+
+
+def test_start__no_thread__leaves_no_trace() -> None:  # H10
+    def no_thread(_: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    calls: SingleFlight[str, int] = SingleFlight(no_thread, 1.0, lambda *_: None)
+    for _ in range(5):
+        assert calls.start("key", lambda _: 1) is None
+        assert calls.in_progress("key") is None
+
+
+def test_overdue_call__is_not_joined_and_another_one_starts() -> None:
+    flight = Flight()
+    first = flight.start()
+    flight.clock.monotonic += 4.1
+    second = flight.start(2)
     assert second is not None
-    assert (first.abort.fired, second.abort.fired) == (True, False)
-    assert begin() is None
-    assert second.abort.fired
-    for _ in range(2):  # each that comes back makes room for one
-        queue.run_next()
-        assert begin() is not None
-        assert begin() is None
-    while queue.works:
-        queue.run_next()
-    assert [begin() is not None for _ in range(4)] == [True, True, False, False]
+    assert second is not first
+    flight.queue.run_next()
+    flight.queue.run_next()
+    assert flight.kept == [("key", 2)]
 
 
-def test_flights__of_other_keys_are_not_held_up() -> None:
-    queue = Queue()
-    flights: Flights[str, int] = Flights(queue.works.append, lambda *_: None)
-    for _ in range(3):
-        flights.begin("stuck", lambda _: 1, Deadline.after(0))
-    assert flights.begin("stuck", lambda _: 1, Deadline.after(1)) is None
-    assert flights.begin("other", lambda _: 1, Deadline.after(1)) is not None
+def test_stuck_calls__at_most_two__and_each_that_ends_makes_room_for_one() -> None:
+    flight = Flight()
+
+    def start_and_wait() -> bool:
+        started = flight.start() is not None
+        flight.clock.monotonic += 4.1
+        return started
+
+    assert [start_and_wait() for _ in range(MAX_STUCK_CALLS + 3)] == [True, True, False, False, False]
+    flight.queue.run_next()
+    assert [start_and_wait() for _ in range(2)] == [True, False]
+    while flight.queue.works:
+        flight.queue.run_next()
+    assert [start_and_wait() for _ in range(MAX_STUCK_CALLS + 1)] == [True, True, False]
 
 
-def test_flight__that_is_given_up_is_ended() -> None:
-    queue = Queue()
-    flights: Flights[str, int] = Flights(queue.works.append, lambda *_: None)
-    flight = flights.begin("key", lambda _: 1, Deadline.after(1))
-    assert flight is not None
-    flights.give_up(flight, lambda: 2)
-    assert flight.abort.fired
-    assert flight.result.result(0) == 2
-    assert flights.under_way("key") is None
+def test_stuck_calls_of_one_key__do_not_hold_up_another() -> None:
+    flight = Flight()
+    for _ in range(MAX_STUCK_CALLS):
+        flight.start()
+        flight.clock.monotonic += 4.1
+    assert flight.start() is None
+    assert flight.calls.start("other", lambda _: 1) is not None
 
 
-@pytest.mark.parametrize(
-    ("its", "ours", "now", "had_less"),
-    [
-        (0.0, 0.3, 0.0, True),
-        (1.0, 5.0, 2.0, True),
-        (0.0, 0.29, 0.0, False),  # hardly less
-        (1.0, 1.0, 0.0, False),
-        (2.0, 1.0, 0.0, False),
-        (0.0, 5.0, 4.8, False),  # less, and nothing is left to try another one in
-        (4.0, 4.2, 0.0, False),
-    ],
-)
-def test_flight__had_less_time_if_its_beginner_had(its: float, ours: float, now: float, had_less: bool) -> None:
-    flight: Flight[str, int] = Flight("key", Deadline.after(its, lambda: 0.0))
-    moments = iter([0.0, now])
-    assert had_less_time(flight, Deadline.after(ours, lambda: next(moments))) is had_less
+def test_many_callers_at_once__start_one_call() -> None:
+    gate, started, waiting, results = threading.Event(), [], [], []
+    calls: SingleFlight[str, int] = SingleFlight(
+        lambda work: threading.Thread(target=work, daemon=True).start(), 4.0, lambda *_: None
+    )
+
+    def work(_: Call[int]) -> int:
+        started.append(1)
+        gate.wait(5)
+        return 1
+
+    def ask() -> None:
+        with calls.lock:
+            call = calls.in_progress("key") or calls.start("key", work)
+        assert call is not None
+        waiting.append(call)
+        results.append(call.result.result(5))
+
+    callers = [threading.Thread(target=ask) for _ in range(20)]
+    for caller in callers:
+        caller.start()
+    until(lambda: len(waiting) == 20)
+    gate.set()
+    for caller in callers:
+        caller.join(5)
+    assert (results, started) == ([1] * 20, [1])

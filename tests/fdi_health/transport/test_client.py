@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import inspect
-import queue
 import socket
 import ssl
 import threading
 import time
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,10 +18,10 @@ import pytest
 import requests
 import urllib3.exceptions
 
-from fdi_health import connections
-from fdi_health.deadline import Abort, Deadline
+from fdi_health.deadline import Deadline
 from fdi_health.errors import NEXT_STEPS, CheckError
-from fdi_health.transport.client import BODY_LIMIT, CA_VARIABLES, Transport, tls_context
+from fdi_health.transport import connections
+from fdi_health.transport.client import CA_VARIABLES, Transport, tls_context
 from fdi_health.transport.exception_mapping import map_exception
 from simulator import Simulator
 from simulator.answers import body_answer, raw_answer
@@ -52,40 +50,17 @@ def transport(upstream: Simulator) -> Iterator[Transport]:
 
 def code_of(transport: Transport, seconds: float = 2.0) -> str:
     with pytest.raises(CheckError) as caught:
-        transport.get(PATH, HEADERS, Deadline.after(seconds), Abort())
+        transport.get(PATH, HEADERS, Deadline.after(seconds), instance_id="i")
     return caught.value.code
 
 
 def test_get__sends_the_headers_and_brings_the_body(transport: Transport, upstream: Simulator) -> None:
     upstream.play("i", "healthy")
-    reply = transport.get(PATH, HEADERS, Deadline.after(2), Abort())
+    reply = transport.get(PATH, HEADERS, Deadline.after(2), instance_id="i")
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
     assert reply.body.startswith(b"{")
     (request,) = upstream.requests
     assert (request.header("Accept-Encoding"), request.header("X-Auth-Token")) == ("identity", TOKEN)
-
-
-@pytest.mark.parametrize("name", ["silent", "silent_after_headers", "silent_mid_body", "drip_headers", "drip_body"])
-def test_abort__frees_the_thread_at_once(transport: Transport, upstream: Simulator, name: str) -> None:
-    upstream.play("i", name)
-    abort = Abort()
-    ended: list[str] = []
-
-    def ask() -> None:
-        try:
-            transport.get(PATH, HEADERS, Deadline.after(30), abort)
-        except CheckError as error:
-            ended.append(error.code)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    time.sleep(0.2)
-    began = time.monotonic()
-    abort.fire()
-    thread.join(5)
-
-    assert time.monotonic() - began < 0.3
-    assert ended == ["timeout"]
 
 
 @pytest.mark.parametrize(
@@ -118,57 +93,21 @@ def test_proxy__may_be_written_without_a_scheme(proxies: dict[str, str], url: st
     assert Transport("https://a.example", proxies=proxies).proxy == url
 
 
-@pytest.mark.parametrize(("more", "sound"), [(0, True), (1, False), (5000, False)])
-def test_body__has_a_largest_size(transport: Transport, upstream: Simulator, more: int, sound: bool) -> None:
-    body = b"x" * (BODY_LIMIT + more)
-    upstream.play("i", body_answer(body))
-    if sound:
-        assert transport.get(PATH, HEADERS, Deadline.after(2), Abort()).body == body
-    else:
-        with pytest.raises(CheckError, match="far too large") as caught:
-            transport.get(PATH, HEADERS, Deadline.after(2), Abort())
-        assert (caught.value.code, caught.value.upstream_status) == ("invalid_response", 200)
-
-
-@pytest.mark.parametrize(("status", "kept"), [(200, False), (201, False), (202, True), (400, True), (500, True)])
-@pytest.mark.parametrize("headers", [{"Content-Encoding": "gzip"}, {"Content-Encoding": " GZIP "}])
-def test_encoded_body__is_as_good_as_none_unless_the_answer_is_a_success(
-    transport: Transport, upstream: Simulator, status: int, kept: bool, headers: dict[str, str]
-) -> None:
-    upstream.play("i", body_answer(b"x", status, headers=tuple(headers.items())))
-    if kept:
-        reply = transport.get(PATH, HEADERS, Deadline.after(2), Abort())
-        assert (reply.status, reply.body) == (status, b"")
-    else:
-        assert code_of(transport) == "invalid_response"
-
-
 @pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
 def test_encoding_that_is_none__is_fine(transport: Transport, upstream: Simulator, encoding: str) -> None:
     upstream.play("i", body_answer(b"x", headers=(("Content-Encoding", encoding),)))
-    assert transport.get(PATH, HEADERS, Deadline.after(2), Abort()).body == b"x"
+    assert transport.get(PATH, HEADERS, Deadline.after(2), instance_id="i").body == b"x"
 
 
 def test_post__sends_its_body(transport: Transport, iam: Iam) -> None:
-    transport.post("/v3/auth/tokens", {"A": "b"}, b'{"c": 1}', Deadline.after(2), Abort())
+    transport.post("/v3/auth/tokens", {"A": "b"}, b'{"c": 1}', Deadline.after(2))
     (request,) = iam.logins
     assert (request.method, request.body, request.header("A")) == ("POST", b'{"c": 1}', "b")
 
 
-def test_post__ends_at_its_deadline_or_when_it_is_told(transport: Transport, iam: Iam) -> None:
-    iam.play("silent", for_ever=True)
-    abort = Abort()
-    threading.Timer(0.2, abort.fire).start()
-    for deadline, ending in ((Deadline.after(0.2), Abort()), (Deadline.after(30), abort)):
-        began = time.monotonic()
-        with pytest.raises(CheckError):
-            transport.post("/v3/auth/tokens", {}, b"", deadline, ending)
-        assert time.monotonic() - began < 0.2 + 0.3
-
-
 def test_deadline__holds_on_a_kept_connection_too(transport: Transport, upstream: Simulator) -> None:
     upstream.play("i", "healthy", "silent")
-    transport.get(PATH, HEADERS, Deadline.after(2), Abort())
+    transport.get(PATH, HEADERS, Deadline.after(2), instance_id="i")
     began = time.monotonic()
     assert code_of(transport, 0.2) == "timeout"
     assert time.monotonic() - began < 0.2 + 0.3
@@ -180,52 +119,13 @@ def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("urllib3.connectionpool.is_connection_dropped", lambda _: False)
 
 
-# First out comes what was put back last, as urllib3 has it; or first, as if another caller had taken that meanwhile.
-@pytest.mark.parametrize("order", [queue.LifoQueue, queue.Queue])
-@pytest.mark.usefixtures("unseen")
-def test_kept_connections_that_died__are_replaced_at_once_by_a_fresh_one(
-    upstream: Simulator, monkeypatch: pytest.MonkeyPatch, order: type[queue.Queue[Any]]
-) -> None:
-    monkeypatch.setattr("urllib3.connectionpool.HTTPConnectionPool.QueueCls", order)
-    opened = Transport.open(upstream.url, {}, 3)
-    upstream.latency_seconds = 0.1
-    upstream.play("i", "healthy")
-
-    def ask(_: int = 0) -> int:
-        return opened.get(PATH, HEADERS, Deadline.after(2), Abort()).status
-
-    with ThreadPoolExecutor(3) as callers:
-        assert list(callers.map(ask, range(3))) == [200] * 3
-    upstream.drop_idle_connections()
-    assert ask() == 200  # although two more dead ones are kept
-    opened.close()
-
-
-@pytest.mark.usefixtures("unseen")
-def test_post_over_a_kept_connection_that_died__sends_its_body_again(
-    transport: Transport, upstream: Simulator, iam: Iam
-) -> None:
-    for _ in range(2):
-        transport.post("/v3/auth/tokens", {}, b'{"c": 1}', Deadline.after(2), Abort())
-        upstream.drop_idle_connections()
-    assert [request.body for request in iam.logins] == [b'{"c": 1}'] * 2
-
-
 def test_answer_that_does_not_come_over_a_kept_connection__is_not_asked_for_again(
     transport: Transport, upstream: Simulator
 ) -> None:
     upstream.play("i", "healthy", "truncated", "healthy")
-    transport.get(PATH, HEADERS, Deadline.after(2), Abort())
+    transport.get(PATH, HEADERS, Deadline.after(2), instance_id="i")
     assert code_of(transport) == "invalid_response"
     assert len(upstream.requests) == 2
-
-
-def test_transport__keeps_what_it_is_opened_with() -> None:
-    context = ssl.create_default_context()
-    for url in ("https://a.example", "http://127.0.0.1:9"):
-        opened = Transport.open(url, {}, 7, context)
-        assert vars(opened._adapter)["_pool_maxsize"] == 7
-        assert opened.context is (context if url.startswith("https") else None)
 
 
 def test_ipv6_address__is_looked_up_without_its_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,37 +145,15 @@ def test_connection_that_replaces_an_idle_one__is_not_taken_for_a_kept_one(
     transport: Transport, upstream: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream.play("i", "healthy", "reset")
-    transport.get(PATH, HEADERS, Deadline.after(2), Abort())
-    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.0)
+    transport.get(PATH, HEADERS, Deadline.after(2), instance_id="i")
+    monkeypatch.setattr(connections, "MAX_IDLE_SECONDS", 0.0)
     assert code_of(transport) == "unreachable"
     assert len(upstream.requests) == 2  # no second try
 
 
-def test_connection__sends_at_once_and_is_found_once(
-    transport: Transport, upstream: Simulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[tuple[Any, Any]] = []
-    real = socket.getaddrinfo
-
-    def getaddrinfo(host: str, port: int, *args: Any, **kwargs: Any) -> Any:
-        asked.append((host, kwargs))
-        return real(host, port, *args, **kwargs)
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    upstream.play("i", "healthy")
-    transport.get(PATH, HEADERS, Deadline.after(2), Abort())
-    assert asked == [("127.0.0.1", {"type": socket.SOCK_STREAM})]
-    assert transport._way is not None
-    pool, prefix = transport._way
-    connection = pool.pool.get()  # type: ignore[union-attr] # it is open
-    assert connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-    connection.close()
-    assert prefix == ""
-
-
 def test_endpoint__may_have_a_path(upstream: Simulator) -> None:
     opened = Transport.open(f"{upstream.url}/gateway", {}, 1)
-    opened.get(PATH, HEADERS, Deadline.after(2), Abort())
+    opened.get(PATH, HEADERS, Deadline.after(2), instance_id="i")
     opened.close()
     assert upstream.requests[0].target == f"/gateway{PATH}"
 
@@ -295,15 +173,6 @@ def test_built_in_ca_bundle__that_is_missing_is_named(tmp_path: Path, monkeypatc
     assert error.next_step == NEXT_STEPS["tls_error"]
 
 
-def test_abort__before_the_start_ends_it_too(transport: Transport, upstream: Simulator) -> None:
-    upstream.play("i", "silent")
-    abort = Abort()
-    abort.fire()
-    with pytest.raises(CheckError) as caught:
-        transport.get(PATH, HEADERS, Deadline.after(30), abort)
-    assert caught.value.code == "timeout"
-
-
 def test_deadline__that_has_passed_is_a_timeout(transport: Transport, upstream: Simulator) -> None:
     upstream.play("i", "healthy")
     assert code_of(transport, 0.0) == "timeout"
@@ -313,9 +182,9 @@ def test_idle_connection__is_not_trusted_for_long(
     transport: Transport, upstream: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream.play("i", "healthy")
-    for idle_seconds in (connections.IDLE_SECONDS, 0.0, connections.IDLE_SECONDS):
-        monkeypatch.setattr(connections, "IDLE_SECONDS", idle_seconds)
-        transport.get(PATH, HEADERS, Deadline.after(2), Abort())
+    for idle_seconds in (connections.MAX_IDLE_SECONDS, 0.0, connections.MAX_IDLE_SECONDS):
+        monkeypatch.setattr(connections, "MAX_IDLE_SECONDS", idle_seconds)
+        transport.get(PATH, HEADERS, Deadline.after(2), instance_id="i")
     assert [request.connection for request in upstream.requests] in ([1, 2, 2], [0, 1, 1])
 
 
@@ -324,8 +193,8 @@ def test_connection__is_not_kept_after_an_answer_without_a_body(
     transport: Transport, upstream: Simulator, name: str
 ) -> None:
     upstream.play("i", name, "healthy")
-    transport.get(PATH, HEADERS, Deadline.after(2), Abort())
-    assert transport.get(PATH, HEADERS, Deadline.after(2), Abort()).status == 200
+    transport.get(PATH, HEADERS, Deadline.after(2), instance_id="i")
+    assert transport.get(PATH, HEADERS, Deadline.after(2), instance_id="i").status == 200
     first, second = upstream.requests
     assert first.connection != second.connection
 
@@ -356,7 +225,7 @@ def test_unresponsive_address__leaves_time_for_the_next(upstream: Simulator, mon
         ]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
         opened = Transport.open(upstream.url, {}, 1)
-        assert opened.get(PATH, HEADERS, Deadline.after(1), Abort()).status == 200
+        assert opened.get(PATH, HEADERS, Deadline.after(1), instance_id="i").status == 200
         addresses.pop()
         opened.close()
         assert code_of(opened, 0.3) == "timeout"
@@ -378,29 +247,17 @@ def test_private_ca__is_trusted_where_the_environment_says_so(
 ) -> None:
     tls_upstream.play("i", "healthy")
     opened = Transport.open(tls_upstream.url, {variable: ca_file}, 1)
-    assert [opened.get(PATH, HEADERS, Deadline.after(2), Abort()).status for _ in range(2)] == [200, 200]
+    assert [opened.get(PATH, HEADERS, Deadline.after(2), instance_id="i").status for _ in range(2)] == [200, 200]
     opened.close()
     assert len({request.connection for request in tls_upstream.requests}) == 1
-
-
-@pytest.mark.parametrize("name", ["silent", "drip_headers", "drip_body"])
-def test_abort__works_over_tls(tls_upstream: Simulator, ca_file: str, name: str) -> None:
-    tls_upstream.play("i", name)
-    opened = Transport.open(tls_upstream.url, {"SSL_CERT_FILE": ca_file}, 1)
-    abort = Abort()
-    threading.Timer(0.3, abort.fire).start()
-    began = time.monotonic()
-    with pytest.raises(CheckError) as caught:
-        opened.get(PATH, HEADERS, Deadline.after(30), abort)
-    assert caught.value.code == "timeout"
-    assert time.monotonic() - began < 0.3 + 0.3
-    opened.close()
 
 
 @pytest.mark.parametrize("tls_upstream", [["other.example"]], indirect=True)
 def test_certificate_for_another_name__is_a_tls_error(tls_upstream: Simulator, ca_file: str) -> None:
     with pytest.raises(CheckError, match="for another") as caught:
-        Transport.open(tls_upstream.url, {"SSL_CERT_FILE": ca_file}, 1).get(PATH, {}, Deadline.after(2), Abort())
+        Transport.open(tls_upstream.url, {"SSL_CERT_FILE": ca_file}, 1).get(
+            PATH, {}, Deadline.after(2), instance_id="i"
+        )
     assert caught.value.code == "tls_error"
 
 
@@ -419,7 +276,7 @@ def test_certificate__out_of_its_time_is_a_tls_error(
     with Simulator(tokens=[TOKEN], project_id=PROJECT_ID, ssl_context=context) as upstream:
         opened = Transport.open(upstream.url, {"SSL_CERT_FILE": ca_file}, 1)
         with pytest.raises(CheckError, match=message) as caught:
-            opened.get(PATH, {}, Deadline.after(2), Abort())
+            opened.get(PATH, {}, Deadline.after(2), instance_id="i")
     assert caught.value.code == "tls_error"
 
 
@@ -441,7 +298,7 @@ def test_server_that_speaks_only_old_tls__is_a_tls_error(authority: trustme.CA, 
         server.start()
         opened = Transport.open(f"https://127.0.0.1:{listener.getsockname()[1]}", {"SSL_CERT_FILE": ca_file}, 1)
         with pytest.raises(CheckError, match="TLS version that is no longer safe") as caught:
-            opened.get(PATH, {}, Deadline.after(2), Abort())
+            opened.get(PATH, {}, Deadline.after(2), instance_id="i")
         server.join()
     assert caught.value.code == "tls_error"
 
@@ -462,7 +319,7 @@ def test_fleet_over_tls__shares_one_context_and_keeps_its_connections(
 
 def test_unknown_ca__is_a_tls_error(tls_upstream: Simulator) -> None:
     with pytest.raises(CheckError, match="unknown CA") as caught:
-        Transport.open(tls_upstream.url, {}, 1).get(PATH, {}, Deadline.after(2), Abort())
+        Transport.open(tls_upstream.url, {}, 1).get(PATH, {}, Deadline.after(2), instance_id="i")
     assert caught.value.code == "tls_error"
 
 
@@ -532,7 +389,7 @@ def test_proxy__is_asked_for_a_tunnel_and_sees_nothing_else(
     with TunnelProxy() as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         opened = Transport.open(tls_upstream.url, {"SSL_CERT_FILE": ca_file}, 1)
-        assert opened.get(PATH, HEADERS, Deadline.after(2), Abort()).status == 200
+        assert opened.get(PATH, HEADERS, Deadline.after(2), instance_id="i").status == 200
         opened.close()
     (head,) = proxy.heads
     assert head.startswith(f"CONNECT {urlsplit(tls_upstream.url).netloc} HTTP/1.")
@@ -550,7 +407,7 @@ def test_proxy_over_tls__is_trusted_by_the_same_bundle(
     with TunnelProxy(context) as proxy:
         monkeypatch.setenv("https_proxy", proxy.url)
         opened = Transport.open(tls_upstream.url, {"SSL_CERT_FILE": ca_file}, 1)
-        assert opened.get(PATH, HEADERS, Deadline.after(2), Abort()).status == 200
+        assert opened.get(PATH, HEADERS, Deadline.after(2), instance_id="i").status == 200
         opened.close()
     assert len(proxy.heads) == 1
 
@@ -562,7 +419,7 @@ def test_proxy__never_gets_plain_http(upstream: Simulator, monkeypatch: pytest.M
     with TunnelProxy() as proxy:
         monkeypatch.setenv(variable, proxy.url)
         opened = Transport.open(upstream.url, {}, 1)
-        assert opened.get(PATH, HEADERS, Deadline.after(2), Abort()).status == 200
+        assert opened.get(PATH, HEADERS, Deadline.after(2), instance_id="i").status == 200
         opened.close()
     assert (opened.proxy, proxy.heads) == (None, [])
 

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import pytest
 
-from fdi_health.deadline import Abort, Deadline
+from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.transport.retry import Retries, retry_after
 
@@ -44,7 +44,7 @@ def run(clock: Clock, error: CheckError, seconds: float = 60.0, retries: Retries
     tries: list[int] = []
     retries = retries or Retries("them", clock.wait, clock.throw)
     with pytest.raises(CheckError) as caught:
-        retries.run(lambda: failing(error, tries), Deadline.after(seconds, lambda: clock.now), Abort())
+        retries.run(lambda: failing(error, tries), Deadline.after(seconds, lambda: clock.now))
     assert caught.value.code == error.code
     return len(tries)
 
@@ -55,7 +55,7 @@ def test_connection_that_fails__is_tried_three_times_with_growing_waits() -> Non
     assert clock.waits == [0.1, 0.2]
 
 
-@pytest.mark.parametrize("status", [502, 503, 504])
+@pytest.mark.parametrize("status", [408, 502, 503, 504])
 def test_gateway_that_fails__is_tried_again(status: int) -> None:
     assert run(Clock(), fault("upstream_error", upstream_status=status)) == 3
 
@@ -103,9 +103,9 @@ def test_hold__is_for_everybody() -> None:
     run(clock, fault("throttled", retry_after=4.0), seconds=1.0, retries=retries)
     assert run(clock, fault("throttled"), seconds=4.1, retries=retries) == 0
     with pytest.raises(CheckError) as caught:
-        retries.run(lambda: 1, Deadline.after(4.1, lambda: clock.now), Abort())
+        retries.run(lambda: 1, Deadline.after(4.1, lambda: clock.now))
     assert caught.value.retry_after == 4.0
-    assert caught.value.message == "them asked for fewer calls a moment ago and is left alone until then"
+    assert caught.value.message == "them asked for fewer requests a moment ago, so this one was not sent"
 
 
 def test_hold__is_waited_for_where_there_is_time_and_not_by_all_at_once() -> None:
@@ -113,12 +113,12 @@ def test_hold__is_waited_for_where_there_is_time_and_not_by_all_at_once() -> Non
     retries = Retries("them", clock.wait, clock.throw)
     run(clock, fault("throttled", retry_after=4.0), seconds=1.0, retries=retries)
     clock.throws.clear()
-    assert retries.run(lambda: 1, Deadline.after(5.0, lambda: clock.now), Abort()) == 1
+    assert retries.run(lambda: 1, Deadline.after(5.0, lambda: clock.now)) == 1
     assert (clock.waits, clock.throws) == ([4.5], [0.5])  # half of what is left behind the hold
     clock.now = 200.0
     run(clock, fault("throttled", retry_after=4.0), seconds=1.0, retries=retries)
     clock.throws.clear()
-    assert retries.run(lambda: 1, Deadline.after(60.0, lambda: clock.now), Abort()) == 1
+    assert retries.run(lambda: 1, Deadline.after(60.0, lambda: clock.now)) == 1
     assert clock.throws == [1.0]  # a second at most
 
 
@@ -140,24 +140,25 @@ def test_hold__lasts_five_seconds_at_most_and_none_shortens_it() -> None:
         raise fault("throttled", retry_after=1.0)
 
     with pytest.raises(CheckError):
-        retries.run(overtaken, Deadline.after(0.5, lambda: clock.now), Abort())
+        retries.run(overtaken, Deadline.after(0.5, lambda: clock.now))
     clock.now = 104.9
     assert run(clock, fault("throttled"), seconds=0.1, retries=retries) == 0
     clock.now = 105.0
     assert run(clock, fault("throttled"), seconds=0.1, retries=retries) == 1
 
 
-def test_abort__ends_it_before_the_next_try() -> None:
-    clock, abort = Clock(), Abort()
-    tries: list[int] = []
+def test_hold_after_an_own_failure__keeps_the_own_failure() -> None:  # D41
+    clock = Clock()
+    retries = Retries("them", clock.wait, clock.throw)
 
     def attempt() -> NoReturn:
-        abort.fire()
-        failing(fault("unreachable"), tries)
+        # While this request is under way, another instance's is rate limited.
+        run(clock, fault("throttled", retry_after=4.0), seconds=0.5, retries=retries)
+        raise fault("upstream_error", upstream_status=504)
 
-    with pytest.raises(CheckError):
-        Retries("them", clock.wait, clock.throw).run(attempt, Deadline.after(60, lambda: clock.now), abort)
-    assert (len(tries), clock.waits) == (1, [])
+    with pytest.raises(CheckError) as caught:
+        retries.run(attempt, Deadline.after(2.0, lambda: clock.now))
+    assert (caught.value.code, caught.value.upstream_status) == ("upstream_error", 504)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""Connects to the first of several addresses that accepts.
+
+Source: RFC 8305 ("Happy Eyeballs", version 2): address families alternate, and a new attempt begins 250 ms after the
+last one, or at once when one fails. So an address that never responds costs 250 ms, not the whole deadline.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import math
+import selectors
+import socket
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from fdi_health.deadline import Deadline
+
+Sock = TypeVar("Sock", bound=socket.socket)
+
+ATTEMPT_DELAY_SECONDS = 0.25
+
+
+class Address(NamedTuple):
+    """Where to connect: a family and an address of it."""
+
+    family: socket.AddressFamily
+    address: Any
+
+
+def resolve(host: str, port: int) -> list[Address]:
+    """Return the addresses of a host, families alternating; raises socket.gaierror.
+
+    Limits: the system's resolver decides how long this takes.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [Address(family, address) for family, _, _, _, address in found]
+    first = [address for address in addresses if address.family == addresses[0].family]
+    others = [address for address in addresses if address.family != addresses[0].family]
+    pairs = itertools.zip_longest(first, others)
+    return [address for pair in pairs for address in pair if address is not None]
+
+
+def connect_first(
+    addresses: Sequence[Address],
+    deadline: Deadline,
+    make_socket: Callable[[socket.AddressFamily, socket.SocketKind], Sock],
+    options: Iterable[tuple[int, int, int | bytes]] = (),
+) -> Sock:
+    """Return a socket that is connected to one of the addresses.
+
+    Args:
+        addresses: in the order to try them.
+        deadline: when a connection must be there.
+        make_socket: makes the sockets.
+        options: set on every socket before it connects.
+
+    Raises:
+        TimeoutError: no address accepted before the deadline.
+        OSError: every address refused.
+
+    """
+    waiting = list(reversed(addresses))
+    last_error = OSError(errno.EADDRNOTAVAIL, "the host has no address")
+    with selectors.DefaultSelector() as selector:
+        try:
+            while waiting or selector.get_map():
+                if waiting:
+                    try:
+                        attempt = _begin(waiting.pop(), options, make_socket)
+                    except OSError as error:
+                        last_error = error
+                        continue
+                    selector.register(attempt, selectors.EVENT_WRITE)
+                ended = selector.select(min(deadline.remaining(), ATTEMPT_DELAY_SECONDS if waiting else math.inf))
+                if not ended and deadline.expired:
+                    raise TimeoutError
+                for key, _ in ended:
+                    ready: Any = key.fileobj
+                    selector.unregister(ready)
+                    code = ready.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if code == 0:
+                        connected: Sock = ready
+                        return connected
+                    ready.close()
+                    last_error = OSError(code, "the connection failed")
+        finally:
+            for key in list(selector.get_map().values()):
+                key.fileobj.close()  # type: ignore[union-attr] # a socket, as registered above
+    raise last_error
+
+
+def _begin(
+    address: Address,
+    options: Iterable[tuple[int, int, int | bytes]],
+    make_socket: Callable[[socket.AddressFamily, socket.SocketKind], Sock],
+) -> Sock:
+    """Return a socket that is connecting; raises OSError when the system refuses at once."""
+    sock = make_socket(address.family, socket.SOCK_STREAM)
+    try:
+        for option in options:
+            sock.setsockopt(*option)
+        sock.setblocking(False)
+        code = sock.connect_ex(address.address)
+        if code not in (0, errno.EINPROGRESS):
+            raise OSError(code, "the connection failed")
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,141 @@
+"""Sockets that end every wait at the deadline of the exchange they serve, and that bound what they receive.
+
+A socket's own timeout is per receive: a server that sends one byte per second never reaches it. Here each send and each
+receive sets the time that is left first. Name resolution is the only wait that this cannot bound.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fdi_health.deadline import Deadline
+
+MAX_HEAD_BYTES = 32 * 1024
+"""The most bytes of status lines and headers, interim responses included."""
+
+MAX_FRAMING_RATIO = 2
+"""How many bytes of chunk framing may come for each byte that a body may have."""
+
+
+class ResponseTooLargeError(http.client.HTTPException):
+    """More bytes arrived than a response of this kind may have."""
+
+
+class Exchange:
+    """One request and its response: until when it may last, and how many bytes may still arrive.
+
+    Args:
+        deadline: when the whole response must be here.
+        max_body_bytes: the largest body.
+
+    Attributes:
+        deadline, max_body_bytes: as given.
+        connected: whether a new connection was made for it; otherwise it went over a kept one.
+        too_large: whether more bytes arrived than may.
+        surplus: whether more bytes were read than the response has.
+        may_be_stray: whether the response may belong to the request before on the same connection.
+        connection: what it went over, once a response has begun.
+
+    """
+
+    def __init__(self, deadline: Deadline, max_body_bytes: int) -> None:
+        self.deadline, self.max_body_bytes = deadline, max_body_bytes
+        self.connected = False
+        self.too_large = False
+        self.surplus = False
+        self.may_be_stray = False
+        self.connection: Any = None
+        self._bytes_left = MAX_HEAD_BYTES
+
+    def begin_body(self) -> None:
+        """Allow as many bytes as a body of the largest size and its framing may have."""
+        self._bytes_left = self.max_body_bytes * (1 + MAX_FRAMING_RATIO)
+
+    def seconds_left(self) -> float:
+        """Return the time left, as a socket timeout.
+
+        Raises:
+            TimeoutError: the deadline has passed. Zero would mean "do not block" to a socket.
+
+        """
+        seconds = self.deadline.remaining()
+        if seconds <= 0.0:
+            raise TimeoutError
+        return seconds
+
+    def count(self, received: int) -> None:
+        """Count received bytes; raises ResponseTooLargeError when they are too many."""
+        self._bytes_left -= received
+        if self._bytes_left < 0:
+            self.too_large = True
+            raise ResponseTooLargeError
+
+
+_thread = threading.local()
+
+
+@contextlib.contextmanager
+def bound_to(exchange: Exchange) -> Iterator[None]:
+    """Serve one exchange with all sockets that this thread uses."""
+    _thread.exchange = exchange
+    try:
+        yield
+    finally:
+        del _thread.exchange
+
+
+def current_exchange() -> Exchange:
+    """Return the exchange that this thread is bound to."""
+    exchange: Exchange = _thread.exchange
+    return exchange
+
+
+class _WithDeadline:
+    """What both kinds of socket do; beside socket.socket or ssl.SSLSocket in the list of bases."""
+
+    def _set_timeout(self: Any) -> Exchange:
+        exchange = current_exchange()
+        self.settimeout(exchange.seconds_left())
+        return exchange
+
+    def recv_into(self, *args: Any) -> int:
+        exchange = self._set_timeout()
+        received: int = super().recv_into(*args)  # type: ignore[misc] # of the other base
+        exchange.count(received)
+        return received
+
+    def recv(self, *args: Any) -> bytes:
+        exchange = self._set_timeout()
+        received: bytes = super().recv(*args)  # type: ignore[misc] # of the other base
+        exchange.count(len(received))
+        return received
+
+    def send(self, *args: Any) -> int:
+        self._set_timeout()
+        sent: int = super().send(*args)  # type: ignore[misc] # of the other base
+        return sent
+
+    def sendall(self, *args: Any) -> None:
+        self._set_timeout()
+        super().sendall(*args)  # type: ignore[misc] # of the other base
+
+
+class DeadlineSocket(_WithDeadline, socket.socket):
+    """A TCP socket that obeys the deadline of the current exchange."""
+
+
+class DeadlineSSLSocket(_WithDeadline, ssl.SSLSocket):
+    """A TLS socket that obeys the deadline of the current exchange."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Perform the handshake; its timeout is a total one."""
+        self._set_timeout()
+        super().do_handshake(block)

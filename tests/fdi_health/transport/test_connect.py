@@ -1,0 +1,125 @@
+"""Several addresses of one host: the first that accepts wins, and dead ones cost little."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fdi_health.deadline import Deadline
+from fdi_health.transport.connect import ATTEMPT_DELAY_SECONDS, Address, connect_first, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from simulator import Simulator
+    from tests.conftest import Function
+
+
+@pytest.fixture
+def listening() -> Iterator[Address]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield Address(socket.AF_INET, listener.getsockname())
+
+
+@pytest.fixture
+def refusing() -> Address:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return Address(socket.AF_INET, listener.getsockname())
+
+
+@pytest.fixture
+def silent() -> Iterator[Address]:
+    """Return an address that never accepts: its backlog is full."""
+    with contextlib.ExitStack() as opened:
+        full = opened.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(3):
+            filler = opened.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        yield Address(socket.AF_INET, full.getsockname())
+
+
+def test_connect_first__one_address__is_connected(listening: Address) -> None:
+    with connect_first([listening], Deadline.after(1), socket.socket) as connected:
+        assert connected.getpeername() == listening.address
+
+
+def test_connect_first__refused_address__costs_no_delay(listening: Address, refusing: Address) -> None:
+    began = time.monotonic()
+    connect_first([refusing, refusing, listening], Deadline.after(1), socket.socket).close()
+    assert time.monotonic() - began < ATTEMPT_DELAY_SECONDS
+
+
+@pytest.mark.parametrize("dead", [1, 2])
+def test_connect_first__silent_addresses__cost_a_quarter_second_each(
+    listening: Address, silent: Address, dead: int
+) -> None:  # D11
+    began = time.monotonic()
+    connect_first([silent] * dead + [listening], Deadline.after(10), socket.socket).close()
+    assert dead * ATTEMPT_DELAY_SECONDS <= time.monotonic() - began < dead * ATTEMPT_DELAY_SECONDS + 0.3
+
+
+def test_connect_first__slow_first_address__is_not_given_up(listening: Address, silent: Address) -> None:
+    with connect_first([listening, silent], Deadline.after(1), socket.socket) as connected:
+        assert connected.getpeername() == listening.address
+
+
+def test_connect_first__only_silent_addresses__times_out_at_the_deadline(silent: Address) -> None:
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        connect_first([silent, silent], Deadline.after(0.4), socket.socket)
+    assert 0.4 <= time.monotonic() - began < 0.4 + 0.3
+
+
+def test_connect_first__all_refused__is_refused(refusing: Address) -> None:
+    with pytest.raises(ConnectionRefusedError):
+        connect_first([refusing, refusing], Deadline.after(1), socket.socket)
+
+
+def test_connect_first__address_that_cannot_be_tried__is_passed_over(listening: Address) -> None:
+    families = iter([OSError(97, "no such family"), None])
+
+    def make_socket(*args: Any) -> socket.socket:
+        error = next(families)
+        if error is not None:
+            raise error
+        return socket.socket(*args)
+
+    connect_first([listening, listening], Deadline.after(1), make_socket).close()
+
+
+def test_connect_first__option_that_the_system_refuses__is_an_error(listening: Address) -> None:
+    with pytest.raises(OSError, match="rotocol"):
+        connect_first([listening], Deadline.after(1), socket.socket, [(socket.IPPROTO_TCP, 9999, 1)])
+
+
+def test_connect_first__no_address__is_an_error() -> None:
+    with pytest.raises(OSError, match="no address"):
+        connect_first([], Deadline.after(1), socket.socket)
+
+
+def test_resolve__families_alternate(monkeypatch: pytest.MonkeyPatch) -> None:
+    six = [(socket.AF_INET6, 0, 0, "", (f"::{number}", 1, 0, 0)) for number in range(3)]
+    four = [(socket.AF_INET, 0, 0, "", ("127.0.0.1", 1))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [*six, *four])
+    families = [address.family for address in resolve("host", 1)]
+    assert families == [socket.AF_INET6, socket.AF_INET, socket.AF_INET6, socket.AF_INET6]
+
+
+def test_check__first_address_is_dead__is_in_time(
+    function: Callable[..., Function], upstream: Simulator, silent: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:  # D11
+    real = socket.getaddrinfo
+
+    def two_addresses(host: str, port: int, *args: object, **kwargs: object) -> object:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", silent.address), *real(host, port, type=socket.SOCK_STREAM)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two_addresses)
+    upstream.latency_seconds = 1.2
+    assert function("healthy", FDI_DEADLINE_SECONDS="2").verdict()["status"] == "healthy"
