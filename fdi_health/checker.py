@@ -136,6 +136,10 @@ class Checker:
             findings.update((instance.instance_id, self._unknown(instance, error, began)) for instance in missing)
             return pending
         for instance in missing:
+            if deadline.expired:
+                # Starting many calls takes time while others are decoding large responses.
+                findings[instance.instance_id] = self._unknown(instance, _too_late(), began)
+                continue
             with self._calls.lock:
                 if self._take_or_join(instance, findings, pending):
                     continue
@@ -159,7 +163,7 @@ class Checker:
             return call is not None
 
     def _timed_out(self, probe: PendingProbe, began: Instant) -> Finding:
-        error = CheckError("timeout", "no response before the deadline")
+        error = _too_late()
         if probe.call.stage == _RENEWING:
             error = CheckError("token_unavailable", "the token was refused and no other one came before the deadline")
         return self._unknown(probe.instance, error, began)
@@ -208,3 +212,7 @@ class Checker:
     def _keep(self, instance_id: str, finding: Finding) -> None:
         if finding.error is None:
             self._cache[instance_id] = finding
+
+
+def _too_late() -> CheckError:
+    return CheckError("timeout", "no response before the deadline")

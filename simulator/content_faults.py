@@ -52,6 +52,10 @@ def _deep_nesting() -> Answer:
     return body_answer(b"[" * 100_000)
 
 
+def _many_keys() -> Answer:
+    return json_answer({**HEALTHY, **{f"member_{number}": number for number in range(20_000)}})
+
+
 def _huge() -> Answer:
     length = len(_CHUNK) * _HUGE_CHUNKS + len(_HEALTHY_BODY)
     head = head_bytes(200, (("Content-Type", "application/json"), ("Content-Length", str(length))))
@@ -112,6 +116,7 @@ CONTENT_FAULTS: dict[str, Behaviour] = {
     "lone_surrogate": _with_note(b"\\ud800"),  # decodes to a string that cannot be encoded
     # Too much: built when played
     "deep_nesting": BuiltOnUse(_deep_nesting),  # C45: RecursionError, or worse
+    "many_keys": BuiltOnUse(_many_keys),  # H01: 20,000 members, a healthy document among them
     "huge": BuiltOnUse(_huge),  # 64 MiB of white space, then a healthy document
     "huge_chunked_endless": BuiltOnUse(_huge_chunked_endless),  # white space for as long as the client reads
 }

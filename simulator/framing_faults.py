@@ -45,6 +45,22 @@ def _gzip_bomb() -> Answer:
     return _encoded("gzip", b"".join((*parts, packer.compress(_BODY), packer.flush())))
 
 
+def _one_byte_chunks() -> Answer:
+    padded = b" " * (250 * 1024) + _BODY
+    chunks = b"".join(b"1\r\n%b\r\n" % padded[place : place + 1] for place in range(len(padded)))
+    return _framed((_CHUNKED,), chunks + _LAST_CHUNK)
+
+
+def _folded_headers() -> Answer:
+    folded = tuple((f"X-Filler-{number}", "f\r\n " * 16_000 + "f") for number in range(97))
+    return _framed((*folded, _LENGTH), _BODY)
+
+
+def _interim(status: int, times: int) -> Answer:
+    head = head_bytes(status, (("Link", "</style.css>; rel=preload"),))
+    return raw_answer(head * times + response_bytes(200, _BODY))
+
+
 FRAMING_FAULTS: dict[str, Behaviour] = {
     # C46: content codings, true and false
     "gzip_real": _encoded("gzip", _GZIPPED),  # fine
@@ -86,4 +102,14 @@ FRAMING_FAULTS: dict[str, Behaviour] = {
         ),
         _BODY,
     ),
+    # H01: dear to decode
+    "one_byte_chunks": BuiltOnUse(_one_byte_chunks),  # 250 KiB, in chunks of a byte
+    "folded_headers": BuiltOnUse(_folded_headers),  # 97 headers of 65 kB, on 16,000 lines each
+    # D06, D07: interim responses before the final one
+    "interim_102": _interim(102, 1),  # fine
+    "interim_103": _interim(103, 1),  # fine
+    "interim_100_many": _interim(100, 1000),
+    "interim_103_many": _interim(103, 1000),
+    # D01: a second response that nobody asked for
+    "stray_later": Answer(((0.0, response_bytes(200, _BODY)), (0.03, response_bytes(200, _BODY)))),  # fine
 }

@@ -32,6 +32,9 @@ HEALTHY = {
     "reset_idle",
     "close_idle",
     "crlf_in_header",
+    "interim_102",
+    "interim_103",
+    "stray_later",
 }
 UNHEALTHY = {"doc_example", "cdc_abnormal", "bom", "extra_fields"}
 DEGRADED = {"no_tasks"}

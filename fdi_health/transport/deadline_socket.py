@@ -24,6 +24,12 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_FRAMING_RATIO = 2
 """How many bytes of chunk framing may come for each byte that a body may have."""
 
+MAX_DECODING = 2
+"""How many responses are decoded at once. Decoding keeps Python's interpreter lock: if hundreds of threads compete for
+it, the thread that has to answer at the deadline gets it too late."""
+
+_decoding = threading.BoundedSemaphore(MAX_DECODING)
+
 
 class ResponseTooLargeError(http.client.HTTPException):
     """More bytes arrived than a response of this kind may have."""
@@ -54,6 +60,7 @@ class Exchange:
         self.may_be_stray = False
         self.connection: Any = None
         self._bytes_left = MAX_HEAD_BYTES
+        self._decodes = False
 
     def begin_body(self) -> None:
         """Allow as many bytes as a body of the largest size and its framing may have."""
@@ -71,12 +78,27 @@ class Exchange:
             raise TimeoutError
         return seconds
 
-    def count(self, received: int) -> None:
-        """Count received bytes; raises ResponseTooLargeError when they are too many."""
+    def begin_wait(self) -> None:
+        """Let another response be decoded while this one's next bytes are waited for."""
+        if self._decodes:
+            self._decodes = False
+            _decoding.release()
+
+    def begin_decoding(self, received: int) -> None:
+        """Count received bytes and wait until they may be decoded.
+
+        Raises:
+            ResponseTooLargeError: too many bytes have arrived.
+            TimeoutError: the deadline has passed.
+
+        """
         self._bytes_left -= received
         if self._bytes_left < 0:
             self.too_large = True
             raise ResponseTooLargeError
+        if not _decoding.acquire(timeout=self.seconds_left()):
+            raise TimeoutError
+        self._decodes = True
 
 
 _thread = threading.local()
@@ -89,6 +111,7 @@ def bound_to(exchange: Exchange) -> Iterator[None]:
     try:
         yield
     finally:
+        exchange.begin_wait()
         del _thread.exchange
 
 
@@ -103,19 +126,20 @@ class _WithDeadline:
 
     def _set_timeout(self: Any) -> Exchange:
         exchange = current_exchange()
+        exchange.begin_wait()
         self.settimeout(exchange.seconds_left())
         return exchange
 
     def recv_into(self, *args: Any) -> int:
         exchange = self._set_timeout()
         received: int = super().recv_into(*args)  # type: ignore[misc] # of the other base
-        exchange.count(received)
+        exchange.begin_decoding(received)
         return received
 
     def recv(self, *args: Any) -> bytes:
         exchange = self._set_timeout()
         received: bytes = super().recv(*args)  # type: ignore[misc] # of the other base
-        exchange.count(len(received))
+        exchange.begin_decoding(len(received))
         return received
 
     def send(self, *args: Any) -> int:
