@@ -1,18 +1,30 @@
-"""What is written into the log: one line of JSON for each thing, never a key, a token or foreign text.
+"""What is logged: one line of JSON for each verdict, problem and fault, never a key, a token or foreign text.
 
-The fields are those that Cloud Logging and CloudWatch Logs look for: `severity`, `message`, `time`, names of a trace.
+The fields are those that Cloud Logging (`severity`, `time`) and AWS Lambda's JSON log format (`level`, `timestamp`)
+look for. A line is at most `MAX_LINE_BYTES` long, so that no platform splits it.
 """
 
 from __future__ import annotations
 
+import atexit
+import json
 import logging
 import re
+import time
 import traceback
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from fdi_health import VERSION
+from fdi_health.log_writer import LogWriter
 
 if TYPE_CHECKING:
     from fdi_health.errors import CheckError
-    from fdi_health.model import Status, Verdict
+    from fdi_health.model import InstanceVerdict, Status, Verdict
+
+MAX_LINE_BYTES = 8 * 1024
+MAX_INSTANCES = 20
+"""How many instances that are not healthy a line names."""
 
 _LOG = logging.getLogger("fdi_health")
 
@@ -23,10 +35,14 @@ _LEVELS: dict[Status, int] = {
     "unknown": logging.ERROR,
 }
 
+_AWS_LEVELS = {"WARNING": "WARN"}
+"""Python's name of a level → the one that Lambda's log filter knows."""
+
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", re.ASCII)
 """W3C Trace Context, level 1; later versions may go on behind, which is not read."""
 
 _CLOUD_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=[0-9])?", re.ASCII)
+_MAX_CAUSES, _MAX_FRAMES = 5, 10
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
 
 
@@ -81,32 +97,68 @@ def log_verdict(verdict: Verdict, request: Request, project: str | None = None) 
 
     Args:
         verdict: with details.
-        request: whose answer it is.
+        request: the request that it answers.
         project: the Google Cloud project, in whose form the trace is named too; or None.
 
     """
-    parts = verdict.details.instances if verdict.details else ()
     fields: dict[str, Any] = {
         "status": verdict.status,
         "healthy": verdict.healthy,
         "reason": verdict.reason,
+        "instances_count": verdict.instances_count,
         "age_seconds": round(verdict.age_seconds, 1),
         "duration_seconds": round(verdict.duration_seconds, 3),
-        "instances": [
-            {
-                "name": part.name,
-                "status": part.status,
-                "code": part.error.code if part.error else None,
-                "duration_seconds": round(part.duration_seconds, 3),
-            }
-            for part in parts
-        ],
+        "version": VERSION,
         **{name: value for name, value in request._asdict().items() if value is not None},
     }
     if request.trace is not None and project:
         fields["logging.googleapis.com/trace"] = f"projects/{project}/traces/{request.trace}"
         fields["logging.googleapis.com/spanId"] = request.span
+    details = verdict.details
+    if details is not None:
+        if details.token is not None:
+            fields["credentials"] = {"kind": details.token.kind, "version": details.token.version}
+        _add_instances(fields, [part for part in details.instances if part.status != "healthy"])
+        if details.is_fresh:
+            _add_task_counts(fields, details.instances)
     _write(_LEVELS[verdict.status], f"{verdict.status}: {verdict.reason}", fields)
+
+
+def _add_instances(fields: dict[str, Any], not_healthy: list[InstanceVerdict]) -> None:
+    """Add as many of the instances that are not healthy as a line may name, and how many more there are."""
+    shown = [_logged(part) for part in not_healthy[:MAX_INSTANCES]]
+    while shown and not _fits({**fields, "instances": shown}):
+        shown.pop()
+    if shown:
+        fields["instances"] = shown
+    if len(not_healthy) > len(shown):
+        fields["more_instances"] = len(not_healthy) - len(shown)
+
+
+def _logged(part: InstanceVerdict) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": part.name, "status": part.status}
+    if part.error is not None:
+        found |= {
+            "code": part.error.code,
+            "next_step": part.error.next_step,
+            "upstream_code": part.error.upstream_code,
+            "request_id": part.error.request_id,
+        }
+    return {**found, "duration_seconds": round(part.duration_seconds, 3)}
+
+
+def _add_task_counts(fields: dict[str, Any], instances: tuple[InstanceVerdict, ...]) -> None:
+    """Add the counts of every instance that responded, over all groups; none if they make the line too long."""
+    # One instance takes some 120 bytes: no need to write out what cannot fit.
+    if len(instances) <= MAX_LINE_BYTES // 100:
+        counts = {part.name: total._asdict() for part in instances if (total := part.total()) is not None}
+        if counts and _fits({**fields, "task_counts": counts}):
+            fields["task_counts"] = counts
+
+
+def _fits(fields: dict[str, Any]) -> bool:
+    # Message, severity and times come on top; the message repeats the reason.
+    return len(json.dumps(fields, separators=(",", ":"))) <= MAX_LINE_BYTES - 512
 
 
 def log_problem(error: CheckError, status: int) -> None:
@@ -126,12 +178,12 @@ def log_fault(error: BaseException) -> None:
     """Write one line for an unexpected exception: classes and places only, since its text may hold anything."""
     causes: list[dict[str, object]] = []
     cause: BaseException | None = error
-    while cause is not None and len(causes) < 10:  # a chain may be a ring
+    while cause is not None and len(causes) < _MAX_CAUSES:  # a chain may be a ring
         frames = traceback.extract_tb(cause.__traceback__)
         causes.append(
             {
                 "exception": f"{type(cause).__module__}.{type(cause).__qualname__}",
-                "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+                "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-_MAX_FRAMES:]],
             }
         )
         cause = cause.__cause__ or cause.__context__
@@ -145,9 +197,13 @@ def to_stderr() -> None:
     """
     _LOG.setLevel(logging.INFO)
     _LOG.propagate = False
-    _LOG.handlers[:] = [logging.StreamHandler()]
-    _LOG.handlers[0].setFormatter(formatter())
+    _LOG.handlers[:] = [_QueueHandler()]
     logging.getLogger("gunicorn.error").addFilter(_without_what_a_caller_sent)
+
+
+def flush() -> None:
+    """Wait a moment until the lines are written, e.g. because the platform freezes the process after a response."""
+    _writer.flush()
 
 
 def _without_what_a_caller_sent(record: logging.LogRecord) -> bool:
@@ -157,15 +213,41 @@ def _without_what_a_caller_sent(record: logging.LogRecord) -> bool:
     return True
 
 
-def formatter() -> logging.Formatter:
-    """Return what makes a record one line of JSON."""
-    from pythonjsonlogger.json import JsonFormatter  # not before there is somebody to write for
+def line_of(record: logging.LogRecord) -> str:
+    """Return a record of ours as one line of JSON."""
+    severity = record.levelname
+    timestamp = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    fields = {
+        "severity": severity,
+        "level": _AWS_LEVELS.get(severity, severity),
+        "time": timestamp,
+        "timestamp": timestamp,
+        "message": record.getMessage(),
+        **getattr(record, "fields", {}),
+    }
+    return json.dumps(fields, separators=(",", ":"))
 
-    return JsonFormatter("%(message)s", timestamp="time")
+
+class _QueueHandler(logging.Handler):
+    """Hands lines to the writer's thread."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _writer.write(f"{line_of(record)}\n".encode("ascii"))
+
+
+def _dropped(count: int) -> bytes:
+    """Return the line that says how many lines nobody took."""
+    message = f"{count} log lines were dropped: nobody read this log for a while"
+    record = logging.makeLogRecord({"levelname": "WARNING", "created": time.time(), "msg": message})
+    return f"{line_of(record)}\n".encode("ascii")
+
+
+_writer = LogWriter(_dropped)
+atexit.register(_writer.flush)
 
 
 def _write(level: int, message: str, fields: dict[str, Any]) -> None:
-    _LOG.log(level, message, extra={"severity": logging.getLevelName(level), **fields})
+    _LOG.log(level, "%s", message, extra={"fields": fields})
 
 
 def _request_id(context: Any) -> str | None:

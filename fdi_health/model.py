@@ -6,6 +6,7 @@ every cold start defines them all anew.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -149,6 +150,11 @@ class InstanceVerdict(NamedTuple):
     cdc_task_details: TaskCounts | None
     error: CheckError | None
 
+    def total(self) -> TaskCounts | None:
+        """Return the counts of all groups, added up, or None if the instance did not respond."""
+        groups = [counts for counts in (self.common_task_details, self.cdc_task_details) if counts is not None]
+        return functools.reduce(TaskCounts.plus, groups) if groups else None
+
 
 class Details(NamedTuple):
     """What only callers who may see details are shown.
@@ -159,6 +165,7 @@ class Details(NamedTuple):
         error: a failure of no single instance, or None.
         instances: one part per instance, in the order asked.
         token: what is known of the token in use, or None.
+        is_fresh: whether at least one result was obtained by this check, rather than reused.
 
     """
 
@@ -167,6 +174,7 @@ class Details(NamedTuple):
     error: CheckError | None
     instances: tuple[InstanceVerdict, ...]
     token: TokenState | None = None
+    is_fresh: bool = True
 
 
 class Verdict(NamedTuple):

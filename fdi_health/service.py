@@ -144,8 +144,9 @@ class Service(NamedTuple):
             findings += found if expires_at is None else [f._replace(token_expires_at=expires_at) for f in found]
         present = self.clock()
         ages = [finding.arrived.seconds_until(present) for finding in findings]
+        is_fresh = any(finding.arrived.monotonic >= began.monotonic for finding in findings)
         oldest = max(zip(ages, findings, strict=True), key=lambda aged: aged[0])[1]
-        return judge(
+        verdict = judge(
             findings,
             self.rules,
             checked_at=datetime.fromtimestamp(oldest.arrived.wall, UTC),
@@ -153,6 +154,7 @@ class Service(NamedTuple):
             duration_seconds=began.seconds_until(present),
             token=self.targets[0].tokens.state(),
         )
+        return verdict._replace(details=verdict.details and verdict.details._replace(is_fresh=is_fresh))
 
     def readiness(self, deadline: Deadline) -> tuple[Fault, ...]:
         """Return what keeps the service from answering: no good token, held or to be had; else nothing."""

@@ -81,7 +81,7 @@ def test_zip__holds_what_the_function_needs_and_no_more(package: Path) -> None:
     tops = {name.partition("/")[0] for name in names}
     ours = {"main.py", "handlers", "schemas", "fdi_health"}
     theirs = {"apig_wsgi", "apispec", "certifi", "charset_normalizer", "idna", "markupsafe", "marshmallow", "packaging"}
-    theirs |= {"pythonjsonlogger", "requests", "urllib3", "werkzeug"}
+    theirs |= {"requests", "urllib3", "werkzeug"}
     assert tops - ours - theirs <= {"requirements.txt"}
     assert ours | theirs <= tops
     assert not [name for name in names if name.endswith((".so", ".pyd"))]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
 
-from fdi_health import log
+from fdi_health import VERSION, log
 from tests.conformance.platform import settings_for
 from tests.handlers.test_callers import KEY
-from tests.servers import functions_framework
+from tests.servers import ROOT, functions_framework
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +31,7 @@ TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     """Return our records as the lines that would be written."""
-    texts = [log.formatter().format(record) for record in caplog.records if record.name == "fdi_health"]
+    texts = [log.line_of(record) for record in caplog.records if record.name == "fdi_health"]
     assert not [text for text in texts if "\n" in text]
     return [json.loads(text) for text in texts]
 
@@ -49,34 +51,105 @@ def test_verdict__is_one_line_with_what_was_found(
     (line,) = lines(caplog_info)
     durations = [part.pop("duration_seconds") for part in line["instances"]]
     assert all(0 <= duration < 5 for duration in [*durations, line.pop("duration_seconds"), line.pop("age_seconds")])
-    assert line.pop("time").endswith("+00:00")
+    assert line.pop("time") == line.pop("timestamp")
+    assert "fresh one" in line["instances"][1].pop("next_step")
+    assert len(line["instances"][1].pop("request_id")) == 32
     reason = "2 abnormal tasks in one; two unknown (token_rejected)"
     assert line == {
         "message": f"unhealthy: {reason}",
         "severity": "ERROR",
+        "level": "ERROR",
         "status": "unhealthy",
         "healthy": False,
         "reason": reason,
+        "instances_count": {"unhealthy": 1, "unknown": 1, "degraded": 0, "healthy": 1},
+        "version": VERSION,
+        "credentials": {"kind": "token", "version": None},
         "instances": [
-            {"name": "one", "status": "unhealthy", "code": None},
-            {"name": "two", "status": "unknown", "code": "token_rejected"},
-            {"name": "three", "status": "healthy", "code": None},
+            {"name": "one", "status": "unhealthy"},
+            {
+                "name": "two",
+                "status": "unknown",
+                "code": "token_rejected",
+                "upstream_code": "APIGW.0301",
+            },
         ],
+        "task_counts": {
+            "one": {
+                "running_tasks_count": 3,
+                "abnormal_tasks_count": 2,
+                "terminated_tasks_count": 12,
+                "completed_tasks_count": 8,
+            },
+            "three": {
+                "running_tasks_count": 3,
+                "abnormal_tasks_count": 0,
+                "terminated_tasks_count": 12,
+                "completed_tasks_count": 8,
+            },
+        },
         "trace": TRACE,
         "span": SPAN,
     }
+
+
+def test_healthy_verdict__names_no_instance_but_their_counts(
+    function: Callable[..., Function], caplog_info: pytest.LogCaptureFixture
+) -> None:
+    function("healthy").get()
+    (line,) = lines(caplog_info)
+    assert ("instances" in line, sorted(line["task_counts"])) == (False, ["one"])
+
+
+def test_verdict_of_reused_results__has_no_task_counts(
+    function: Callable[..., Function], caplog_info: pytest.LogCaptureFixture
+) -> None:
+    checked = function("healthy", FDI_CACHE_SECONDS="5")
+    checked.get()
+    checked.get()
+    assert ["task_counts" in line for line in lines(caplog_info)] == [True, False]
+
+
+@pytest.mark.parametrize("behaviour", ["healthy", "no_tasks", "doc_example", "error_code_odd", "status_503"])
+@pytest.mark.parametrize("count", [1, 20, 60, 200])
+def test_line__stays_below_8_kib(
+    function: Callable[..., Function],
+    upstream: Simulator,
+    caplog_info: pytest.LogCaptureFixture,
+    behaviour: str,
+    count: int,
+) -> None:  # E39
+    names = [f"{'n' * 60}{number:04}" for number in range(count)]
+    for name in names:
+        upstream.play(name, behaviour)
+    function(FDI_INSTANCES=",".join(names), FDI_DEADLINE_SECONDS="10").get()
+    (record,) = [record for record in caplog_info.records if record.name == "fdi_health"]
+    line = json.loads(log.line_of(record))
+    assert len(log.line_of(record)) < 8 * 1024
+    failing = sum(line["instances_count"].values()) - line["instances_count"]["healthy"]
+    assert len(line.get("instances", [])) + line.get("more_instances", 0) == failing
+    assert (len(line.get("instances", [])) > 0) is (failing > 0)
 
 
 @pytest.mark.parametrize(
     ("play", "severity"),
     [("healthy", "INFO"), ("no_tasks", "WARNING"), ("doc_example", "ERROR"), ("refuses_token", "ERROR")],
 )
-def test_severity__follows_the_status(
+def test_severity__follows_the_status_for_both_clouds(
     function: Callable[..., Function], caplog_info: pytest.LogCaptureFixture, play: str, severity: str
-) -> None:
+) -> None:  # E26
     function(play).get()
     (line,) = lines(caplog_info)
-    assert line["severity"] == severity
+    assert (line["severity"], line["level"]) == (severity, severity.replace("WARNING", "WARN"))
+
+
+def test_time__is_rfc_3339_under_both_names(
+    function: Callable[..., Function], caplog_info: pytest.LogCaptureFixture
+) -> None:  # E26
+    function("healthy").get()
+    (line,) = lines(caplog_info)
+    assert line["time"] == line["timestamp"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line["time"])
 
 
 def test_callers_name__is_in_the_line_and_no_key(
@@ -149,7 +222,7 @@ def test_platforms_request_id__is_in_the_line(context: Any, request_id: str | No
 
 
 def test_log__stands_alone_whatever_logging_a_platform_has_set_up(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     logger = logging.getLogger("fdi_health")
     monkeypatch.setattr(logger, "propagate", True)
@@ -158,10 +231,32 @@ def test_log__stands_alone_whatever_logging_a_platform_has_set_up(
     log.to_stderr()
     log.to_stderr()
     log.log_fault(RuntimeError("s3cr3t"))
-    written = capsys.readouterr().err
+    log.flush()
+    written = capfd.readouterr().err
     assert json.loads(written)["causes"] == [{"exception": "builtins.RuntimeError", "frames": []}]
     assert "s3cr3t" not in written
     assert caplog.records == []
+
+
+def test_fault_deep_inside__stays_below_8_kib(caplog_info: pytest.LogCaptureFixture) -> None:
+    def deep(levels: int) -> None:
+        if levels == 0:
+            raise RuntimeError
+        try:
+            deep(levels - 1)
+        except RuntimeError as error:
+            raise RuntimeError from error
+
+    with pytest.raises(RuntimeError) as caught:
+        deep(100)
+    log.log_fault(caught.value)
+    (record,) = caplog_info.records
+    assert len(log.line_of(record)) < 8 * 1024
+
+
+def test_version__is_the_packages() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == VERSION
 
 
 @pytest.mark.parametrize("variables", [{}, {"LOG_EXECUTION_ID": "true"}])

@@ -12,7 +12,7 @@ import pytest
 
 from fdi_health.errors import CheckError
 from fdi_health.iam import Iam
-from fdi_health.log import formatter
+from fdi_health.log import line_of
 from fdi_health.tokens import Tokens
 from fdi_health.transport.client import Transport
 from fdi_health.vaults import Secret
@@ -264,7 +264,7 @@ def test_fault_of_a_vendors_library__is_token_unavailable_and_logged(
     )
     assert "s3cr3t" not in caplog.text
     (record,) = caplog.records
-    assert kind.__name__ in formatter().format(record)
+    assert kind.__name__ in line_of(record)
 
 
 def test_hasty_joiner__does_not_end_the_read() -> None:

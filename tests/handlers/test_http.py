@@ -428,7 +428,7 @@ def test_unexpected_fault__is_a_generic_problem_and_one_clean_log_line(
 
     assert (response.status_code, response.get_json()["code"]) == (500, "internal_error")
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    line = json.loads(log.formatter().format(record))
+    line = json.loads(log.line_of(record))
     assert line["severity"] == "ERROR"
     assert [cause["exception"] for cause in line["causes"]] == ["builtins.RuntimeError", "builtins.KeyError"]
     assert "broken" in line["causes"][0]["frames"][-1]
