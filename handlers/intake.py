@@ -50,8 +50,10 @@ _FRAMING_BYTES = 64 * 1024
 _PIECE_BYTES = 8 * 1024
 """How much is asked for at a time: what was read of a piece that breaks off is lost."""
 
-_few_at_once = threading.BoundedSemaphore(4)
-"""Held while a chunked body is read: each of its chunks may be a byte, and costs as much CPU as a large one."""
+_MAX_CHUNKED_BODIES = 16
+"""How many chunked bodies are read at once: each chunk may be one byte, and costs as much CPU as a large one."""
+
+_chunked_bodies = threading.BoundedSemaphore(_MAX_CHUNKED_BODIES)
 
 
 def take_body(
@@ -90,7 +92,9 @@ def take_body(
         except CheckError as error:
             environ[REFUSED] = error
     elif not clear:
-        _, clear = _read(environ, announced, _UNWANTED_BODY_SECONDS, _UNWANTED_CHUNKS_BYTES)
+        # Nobody needs this body: if it cannot be read, the connection just carries no other request.
+        with contextlib.suppress(CheckError):
+            _, clear = _read(environ, announced, _UNWANTED_BODY_SECONDS, _UNWANTED_CHUNKS_BYTES)
     if not clear:
         # gunicorn counts what it asked for as read, and would take what comes late for the next request.
         with contextlib.suppress(AttributeError):
@@ -109,16 +113,21 @@ def _read(
     seconds: float,
     chunks_bytes: int = LONGEST_BODY + _FRAMING_BYTES,
 ) -> tuple[bytes | None, bool]:
-    """Return (the body or None for a broken one, whether the wire is clear)."""
+    """Return (the body or None for a broken one, whether the wire is clear).
+
+    Raises:
+        CheckError: `overloaded`, if too many bodies are being read or there is no thread to end the reading.
+
+    """
     if announced is not None:
         return _taken(environ, announced, seconds, announced + _FRAMING_BYTES)
-    began = time.monotonic()
-    if not _few_at_once.acquire(timeout=seconds):
-        return None, False
+    if not _chunked_bodies.acquire(blocking=False):
+        # At once: slow senders hold their places for seconds, and this caller has a deadline.
+        raise CheckError("overloaded", "too many chunked bodies are being read; ask again in a moment")
     try:
-        return _taken(environ, None, seconds - (time.monotonic() - began), chunks_bytes)
+        return _taken(environ, None, seconds, chunks_bytes)
     finally:
-        _few_at_once.release()
+        _chunked_bodies.release()
 
 
 def _taken(
@@ -127,7 +136,10 @@ def _taken(
     end = threading.Event()
     late = threading.Timer(seconds, _end_reading, [environ.get("gunicorn.socket"), end])
     late.daemon = True
-    late.start()
+    try:
+        late.start()
+    except RuntimeError:
+        raise CheckError("overloaded", "no thread could be started to end the reading of a slow body") from None
     most = LONGEST_BODY + 1 + _DISCARDED_BYTES
     wanted = most if announced is None else min(announced, most)
     body, taken = b"", 0

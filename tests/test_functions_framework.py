@@ -219,3 +219,38 @@ def test_first_requests_at_once__open_one_service(upstream: Simulator, tmp_path:
     assert {answer["status"] for answer in answers} == {"healthy"}
     assert len(upstream.requests) == 20
     assert b"pool" not in (tmp_path / "server.log").read_bytes()
+
+
+CHUNKED_HEAD = (
+    b"POST /?instance=good HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("drippers", [6, 20])
+def test_dripping_chunked_bodies__delay_no_other_chunked_post(
+    server: tuple[str, subprocess.Popen[bytes]], drippers: int
+) -> None:  # H07
+    url, _ = server
+    address = ("127.0.0.1", int(url.rpartition(":")[2]))
+    over = threading.Event()
+    with contextlib.ExitStack() as opened:
+        slow = [opened.enter_context(socket.create_connection(address)) for _ in range(drippers)]
+        for connection in slow:
+            connection.sendall(CHUNKED_HEAD)
+
+        def drip() -> None:
+            while not over.wait(0.2):
+                for connection in slow:
+                    with contextlib.suppress(OSError):
+                        connection.sendall(b"1\r\n \r\n")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        time.sleep(0.5)
+        began = time.monotonic()
+        response = requests.post(url, data=iter([b'{"instance":', b'"good"}']), timeout=10)
+        seconds = time.monotonic() - began
+        over.set()
+        dripping.join()
+    assert response.status_code == 200 or response.json()["code"] == "overloaded"
+    assert seconds < 1 + 0.3

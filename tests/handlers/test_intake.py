@@ -144,7 +144,7 @@ def test_body__that_breaks_off_when_it_is_too_large_already_is_too_large(pieces:
     assert (len(left(wsgi)) > 65_536) is too_large
 
 
-def test_chunked_bodies__are_read_a_few_at_a_time() -> None:
+def test_chunked_body__more_are_being_read_than_may__is_overloaded_at_once() -> None:  # H07
     over, entered = threading.Event(), threading.Semaphore(0)
 
     class Slow(io.BytesIO):
@@ -153,12 +153,27 @@ def test_chunked_bodies__are_read_a_few_at_a_time() -> None:
             over.wait(10)
             return b""
 
-    with ThreadPoolExecutor(4) as others:
-        waiting = [others.submit(taken, environ={**CHUNKED, "wsgi.input": Slow()}) for _ in range(4)]
-        assert all(entered.acquire(timeout=5) for _ in range(4))
-        wsgi: dict[str, Any] = {"REQUEST_METHOD": "POST", "wsgi.input": io.BytesIO(b"hello"), **CHUNKED}
-        assert take_body(wsgi, seconds=0.05) is False
-        assert wsgi[BROKEN] is True
+    with ThreadPoolExecutor(16) as others:
+        waiting = [others.submit(taken, environ={**CHUNKED, "wsgi.input": Slow()}) for _ in range(16)]
+        assert all(entered.acquire(timeout=5) for _ in range(16))
+        began = time.monotonic()
+        refused = taken(body=b"hello", environ=CHUNKED)
+        assert (refused[REFUSED].code, refused["clear"], time.monotonic() - began < 0.2) == ("overloaded", False, True)
+        unwanted = taken("GET", b"hello", environ=CHUNKED)
+        assert (unwanted[REFUSED], unwanted["clear"]) == (None, False)
         assert taken(body=b"hello", length="5")["clear"] is True  # those with a length do not wait
         over.set()
         assert all(body.result()["clear"] for body in waiting)
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_body__no_thread_to_be_had__is_overloaded(monkeypatch: pytest.MonkeyPatch, method: str) -> None:  # H10
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    wsgi = taken(method, b"hello", "5")
+    assert ((wsgi[REFUSED].code if wsgi[REFUSED] else None), wsgi["clear"]) == (
+        "overloaded" if method == "POST" else None,
+        False,
+    )
