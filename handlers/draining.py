@@ -31,8 +31,11 @@ def release(request: Request) -> None:
 
 
 def end_answers(request: Request) -> None:
-    """Let this caller's connection carry no other answer, whatever the server takes for another request on it."""
-    _shut(request, socket.SHUT_WR)
+    """Let this caller's connection carry no other response, whatever the server takes for another request on it.
+
+    Both ways: gunicorn's only loop waits up to 2 seconds for a caller that still sends behind the last response.
+    """
+    _shut(request, socket.SHUT_RDWR)
 
 
 def _shut(request: Request, how: int) -> None:
