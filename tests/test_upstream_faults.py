@@ -32,8 +32,9 @@ HEALTHY = {
     "reset_idle",
     "close_idle",
     "crlf_in_header",
+    "flow_zero",
 }
-UNHEALTHY = {"doc_example", "cdc_abnormal", "bom", "extra_fields"}
+UNHEALTHY = {"doc_example", "cdc_abnormal", "bom", "extra_fields", "flow_abnormal", "unnamed_group_abnormal"}
 DEGRADED = {"no_tasks"}
 CODES = {
     "timeout": {  # C01, C02
