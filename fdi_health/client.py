@@ -109,7 +109,7 @@ class Client:
 def _refuse_token_in_names(names: Iterable[str], token: Token) -> None:
     """Raise ValidationError if a further group's name, which is shown, holds a part of the token."""
     if any(clean(name, token.value, MAX_GROUP_NAME_LENGTH) != name for name in names):
-        raise ValidationError("the name of a further task group is not plain", OTHER_GROUPS)
+        raise ValidationError({OTHER_GROUPS: ["the name of a further task group is not plain"]})
 
 
 def _where(messages: Mapping[str, Any]) -> str:
