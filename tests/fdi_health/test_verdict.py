@@ -35,8 +35,8 @@ def finding(draw: st.DrawFn, instance: Instance) -> Finding:
     if draw(st.booleans()):
         error = CheckError(draw(CODES), "said so")
         return Finding(instance, None, error, Instant(0, 0), 0.1)
-    groups = draw(st.tuples(COUNTS, COUNTS | st.none()) | st.tuples(COUNTS | st.none(), COUNTS))
-    return Finding(instance, Statistics(*groups, draw(OTHER)), None, Instant(0, 0), 0.1)
+    common, cdc = draw(st.tuples(COUNTS, COUNTS | st.none()) | st.tuples(COUNTS | st.none(), COUNTS))
+    return Finding(instance, Statistics(common, cdc, draw(OTHER)), None, Instant(0, 0), 0.1)
 
 
 def status_by_hand(found: Finding, allow_empty: frozenset[str]) -> str:
