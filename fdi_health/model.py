@@ -6,6 +6,7 @@ every cold start defines them all anew.
 
 from __future__ import annotations
 
+from operator import add
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
@@ -48,7 +49,7 @@ class TaskCounts(NamedTuple):
 
     def plus(self, other: TaskCounts) -> TaskCounts:
         """Return both groups' counts, added up."""
-        return TaskCounts(*(mine + others for mine, others in zip(self, other, strict=True)))
+        return TaskCounts(*map(add, self, other))
 
 
 NO_COUNTS = TaskCounts(0, 0, 0, 0)

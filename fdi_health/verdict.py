@@ -99,9 +99,14 @@ def hide_details(verdict: Verdict) -> Verdict:
 
 def counts_by_group(found: Statistics | InstanceVerdict) -> dict[str, TaskCounts]:
     """Return the counts of every group that is there, by its name without the suffix: `common`, `cdc`, `flow`."""
-    groups = {"common": found.common_task_details, "cdc": found.cdc_task_details}
-    groups.update({name.removesuffix("_task_details"): counts for name, counts in found.other_task_details.items()})
-    return {group: counts for group, counts in groups.items() if counts is not None}
+    groups: dict[str, TaskCounts] = {}
+    if found.common_task_details is not None:
+        groups["common"] = found.common_task_details
+    if found.cdc_task_details is not None:
+        groups["cdc"] = found.cdc_task_details
+    for name, counts in found.other_task_details.items():
+        groups[name.removesuffix("_task_details")] = counts
+    return groups
 
 
 def total(found: Statistics | InstanceVerdict) -> TaskCounts:

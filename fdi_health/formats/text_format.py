@@ -10,7 +10,7 @@ from schemas import verdict as verdict_schema
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fdi_health.model import InstanceVerdict, Status, Verdict
+    from fdi_health.model import InstanceVerdict, Status, Verdict, VerdictWarning
 
 _COLOURS: dict[Status, str] = {"healthy": "32", "degraded": "33", "unhealthy": "31", "unknown": "35"}
 """Status → ANSI colour (ECMA-48, SGR)."""
@@ -34,15 +34,17 @@ def lines(verdict: Verdict, *, colour: bool = False) -> Iterator[str]:
     if verdict.details is None:
         return
     width = max((len(instance.name) for instance in verdict.details.instances), default=0)
+    by_instance: dict[str | None, list[VerdictWarning]] = {}
+    for warning in verdict.details.warnings:
+        by_instance.setdefault(warning.instance, []).append(warning)
     for instance in verdict.details.instances:
         status = _painted(instance.status, colour=colour) + " " * (9 - len(instance.status))
         yield f"  {instance.name:<{width}}  {status}  {finding(instance)}"
-        for next_step in next_steps(instance, verdict.details.warnings):
+        for next_step in next_steps(instance, by_instance.get(instance.name, ())):
             yield f"  {'':<{width}}  -> {next_step}"
-    for warning in verdict.details.warnings:
-        if warning.instance is None:
-            yield f"  {warning.message}"
-            yield f"  -> {warning.next_step}"
+    for warning in by_instance.get(None, ()):
+        yield f"  {warning.message}"
+        yield f"  -> {warning.next_step}"
 
 
 def finding(instance: InstanceVerdict) -> str:
