@@ -75,7 +75,7 @@ class CheckError(Exception):
     """A finding's or a problem's reason; see the module docstring for the codes.
 
     It is both raised and kept as a value. Its text and repr are the code and our own message. Message, next step and
-    faults never contain the marker FDI-OK, whatever names they quote: keyword checkers would take them for health.
+    faults never contain the marker FDI-OK, even if a name in them does: keyword checkers would take it for health.
 
     Attributes:
         code: one of the codes above.

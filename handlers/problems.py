@@ -33,7 +33,7 @@ RETRY_AFTER_SECONDS = "1"
 
 
 def problem_document(error: CheckError) -> dict[str, Any]:
-    """Return the document for a fault whose code is a problem's.
+    """Return the document for an error with a problem's code.
 
     Raises:
         ValueError: the marker FDI-OK is in it, which `CheckError` keeps out of every text; a fault of ours.
@@ -56,7 +56,7 @@ def problem_document(error: CheckError) -> dict[str, Any]:
 
 
 def problem(error: CheckError) -> Response:
-    """Return the response for a fault whose code is a problem's."""
+    """Return the response for an error with a problem's code."""
     document = problem_document(error)
     status = document["status"]
     response = json_response(document, status, "application/problem+json")
