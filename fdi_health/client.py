@@ -9,14 +9,14 @@ from marshmallow import ValidationError
 
 from fdi_health.errors import CheckError
 from fdi_health.foreign_text import clean
-from fdi_health.model import GROUPS, Statistics, TaskCounts
+from fdi_health.model import Statistics, TaskCounts
 from fdi_health.transport.retry import Retries, retry_after
 from fdi_health.upstream_errors import code_of, next_step_of
 from schemas import strict_json
-from schemas.statistics import StatisticsSchema
+from schemas.statistics import MAX_GROUP_NAME_LENGTH, OTHER_GROUPS, REQUIRED_GROUPS, StatisticsSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from fdi_health.deadline import Deadline
     from fdi_health.model import Instance, Token
@@ -77,6 +77,7 @@ class Client:
             raise CheckError("invalid_response", f"the answer is no sound JSON: {error}", upstream_status=200) from None
         try:
             loaded = self._schema.load(document)
+            _refuse_token_in_names(loaded[OTHER_GROUPS], token)
         except ValidationError as error:
             raise CheckError(
                 "invalid_response",
@@ -84,8 +85,8 @@ class Client:
                 upstream_status=200,
                 **_own_words(document, token),
             ) from None
-        groups = (loaded.get(f"{group}_task_details") for group in GROUPS)
-        return Statistics(*(TaskCounts(**counts) if counts is not None else None for counts in groups))
+        common, cdc = (TaskCounts(**loaded[name]) if name in loaded else None for name in REQUIRED_GROUPS)
+        return Statistics(common, cdc, {name: TaskCounts(**counts) for name, counts in loaded[OTHER_GROUPS].items()})
 
     def _failure(self, reply: Reply, token: Token) -> CheckError:
         try:
@@ -103,6 +104,12 @@ class Client:
             retry_after=retry_after(reply.headers, self._wall()),
             **words,
         )
+
+
+def _refuse_token_in_names(names: Iterable[str], token: Token) -> None:
+    """Raise ValidationError if a further group's name, which is shown, holds a part of the token."""
+    if any(clean(name, token.value, MAX_GROUP_NAME_LENGTH) != name for name in names):
+        raise ValidationError({OTHER_GROUPS: ["the name of a further task group is not plain"]})
 
 
 def _where(messages: Mapping[str, Any]) -> str:

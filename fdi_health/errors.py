@@ -36,6 +36,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from schemas.settings_fields import without_marker
+
 NEXT_STEPS = {
     "token_unavailable": "Check that FDI_TOKEN points at an existing secret and that this function may read it.",
     "token_rejected": "Put a fresh IAM token into the secret (tokens live 24 hours and die with a change of the user's "
@@ -72,7 +74,8 @@ class Fault(NamedTuple):
 class CheckError(Exception):
     """A finding's or a problem's reason; see the module docstring for the codes.
 
-    It is both raised and kept as a value. Its text and repr are the code and our own message.
+    It is both raised and kept as a value. Its text and repr are the code and our own message. Message, next step and
+    faults never contain the marker FDI-OK, even if a name in them does: keyword checkers would take it for health.
 
     Attributes:
         code: one of the codes above.
@@ -100,16 +103,20 @@ class CheckError(Exception):
         retry_after: float | None = None,
         faults: tuple[Fault, ...] = (),
     ) -> None:
+        message = without_marker(message)
         super().__init__(message)
         self.code = code
         self.message = message
-        self.next_step = next_step if next_step is not None else NEXT_STEPS.get(code)
+        self.next_step = without_marker(next_step) if next_step is not None else NEXT_STEPS.get(code)
         self.upstream_status = upstream_status
         self.upstream_code = upstream_code
         self.upstream_message = upstream_message
         self.request_id = request_id
         self.retry_after = retry_after
-        self.faults = faults
+        self.faults = tuple(
+            fault._replace(variable=without_marker(fault.variable), message=without_marker(fault.message))
+            for fault in faults
+        )
 
     def __repr__(self) -> str:
         return f"CheckError({self.code!r}, {self.message!r})"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from fdi_health import VERSION
 from fdi_health.log_writer import LogWriter
+from fdi_health.model import total
 
 if TYPE_CHECKING:
     from fdi_health.errors import CheckError
@@ -151,7 +152,7 @@ def _add_task_counts(fields: dict[str, Any], instances: tuple[InstanceVerdict, .
     """Add the counts of every instance that responded, over all groups; none if they make the line too long."""
     # One instance takes some 120 bytes: no need to write out what cannot fit.
     if len(instances) <= MAX_LINE_BYTES // 100:
-        counts = {part.name: total._asdict() for part in instances if (total := part.total()) is not None}
+        counts = {part.name: total(part)._asdict() for part in instances if part.error is None}
         if counts and _fits({**fields, "task_counts": counts}):
             fields["task_counts"] = counts
 

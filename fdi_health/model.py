@@ -6,22 +6,25 @@ every cold start defines them all anew.
 
 from __future__ import annotations
 
-import functools
+from functools import reduce
+from operator import add
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from fdi_health.outcome import Outcome, decide
+from schemas.query import DEFAULT_FAIL_ON
+
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from fdi_health.deadline import Deadline, Instant
     from fdi_health.errors import CheckError
 
 Status = Literal["healthy", "degraded", "unhealthy", "unknown"]
-Group = Literal["common", "cdc"]
 
 WORST_FIRST: tuple[Status, ...] = ("unhealthy", "unknown", "degraded", "healthy")
 """The order of the statuses; the fleet is as bad as its worst instance."""
-
-GROUPS: tuple[Group, ...] = ("common", "cdc")
 
 
 class Instance(NamedTuple):
@@ -47,30 +50,22 @@ class TaskCounts(NamedTuple):
 
     def plus(self, other: TaskCounts) -> TaskCounts:
         """Return both groups' counts, added up."""
-        return TaskCounts(
-            self.running_tasks_count + other.running_tasks_count,
-            self.abnormal_tasks_count + other.abnormal_tasks_count,
-            self.terminated_tasks_count + other.terminated_tasks_count,
-            self.completed_tasks_count + other.completed_tasks_count,
-        )
-
-    def all_zero(self) -> bool:
-        """Whether no task is counted at all."""
-        return not any(self)
+        return TaskCounts(*map(add, self, other))
 
 
 NO_COUNTS = TaskCounts(0, 0, 0, 0)
 
 
 class Statistics(NamedTuple):
-    """One instance's valid answer; a group is None only where FDI_OPTIONAL_TASK_GROUPS names it, never both."""
+    """One instance's valid response.
+
+    A group of the first two is None only where FDI_OPTIONAL_TASK_GROUPS names it, never both. `other_task_details` are
+    further groups by the upstream's own names, see `schemas.statistics.other_groups`.
+    """
 
     common_task_details: TaskCounts | None
     cdc_task_details: TaskCounts | None
-
-    def total(self) -> TaskCounts:
-        """Return the two groups' counts, added up."""
-        return (self.common_task_details or NO_COUNTS).plus(self.cdc_task_details or NO_COUNTS)
+    other_task_details: Mapping[str, TaskCounts] = MappingProxyType({})
 
 
 class Finding(NamedTuple):
@@ -122,7 +117,7 @@ class TokenState(NamedTuple):
 
 
 class VerdictWarning(NamedTuple):
-    """Something in a healthy answer that somebody should read.
+    """Something in a healthy response that somebody should read.
 
     Attributes:
         code: `no_tasks_visible`, `token_expires_soon`.
@@ -148,19 +143,32 @@ class InstanceVerdict(NamedTuple):
     duration_seconds: float
     common_task_details: TaskCounts | None
     cdc_task_details: TaskCounts | None
+    other_task_details: Mapping[str, TaskCounts]
     error: CheckError | None
 
-    def total(self) -> TaskCounts | None:
-        """Return the counts of all groups, added up, or None if the instance did not respond."""
-        groups = [counts for counts in (self.common_task_details, self.cdc_task_details) if counts is not None]
-        return functools.reduce(TaskCounts.plus, groups) if groups else None
+
+def counts_by_group(found: Statistics | InstanceVerdict) -> dict[str, TaskCounts]:
+    """Return the counts of every group that is there, by its name without the suffix: `common`, `cdc`, `flow`."""
+    groups: dict[str, TaskCounts] = {}
+    if found.common_task_details is not None:
+        groups["common"] = found.common_task_details
+    if found.cdc_task_details is not None:
+        groups["cdc"] = found.cdc_task_details
+    for name, counts in found.other_task_details.items():
+        groups[name.removesuffix("_task_details")] = counts
+    return groups
+
+
+def total(found: Statistics | InstanceVerdict) -> TaskCounts:
+    """Return the counts of all groups, added up."""
+    return reduce(TaskCounts.plus, counts_by_group(found).values(), NO_COUNTS)
 
 
 class Details(NamedTuple):
     """What only callers who may see details are shown.
 
     Attributes:
-        totals: common and CDC counts, added up over the instances that answered; None when none did.
+        totals: the counts of all groups, added up over the instances that answered; None when none did.
         warnings: see `VerdictWarning`.
         error: a failure of no single instance, or None.
         instances: one part per instance, in the order asked.
@@ -189,6 +197,7 @@ class Verdict(NamedTuple):
         duration_seconds: how long the check took.
         instances_count: status → number of instances; every status is a key.
         details: None for callers who may not see them.
+        fail_on: the statuses that fail the check; a request's own choice, see `decide`.
 
     """
 
@@ -200,16 +209,23 @@ class Verdict(NamedTuple):
     duration_seconds: float
     instances_count: dict[Status, int]
     details: Details | None
+    fail_on: Collection[str] = DEFAULT_FAIL_ON
 
     @property
     def healthy(self) -> bool:
-        """Whether nobody needs to be paged: healthy or degraded."""
+        """Whether every instance answered and no task is abnormal: healthy or degraded."""
         return self.status in ("healthy", "degraded")
 
     @property
+    def outcome(self) -> Outcome:
+        """The marker and the HTTP status for this request."""
+        # The fleet's own status covers a failure that belongs to no instance: `instances_count` does not show it.
+        return decide({self.status, *(s for s, count in self.instances_count.items() if count)}, self.fail_on)
+
+    @property
     def marker(self) -> str:
-        """The word for keyword checkers; one is no substring of the other."""
-        return "FDI-OK" if self.healthy else "FDI-NOT-OK"
+        """The word for keyword checkers."""
+        return self.outcome.marker
 
 
 class Token(NamedTuple):

@@ -7,13 +7,15 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from fdi_health.model import (
-    GROUPS,
+    NO_COUNTS,
     WORST_FIRST,
     Details,
     InstanceVerdict,
     TaskCounts,
     Verdict,
     VerdictWarning,
+    counts_by_group,
+    total,
 )
 from fdi_health.moments import moment_text
 
@@ -21,10 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from fdi_health.model import Finding, Rules, Statistics, Status, TokenState
+    from fdi_health.model import Finding, Rules, Status, TokenState
 
 REASON_LENGTH = 120
 """The most characters of a reason: what fits a pager's line."""
+
+UNHEALTHY_NEXT_STEP = (
+    "Open this instance in the ROMA Connect console, list its tasks in state ERROR under task monitoring, and read the "
+    "newest log of each."
+)
 
 _NO_TASKS_NEXT_STEP = (
     "Compare with the number of tasks in the console: a user without rights sees none. Give the token's user read "
@@ -61,24 +68,25 @@ def judge(
     """
     instances = tuple(_judge_instance(finding, rules) for finding in findings)
     token_ends = sorted({finding.token_expires_at for finding in findings if finding.token_expires_at is not None})
+    warnings = (
+        *(_no_tasks_warning(instance.name) for instance in instances if instance.reason == _NO_TASKS),
+        *map(_token_warning, token_ends),
+    )
     counts: dict[Status, int] = dict.fromkeys(WORST_FIRST, 0)
     for instance in instances:
         counts[instance.status] += 1
-    answered = [finding.statistics.total() for finding in findings if finding.statistics and not finding.error]
+    answered = [total(finding.statistics) for finding in findings if finding.statistics and not finding.error]
     return Verdict(
         status=next((status for status in WORST_FIRST if counts[status]), "unknown"),
         reason=_reason(instances, token_ends),
-        anonymous_reason=_anonymous_reason(instances, counts),
+        anonymous_reason=_anonymous_reason(instances, counts, warnings),
         checked_at=checked_at,
         age_seconds=age_seconds,
         duration_seconds=duration_seconds,
         instances_count=counts,
         details=Details(
-            totals=_sum(answered),
-            warnings=(
-                *(_no_tasks_warning(instance.name) for instance in instances if instance.reason == _NO_TASKS),
-                *map(_token_warning, token_ends),
-            ),
+            totals=reduce(TaskCounts.plus, answered) if answered else None,
+            warnings=warnings,
             error=None,
             instances=instances,
             token=token,
@@ -89,6 +97,20 @@ def judge(
 def hide_details(verdict: Verdict) -> Verdict:
     """Return the verdict as callers who may not see details get it: no name, ID, count of tasks or foreign text."""
     return verdict._replace(reason=verdict.anonymous_reason, details=None)
+
+
+def next_steps(instance: InstanceVerdict, warnings: Sequence[VerdictWarning]) -> list[str]:
+    """Return what the person on call does about one instance; nothing for a healthy one without a warning.
+
+    Args:
+        instance: the instance.
+        warnings: of the whole verdict; those that name this instance count.
+
+    """
+    own = [UNHEALTHY_NEXT_STEP] if instance.status == "unhealthy" else []
+    if instance.error is not None and instance.error.next_step:
+        own.append(instance.error.next_step)
+    return own + [warning.next_step for warning in warnings if warning.instance == instance.name]
 
 
 def _judge_instance(finding: Finding, rules: Rules) -> InstanceVerdict:
@@ -102,6 +124,7 @@ def _judge_instance(finding: Finding, rules: Rules) -> InstanceVerdict:
         duration_seconds=finding.duration_seconds,
         common_task_details=statistics.common_task_details if statistics else None,
         cdc_task_details=statistics.cdc_task_details if statistics else None,
+        other_task_details=statistics.other_task_details if statistics else {},
         error=finding.error,
     )
 
@@ -109,30 +132,23 @@ def _judge_instance(finding: Finding, rules: Rules) -> InstanceVerdict:
 def _status_and_reason(finding: Finding, rules: Rules) -> tuple[Status, str]:
     if finding.error is not None:
         return "unknown", finding.error.message
-    if finding.statistics is None or _group_counts(finding.statistics) == {}:
+    statistics = finding.statistics
+    # A further group alone says nothing of the required ones.
+    if statistics is None or (statistics.common_task_details is None and statistics.cdc_task_details is None):
         return "unknown", "no answer"
     abnormal = [
         _tasks(counts.abnormal_tasks_count, f"abnormal {group} task")
-        for group, counts in _group_counts(finding.statistics).items()
+        for group, counts in counts_by_group(statistics).items()
         if counts.abnormal_tasks_count > 0
     ]
     if abnormal:
-        return "unhealthy", ", ".join(abnormal)
+        return "unhealthy", _fit(abnormal, ", ", REASON_LENGTH)
     empty_is_fine = "*" in rules.allow_empty or finding.instance.name in rules.allow_empty
-    if finding.statistics.total().all_zero() and not empty_is_fine:
+    if total(statistics) == NO_COUNTS and not empty_is_fine:
         return "degraded", _NO_TASKS
     if finding.token_expires_at is not None:
         return "degraded", _EXPIRES
     return "healthy", "none"
-
-
-def _group_counts(statistics: Statistics) -> dict[str, TaskCounts]:
-    by_group = dict(zip(GROUPS, (statistics.common_task_details, statistics.cdc_task_details), strict=True))
-    return {group: counts for group, counts in by_group.items() if counts is not None}
-
-
-def _sum(counts: Sequence[TaskCounts]) -> TaskCounts | None:
-    return reduce(TaskCounts.plus, counts) if counts else None
 
 
 def _tasks(number: int, noun: str) -> str:
@@ -160,30 +176,37 @@ def _reason(instances: Sequence[InstanceVerdict], token_ends: Sequence[float]) -
 
 def _clause(instance: InstanceVerdict) -> str:
     if instance.status == "unhealthy":
-        groups = (instance.common_task_details, instance.cdc_task_details)
-        abnormal = sum(counts.abnormal_tasks_count for counts in groups if counts)
-        return f"{_tasks(abnormal, 'abnormal task')} in {instance.name}"
+        return f"{_tasks(total(instance).abnormal_tasks_count, 'abnormal task')} in {instance.name}"
     if instance.status == "unknown":
         return f"{instance.name} unknown ({_code(instance)})"
     return f"{_NO_TASKS} in {instance.name}"
 
 
-def _anonymous_reason(instances: Sequence[InstanceVerdict], counts: dict[Status, int]) -> str:
+def _anonymous_reason(
+    instances: Sequence[InstanceVerdict], counts: dict[Status, int], warnings: Sequence[VerdictWarning]
+) -> str:
     if not instances:
         return "no instance was asked"
-    bad = [status for status in WORST_FIRST if counts[status] and status != "healthy"]
-    if bad == ["degraded"]:
-        empty = sum(instance.reason == _NO_TASKS for instance in instances)
-        clauses = [f"{_NO_TASKS} in {empty} of {len(instances)} instances"] if empty else []
-        return "; ".join(clauses + [_EXPIRES] * (empty < counts["degraded"]))
-    parts: list[str] = []
-    for status in bad:
-        of_all = "" if parts else f" of {len(instances)} instances"
-        parts.append(f"{counts[status]}{of_all} {status}")
-        if status == "unknown":
-            codes = Counter(_code(instance) for instance in instances if instance.status == "unknown")
-            parts[-1] += f" ({_fit([code for code, _ in codes.most_common()], ', ', 50)})"
-    return ", ".join(parts) or "none"
+    unknown = Counter(_code(instance) for instance in instances if instance.status == "unknown")
+    codes: dict[Status, list[str]] = {
+        "unknown": [code for code, _ in unknown.most_common()],
+        "degraded": list(dict.fromkeys(warning.code for warning in warnings)),
+    }
+    text = ""
+    for status in WORST_FIRST:
+        if counts[status] and status != "healthy":
+            text += (
+                f", {counts[status]} {status}" if text else f"{counts[status]} of {len(instances)} instances {status}"
+            )
+            text = _with_codes(text, codes.get(status, []))
+    return text or "none"
+
+
+def _with_codes(text: str, codes: Sequence[str]) -> str:
+    """Return the text with as many codes in brackets as fit into 50 characters and into a reason."""
+    shown = _fit(codes, ", ", min(50, REASON_LENGTH - len(f"{text} ()")))
+    longer = f"{text} ({shown})"
+    return longer if shown and len(longer) <= REASON_LENGTH else text
 
 
 def _code(instance: InstanceVerdict) -> str:

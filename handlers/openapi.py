@@ -13,17 +13,23 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from fdi_health.formats import FORMATS, METRICS
 from handlers.callers import CHALLENGE
 from handlers.openapi_examples import examples
-from handlers.problems import PROBLEMS
+from handlers.problems import PROBLEMS, RETRY_AFTER_SECONDS
 from schemas import problem, verdict
 from schemas.query import FAILING_STATUSES
 from schemas.settings_fields import NAME
+from schemas.statistics import OTHER_GROUPS
 
 _SECONDS = r"^([0-9]*[1-9][0-9]*(\.[0-9]+)?|[0-9]+\.[0-9]*[1-9][0-9]*)$"
 """A decimal number above 0; no exponent, which readers of numbers disagree about."""
 
 _KINDS = {bool: "boolean", int: "integer", float: "number", str: "string"}
 _PROBLEM = "application/problem+json"
-_NO_STORE = {"Cache-Control": {"schema": {"const": "no-store"}}, "Vary": {"schema": {"type": "string"}}}
+_NO_STORE = {
+    "Cache-Control": {"schema": {"const": "no-store"}},
+    "Vary": {"schema": {"type": "string"}},
+    "X-Content-Type-Options": {"schema": {"const": "nosniff"}},
+}
+_RETRY_AFTER = {"Retry-After": {"description": "With overloaded.", "schema": {"const": RETRY_AFTER_SECONDS}}}
 _VERDICT_HEADER = {"FDI-Verdict": {"description": "The status.", "schema": {"enum": list(verdict.STATUSES)}}}
 _TEXTS = {
     "/": "The verdict.",
@@ -60,13 +66,16 @@ def document(paths: tuple[tuple[str, tuple[str, ...]], ...]) -> bytes:
     for name, schema in made["components"]["schemas"].items():
         # Every field is always there; the schemas say so only of those that they also read.
         if name not in ("Problem", "Readiness"):
-            schema["required"] = sorted(schema["properties"])
-    return json.dumps(made, separators=(",", ":")).encode("ascii")
+            schema["required"] = sorted(schema["properties"].keys() - {OTHER_GROUPS})
+    text = json.dumps(made, separators=(",", ":"))
+    # Escaped, which means the same to readers of JSON: a keyword checker on this path must not see a healthy verdict.
+    return text.replace("FDI-OK", r"FDI\u002dOK").encode("ascii")
 
 
 _INFO = {
     "description": "Are the data-integration tasks of my ROMA Connect instances healthy? One verdict: healthy and "
-    "degraded are 200, unhealthy and unknown 503. Keyword checkers look for FDI-OK.",
+    "degraded are 200, unhealthy and unknown 503, unless fail_on says otherwise. Keyword checkers look for FDI-OK: it "
+    "stands in a healthy or degraded verdict if no instance has a status that fail_on lists, and so never in a 503.",
     "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
 }
 _SCHEMES = {
@@ -130,7 +139,8 @@ def _parameters(path: str) -> list[dict[str, Any]]:
         "format": ("The form of the answer.", {"type": "string", "enum": list(_forms(path))}),
     }
     if path in ("/", "/health"):
-        text = "Which statuses answer 503: a list, or none at all; unhealthy and unknown by default."
+        text = "Which statuses fail: 503 and no FDI-OK if any instance asked has one of them. A list, or none at all; "
+        text += "unhealthy and unknown by default. healthy is for fire drills and fails every check."
         found["fail_on"] = text, {"oneOf": [statuses, {"const": "none"}]}
     return [
         {"name": name, "in": "query", "description": text, "style": "form", "explode": False, "schema": schema}
@@ -158,6 +168,7 @@ def _responses(path: str, method: str) -> dict[str, Any]:
         fault = {"description": "A fault of ours.", "headers": _NO_STORE}
         fault["content"] = {_PROBLEM: _problem_content("internal_error")}
         not_ready = _json("Not ready, or overloaded.", ready, or_problem=True)
+        not_ready["headers"] = {**_NO_STORE, **_RETRY_AFTER}
         return {"200": _json("Ready.", ready), "503": not_ready, "500": fault}
     return _verdict_responses(path)
 
@@ -180,8 +191,13 @@ def _verdict_responses(path: str) -> dict[str, Any]:
     is_badge = path == "/badge.svg"
     contents[_PROBLEM] = _problem_content(*["overloaded"] * (not is_badge), "callers_unavailable")
     found["503"] = {
-        "description": "Unhealthy or unknown; or a problem, without FDI-Verdict: overloaded, or no key can be checked.",
-        "headers": {**_NO_STORE, "FDI-Verdict": {**_VERDICT_HEADER["FDI-Verdict"], "required": False}},
+        "description": "An instance is unhealthy or unknown, or has another status that fail_on lists; or a problem, "
+        "without FDI-Verdict: overloaded, or no key can be checked.",
+        "headers": {
+            **_NO_STORE,
+            **({} if is_badge else _RETRY_AFTER),
+            "FDI-Verdict": {**_VERDICT_HEADER["FDI-Verdict"], "required": False},
+        },
         "content": contents,
     }
     for status, codes in {

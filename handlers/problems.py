@@ -9,6 +9,7 @@ from werkzeug import Response
 
 from handlers.callers import CHALLENGE
 from schemas.problem import ProblemSchema
+from schemas.settings_fields import MARKER, without_marker
 
 if TYPE_CHECKING:
     from fdi_health.errors import CheckError
@@ -27,9 +28,17 @@ PROBLEMS = {
 }
 """Code → status and title."""
 
+RETRY_AFTER_SECONDS = "1"
+"""When a caller who met `overloaded` may ask again: checks end within seconds."""
+
 
 def problem_document(error: CheckError) -> dict[str, Any]:
-    """Return the document for a fault whose code is a problem's."""
+    """Return the document for an error with a problem's code.
+
+    Raises:
+        ValueError: the marker FDI-OK is in it, which `CheckError` keeps out of every text; a fault of ours.
+
+    """
     status, title = PROBLEMS[error.code]
     document: dict[str, Any] = ProblemSchema().dump(
         {
@@ -41,19 +50,24 @@ def problem_document(error: CheckError) -> dict[str, Any]:
             "faults": error.faults,
         }
     )
+    if MARKER.search(json.dumps(document)):
+        raise ValueError("a problem contains the marker of a healthy verdict")
     return document
 
 
 def problem(error: CheckError) -> Response:
-    """Return the answer for a fault whose code is a problem's."""
+    """Return the response for an error with a problem's code."""
     document = problem_document(error)
     status = document["status"]
     response = json_response(document, status, "application/problem+json")
     if status == 401:
         response.headers["WWW-Authenticate"] = CHALLENGE
+    if error.code == "overloaded":
+        response.headers["Retry-After"] = RETRY_AFTER_SECONDS
     return response
 
 
 def json_response(document: object, status: int, media_type: str = "application/json") -> Response:
-    """Return a compact, all-ASCII JSON answer."""
-    return Response(json.dumps(document, separators=(",", ":")), status, content_type=media_type)
+    """Return a compact, all-ASCII JSON response that is not a verdict, and so never contains the marker."""
+    body = without_marker(json.dumps(document, separators=(",", ":")))
+    return Response(body, status, content_type=media_type)

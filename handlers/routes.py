@@ -101,8 +101,10 @@ def _checked(request: Request, process: Process, query: dict[str, Any], form: Fo
     with process.admitted():
         caller = callers.identify(request, service, deadline)
         verdict = service.check(service.select(query["instance"]), deadline)
+    # Findings are shared between requests; which statuses fail is each request's own choice.
+    verdict = verdict._replace(fail_on=query["fail_on"])
     shown = verdict if caller.sees_details else hide_details(verdict)
-    status = form.status or (503 if verdict.status in query["fail_on"] else 200)
+    status = form.status or verdict.outcome.http_status
     response = Response(form.render(shown), status, {"FDI-Verdict": verdict.status}, content_type=form.media_type)
     # Not before: what does not agree with itself is no verdict, and is logged as the fault that it is.
     about = log.request_of(caller.name, request.headers, request.environ.get(INVOCATION))

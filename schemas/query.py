@@ -16,7 +16,10 @@ from schemas.settings_fields import NAME, NUMBER
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-FAILING_STATUSES = ("unhealthy", "unknown", "degraded")
+FAILING_STATUSES = ("unhealthy", "unknown", "degraded", "healthy")
+"""What `fail_on` may list; `healthy` is for fire drills: it fails every check."""
+
+DEFAULT_FAIL_ON = ("unhealthy", "unknown")
 LONGEST_QUERY = 32 * 1024
 LONGEST_BODY = 64 * 1024
 
@@ -39,7 +42,7 @@ class InstanceNames(fields.Field[list[str]]):
 
 
 class FailOn(fields.Field[list[str]]):
-    """The statuses that are answered 503."""
+    """The statuses that fail a check: 503 if any instance asked has one of them."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> list[str]:  # noqa: ARG002 -- marshmallow's signature
         statuses = _united(value)
@@ -89,7 +92,7 @@ class QuerySchema(Schema):
         unknown = EXCLUDE
 
     instance = InstanceNames(load_default=None)
-    fail_on = FailOn(load_default=lambda: ["unhealthy", "unknown"])
+    fail_on = FailOn(load_default=lambda: [*DEFAULT_FAIL_ON])
     deadline = DeadlineSeconds(load_default=None)
     format = FormatName(load_default=None)
 

@@ -16,6 +16,12 @@ NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 MARKER = re.compile("FDI-OK", re.IGNORECASE)
 """The marker of a healthy answer; keyword checkers may ignore case."""
 
+
+def without_marker(text: str) -> str:
+    """Return the text with `FDI_OK` for the marker, so that no keyword checker takes it for a healthy verdict."""
+    return MARKER.sub("FDI_OK", text)
+
+
 REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+", re.ASCII)
 _ENDPOINT = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)"
@@ -133,7 +139,10 @@ def _instance_fault(name: str, instance_id: str, taken: set[str]) -> str | None:
     if not NAME.fullmatch(name) or not INSTANCE_ID.fullmatch(instance_id):
         return "must be alias=ID or a bare ID, e.g. payments=fae7ff6c-8e07-4cf8-9e67-589cab2f017c"
     if MARKER.search(name) or MARKER.search(instance_id):
-        return "must not hold FDI-OK, the word that checkers look for; give it another alias, e.g. payments=ID"
+        return (
+            "must not contain the word that keyword checkers search for (FDI, a hyphen, OK); "
+            "choose another alias, e.g. payments=ID"
+        )
     if {name, instance_id} & taken:
         return "repeats an alias or ID of an earlier entry; each may stand once, e.g. payments=ID1,crm=ID2"
     return None

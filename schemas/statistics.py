@@ -1,13 +1,19 @@
-"""The upstream's statistics document: two groups of four exact counts, or nothing.
+"""The upstream's statistics document: groups of four exact counts each, or nothing.
+
+A group that is not known is still a group: abnormal tasks in it are abnormal tasks. A group that is not valid makes the
+whole document invalid, because a count that is left out would look like zero.
 
 Source: the vendor's API reference of ROMA Connect, "Querying Task Status Statistics" (CountTasks).
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validates_schema
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validates_schema
+
+from schemas.settings_fields import MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -15,6 +21,15 @@ if TYPE_CHECKING:
 LARGEST_COUNT = 999_999_999_999
 """The largest count in the vendor's API definition."""
 
+MAX_OTHER_GROUPS = 16
+MAX_GROUP_NAME_LENGTH = 64
+
+REQUIRED_GROUPS = ("common_task_details", "cdc_task_details")
+OTHER_GROUPS = "other_task_details"
+"""Where further groups stand in what is loaded and shown."""
+
+_SUFFIX = "_task_details"
+_GROUP_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{MAX_GROUP_NAME_LENGTH - 1}}}", re.ASCII)
 
 COUNTS = ("running_tasks_count", "abnormal_tasks_count", "terminated_tasks_count", "completed_tasks_count")
 
@@ -40,8 +55,40 @@ class TaskCounts(fields.Field[dict[str, int]]):
         return {name: value[name] for name in COUNTS}
 
 
+_GROUP = TaskCounts()
+
+
+def other_groups(document: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Return name → counts of the groups beside the required ones.
+
+    A member is such a group if its name ends in `_task_details`, or if it is an object with an `abnormal_tasks_count`.
+    Names are foreign text that is shown and becomes a label: one that is not plain, names the healthy marker or means
+    the same group as another is refused, and so are too many. Nothing is dropped.
+
+    Raises:
+        ValidationError: a group is not valid; the message names no name, since that may be anything.
+
+    """
+    found = {
+        name: value
+        for name, value in document.items()
+        if name not in REQUIRED_GROUPS
+        and (name.endswith(_SUFFIX) or (isinstance(value, dict) and "abnormal_tasks_count" in value))
+    }
+    if len(found) > MAX_OTHER_GROUPS:
+        raise ValidationError(f"more than {MAX_OTHER_GROUPS} further task groups", OTHER_GROUPS)
+    if not all(_GROUP_NAME.fullmatch(name) and not MARKER.search(name) for name in found):
+        raise ValidationError("the name of a further task group is not plain", OTHER_GROUPS)
+    if len({name.removesuffix(_SUFFIX) for name in (*REQUIRED_GROUPS, *found)}) < len(REQUIRED_GROUPS) + len(found):
+        raise ValidationError("two task groups have one name", OTHER_GROUPS)
+    try:
+        return {name: _GROUP.deserialize(value) for name, value in found.items()}
+    except ValidationError as error:
+        raise ValidationError({OTHER_GROUPS: error.messages}) from None
+
+
 class StatisticsSchema(Schema):
-    """The whole answer.
+    """The whole response, with further groups under `other_task_details`.
 
     Args:
         optional_groups: the groups (`common`, `cdc`) whose key may be absent; null stays invalid, never both absent.
@@ -49,7 +96,7 @@ class StatisticsSchema(Schema):
     """
 
     class Meta:
-        """Ignore what a newer API adds."""
+        """Ignore what a newer API adds, except task groups."""
 
         unknown = EXCLUDE
 
@@ -65,6 +112,10 @@ class StatisticsSchema(Schema):
     def _is_an_answer(self, _data: dict[str, Any], original: Any, **_: Any) -> None:
         refuse_what_is_no_answer(original)
 
+    @post_load(pass_original=True)
+    def _with_other_groups(self, data: dict[str, Any], original: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {**data, OTHER_GROUPS: other_groups(original)}
+
 
 def refuse_what_is_no_answer(document: Any) -> None:
     """Raise ValidationError for an object that names an error, or no task group; anything else is refused elsewhere."""
@@ -72,5 +123,5 @@ def refuse_what_is_no_answer(document: Any) -> None:
         # An answer that also names an error says two things at once (C24).
         if document.get("error_code") not in (None, ""):
             raise ValidationError("error_code in a successful answer", "error_code")
-        if not {"common_task_details", "cdc_task_details"} & document.keys():
+        if document.keys().isdisjoint(REQUIRED_GROUPS):
             raise ValidationError("no task group", "common_task_details")

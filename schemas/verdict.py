@@ -12,10 +12,12 @@ import operator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from marshmallow import Schema, ValidationError, fields, post_dump, validate
+from marshmallow import Schema, ValidationError, fields, missing, post_dump, validate
+
+from schemas.query import DEFAULT_FAIL_ON
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 STATUSES = ("unhealthy", "unknown", "degraded", "healthy")
 REASON_LENGTH = 120
@@ -76,6 +78,13 @@ class TaskCounts(ByAttribute):
     completed_tasks_count = Exactly(int, smallest=0)
 
 
+class OtherGroups(fields.Dict):
+    """Further task groups by the upstream's own names; left out of the document where there are none."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        return super()._serialize(value, attr, obj, **kwargs) or missing  # type: ignore[no-untyped-call] # marshmallow's
+
+
 class Error(ByAttribute):
     """Why an instance is unknown."""
 
@@ -107,6 +116,7 @@ class Instance(ByAttribute):
     duration_seconds = Exactly(float, smallest=0, digits=3)
     common_task_details = fields.Nested(TaskCounts, allow_none=True)
     cdc_task_details = fields.Nested(TaskCounts, allow_none=True)
+    other_task_details = OtherGroups(keys=fields.String(), values=fields.Nested(TaskCounts))
     error = fields.Nested(Error, allow_none=True)
 
 
@@ -132,9 +142,9 @@ class AnonymousVerdict(ByAttribute):
     duration_seconds = Exactly(float, smallest=0, digits=3)
     instances_count = fields.Nested(InstancesCount)
 
-    @post_dump
-    def _agrees_with_itself(self, document: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return sound(document)
+    @post_dump(pass_original=True)
+    def _agrees_with_itself(self, document: dict[str, Any], original: Any, **_: Any) -> dict[str, Any]:
+        return sound(document, original.fail_on)
 
 
 class DetailedVerdict(AnonymousVerdict):
@@ -166,20 +176,27 @@ def document(verdict: Any) -> dict[str, Any]:
     return dumped
 
 
-def sound(document: dict[str, Any]) -> dict[str, Any]:
+def sound(document: dict[str, Any], fail_on: Collection[str] = DEFAULT_FAIL_ON) -> dict[str, Any]:
     """Return the document itself; raises ValidationError where it does not agree with itself."""
-    if broken := list(invariants(document)):
+    if broken := list(invariants(document, fail_on)):
         raise ValidationError(broken)
     return document
 
 
-def invariants(document: dict[str, Any]) -> Iterator[str]:
-    """Yield what the document says in two ways that differ; nothing for a sound one."""
+def invariants(document: dict[str, Any], fail_on: Collection[str] = DEFAULT_FAIL_ON) -> Iterator[str]:
+    """Yield what the document says in two ways that differ; nothing for a sound one.
+
+    Args:
+        document: the verdict.
+        fail_on: the statuses that fail the check it answers.
+
+    """
     status, healthy, counts = document["status"], document["healthy"], document["instances_count"]
     if healthy is not (status in ("healthy", "degraded")):
         yield "healthy does not follow from status"
-    if document["marker"] != ("FDI-OK" if healthy else "FDI-NOT-OK"):
-        yield "marker does not follow from healthy"
+    fails = "healthy" in fail_on or status in fail_on or any(counts[name] and name in fail_on for name in STATUSES)
+    if document["marker"] != ("FDI-OK" if healthy and not fails else "FDI-NOT-OK"):
+        yield "marker does not follow from healthy and fail_on"
     if (document["reason"] == "none") is not (status == "healthy") or len(document["reason"]) > REASON_LENGTH:
         yield "reason does not follow from status, or is too long"
     worst = next((name for name in STATUSES if counts[name]), "unknown")
@@ -191,24 +208,17 @@ def invariants(document: dict[str, Any]) -> Iterator[str]:
 
 def _detail_invariants(document: dict[str, Any], counts: dict[str, int]) -> Iterator[str]:
     instances = document["instances"]
+    if document["error"] is not None and (instances or document["status"] != "unknown"):
+        yield "there is a failure of no single instance beside instances, or the status is not unknown"
     for name in STATUSES:
         if counts[name] != sum(instance["status"] == name for instance in instances):
             yield f"instances_count.{name} is not what is listed"
-    groups = [
-        group
-        for instance in instances
-        for group in (instance["common_task_details"], instance["cdc_task_details"])
-        if group is not None
-    ]
-    shown = {name: sum(group[name] for group in groups) for name in COUNTS} if groups else None
+    every = [group for instance in instances for group in groups(instance)]
+    shown = {name: sum(group[name] for group in every) for name in COUNTS} if every else None
     if document["totals"] != shown:
         yield "totals are not the sum of what is shown"
     for instance in instances:
-        abnormal = any(
-            group["abnormal_tasks_count"]
-            for group in (instance["common_task_details"], instance["cdc_task_details"])
-            if group is not None
-        )
+        abnormal = any(group["abnormal_tasks_count"] for group in groups(instance))
         if (instance["status"] == "unhealthy") is not abnormal:
             yield "an instance's status does not follow from its counts"
         if (instance["error"] is not None) and instance["status"] != "unknown":
@@ -217,3 +227,9 @@ def _detail_invariants(document: dict[str, Any], counts: dict[str, int]) -> Iter
             instance["common_task_details"] or instance["cdc_task_details"]
         ):
             yield "an instance is called healthy without an answer"
+
+
+def groups(instance: dict[str, Any]) -> list[dict[str, int]]:
+    """Return the counts of every group that an instance shows."""
+    required = (instance["common_task_details"], instance["cdc_task_details"])
+    return [group for group in required if group is not None] + [*instance.get("other_task_details", {}).values()]

@@ -106,10 +106,27 @@ CONTENT_FAULTS: dict[str, Behaviour] = {
         {
             "common_task_details": {**DOC_EXAMPLE["common_task_details"], "paused_tasks_count": 4, "detail": {"a": []}},
             "cdc_task_details": DOC_EXAMPLE["cdc_task_details"],
-            "stream_task_details": {"running_tasks_count": 1},
+            "stream": {"running_tasks_count": 1, "details": [{"abnormal_tasks_count": 1}]},
             "collected_at": "2025-03-26T00:00:00Z",
         }
     ),
+    # D59: further task groups beside the two that are documented
+    "flow_abnormal": json_answer({**HEALTHY, "flow_task_details": task_counts(1, 3, 0, 0)}),
+    "flow_zero": json_answer({**HEALTHY, "flow_task_details": task_counts(0, 0, 0, 0)}),
+    "flow_damaged": json_answer(
+        {**HEALTHY, "flow_task_details": {**task_counts(1, 0, 0, 0), "abnormal_tasks_count": "3"}}
+    ),
+    "flow_incomplete": json_answer({**HEALTHY, "flow_task_details": {"running_tasks_count": 1}}),
+    "flow_null": json_answer({**HEALTHY, "flow_task_details": None}),
+    "flow_list": json_answer({**HEALTHY, "flow_task_details": [task_counts(1, 0, 0, 0)]}),
+    "flow_only": json_answer({"flow_task_details": task_counts(1, 0, 0, 0)}),
+    "flow_twice": json_answer(
+        {**HEALTHY, "flow_task_details": task_counts(1, 0, 0, 0), "flow": task_counts(0, 3, 0, 0)}
+    ),
+    "unnamed_group_abnormal": json_answer({**HEALTHY, "orchestration": task_counts(1, 3, 0, 0)}),
+    "unnamed_group_damaged": json_answer({**HEALTHY, "orchestration": {"abnormal_tasks_count": 0}}),
+    "too_many_groups": json_answer({**HEALTHY, **{f"g{n}_task_details": task_counts(1, 0, 0, 0) for n in range(17)}}),
+    "marker_in_group_name": json_answer({**HEALTHY, "fdi-ok_task_details": task_counts(1, 0, 0, 0)}),
     # Text that is not UTF-8, or cannot become UTF-8 again
     "utf16": body_answer(_HEALTHY_TEXT.encode("utf-16")),  # json.loads reads it, which is more than the label says
     "invalid_utf8": _with_note(b"caf\xe9 \xff\xfe"),  # healthy but for bytes no UTF-8 decoder takes

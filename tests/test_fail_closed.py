@@ -1,9 +1,14 @@
-"""Deleting or spoiling any part of any upstream answer never makes a verdict better (CONTRACT, "fail closed")."""
+"""Deleting or spoiling any part of any upstream answer never makes a verdict better (CONTRACT, "fail closed").
+
+A further task group is not a required one: without it the rest is another valid answer, so only spoiling it, or adding
+to the answer, is a part of the property.
+"""
 
 from __future__ import annotations
 
 import copy
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +30,14 @@ BADNESS = {"healthy": 0, "degraded": 1, "unknown": 2, "unhealthy": 3}
 
 COUNT = st.sampled_from([0, 0, 0, 1, 2, LARGEST]) | st.integers(0, LARGEST)
 GROUP = st.fixed_dictionaries(dict.fromkeys(COUNTS, COUNT))
-DOCUMENT = st.fixed_dictionaries(dict.fromkeys(GROUPS, GROUP))
+# D59: names that make a member a task group, and names that do so only if its value looks like one
+SUFFIXED = st.sampled_from(["flow_task_details", "x_task_details", "Real-Time.2_task_details"])
+UNSUFFIXED = st.sampled_from(["orchestration", "flow", "data", "tasks"])
+DOCUMENT = st.builds(
+    lambda required, further: {**required, **further},
+    st.fixed_dictionaries(dict.fromkeys(GROUPS, GROUP)),
+    st.dictionaries(SUFFIXED | st.just("orchestration"), GROUP, max_size=2),
+)
 INVALID = st.one_of(
     st.none(),
     st.booleans(),
@@ -41,11 +53,35 @@ INVALID = st.one_of(
 PATHS = [*((group,) for group in GROUPS), *((group, count) for group in GROUPS for count in COUNTS)]
 
 
+def is_json(value: Any) -> bool:
+    """Say whether a value is JSON at all: NaN and the infinities are not, wherever they stand."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def groups_of(document: dict[str, Any]) -> list[str]:
+    """Name every member that is a task group, as CONTRACT says it."""
+    further = [
+        name
+        for name, value in document.items()
+        if name.endswith("_task_details") or (type(value) is dict and "abnormal_tasks_count" in value)
+    ]
+    return [*GROUPS, *(name for name in further if name not in GROUPS)]
+
+
 def plainly_valid(document: Any) -> bool:
     """Say whether a document is a complete answer, in words of its own: no schema of the function's is used."""
     if type(document) is not dict:
         return False
-    for group in GROUPS:
+    labels = [name.removesuffix("_task_details") for name in groups_of(document)]
+    if len(labels) > 18 or len(set(labels)) < len(labels):
+        return False
+    for group in groups_of(document):
+        if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", group) or "fdi-ok" in group.lower():
+            return False
         if type(document.get(group)) is not dict:
             return False
         for count in COUNTS:
@@ -59,9 +95,10 @@ def plain_status(document: Any) -> str:
     """Say what the status of one instance with this answer is."""
     if not plainly_valid(document):
         return "unknown"
-    if any(document[group]["abnormal_tasks_count"] for group in GROUPS):
+    counts = [document[group] for group in groups_of(document)]
+    if any(group["abnormal_tasks_count"] for group in counts):
         return "unhealthy"
-    return "healthy" if any(document[group][count] for group in GROUPS for count in COUNTS) else "degraded"
+    return "healthy" if any(group[count] for group in counts for count in COUNTS) else "degraded"
 
 
 @pytest.fixture
@@ -110,6 +147,49 @@ def test_spoiled_part__never_makes_it_better(
     (spoiled[path[0]] if len(path) > 1 else spoiled)[path[-1]] = value
 
     assert status_of(json.dumps(spoiled).encode()) == plain_status(spoiled) == "unknown"
+
+
+@slow_is_fine
+@given(document=DOCUMENT, name=SUFFIXED, count=st.sampled_from([None, *COUNTS]), value=INVALID)
+def test_spoiled_further_group__never_makes_it_better(
+    status_of: Callable[[bytes], str], document: dict[str, Any], name: str, count: str | None, value: Any
+) -> None:  # D59
+    spoiled = copy.deepcopy(document)
+    if count is None:
+        spoiled[name] = value
+    else:
+        spoiled.setdefault(name, dict.fromkeys(COUNTS, 0))[count] = value
+
+    assert status_of(json.dumps(spoiled).encode()) == plain_status(spoiled) == "unknown"
+
+
+@slow_is_fine
+@given(
+    document=DOCUMENT,
+    spoil=st.none() | st.sampled_from(PATHS),
+    name=SUFFIXED | UNSUFFIXED | st.text(max_size=20),
+    value=GROUP | INVALID | st.dictionaries(st.sampled_from(COUNTS), COUNT | INVALID),
+)
+def test_added_member__never_makes_it_better(
+    status_of: Callable[[bytes], str],
+    document: dict[str, Any],
+    spoil: tuple[str, ...] | None,
+    name: str,
+    value: Any,
+) -> None:  # D59
+    less = copy.deepcopy(document)
+    if spoil is not None:
+        (less[spoil[0]] if len(spoil) > 1 else less).pop(spoil[-1])
+    more = {**less, name: value} if name not in less else less
+
+    before, after = plain_status(less), status_of(json.dumps(more).encode())
+
+    assert after == (plain_status(more) if is_json(value) else "unknown")
+    if before in ("unhealthy", "unknown"):
+        assert after in ("unhealthy", "unknown")
+    # Tasks in a further group are tasks: an instance that shows some is not an empty one.
+    elif before == "degraded" and after == "healthy":
+        assert any(value.values())
 
 
 @slow_is_fine

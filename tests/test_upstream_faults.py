@@ -35,8 +35,9 @@ HEALTHY = {
     "interim_102",
     "interim_103",
     "stray_later",
+    "flow_zero",
 }
-UNHEALTHY = {"doc_example", "cdc_abnormal", "bom", "extra_fields"}
+UNHEALTHY = {"doc_example", "cdc_abnormal", "bom", "extra_fields", "flow_abnormal", "unnamed_group_abnormal"}
 DEGRADED = {"no_tasks"}
 CODES = {
     "timeout": {  # C01, C02

@@ -7,8 +7,9 @@ what the verdict it is given does not hold: what a caller may not see has been t
 from __future__ import annotations
 
 import importlib
-import re
 from typing import TYPE_CHECKING, NamedTuple
+
+from fdi_health.formats.accept import parse_accept, parse_media_range, weight_of
 
 if TYPE_CHECKING:
     from fdi_health.model import Verdict
@@ -48,35 +49,42 @@ FORMATS = {
 
 METRICS = ("prometheus", "openmetrics")
 
-_NOT_WANTED = re.compile(r";\s*q\s*=\s*0(\.0*)?\s*(;|$)", re.IGNORECASE)
-
 
 def choose(name: str | None, accept: str | None) -> Format | None:
     """Return the format asked for; None where `name` names none.
 
     Args:
         name: the `format` parameter, or None; it decides.
-        accept: the Accept header, or None; it decides only if it is one media range equal to a format's type, its
-            parameters ignored: `*/*`, lists and nonsense never keep a balancer from its answer.
+        accept: the Accept header, or None; it decides only if it is one media range equal to a format's type, with a
+            weight above 0 and other parameters ignored. Lists, `*/*` and nonsense are JSON: some formats are always
+            200, and a client that merely also accepts one must not get that status.
 
     """
     if name is not None:
         return FORMATS.get(name)
-    wanted = _type(accept or "")
-    default = next(iter(FORMATS.values()))
-    return next((form for form in FORMATS.values() if _type(form.media_type) == wanted), default)
+    accepted = parse_media_range(accept or "")
+    if accepted is not None and accepted.weight > 0:
+        for form in FORMATS.values():
+            if _type(form) == accepted.media_type:
+                return form
+    return next(iter(FORMATS.values()))
 
 
 def choose_metrics(name: str | None, accept: str | None) -> Format | None:
-    """Return the form of metrics that a scraper asks for; None where `name` names none of the two.
+    """Return the metrics format that a scraper asks for; None where `name` names neither of the two.
 
-    Prometheus sends a list with weights in Accept, and OpenMetrics stands in it only if it is wanted.
+    Prometheus sends a list with weights. OpenMetrics is chosen if its weight is the higher one, or if both are equal
+    and it is named itself. A scraper that accepts neither gets Prometheus' own format.
     """
-    if name is None:
-        wanted = {_type(part) for part in (accept or "").split(",") if not _NOT_WANTED.search(part)}
-        name = "openmetrics" if _type(FORMATS["openmetrics"].media_type) in wanted else "prometheus"
-    return FORMATS[name] if name in METRICS else None
+    if name is not None:
+        return FORMATS[name] if name in METRICS else None
+    accepted = parse_accept(accept or "")
+    prometheus, openmetrics = (weight_of(_type(FORMATS[name]), accepted) for name in METRICS)
+    named = any(media_range.media_type == _type(FORMATS["openmetrics"]) for media_range in accepted)
+    if openmetrics > prometheus or (named and openmetrics == prometheus > 0):
+        return FORMATS["openmetrics"]
+    return FORMATS["prometheus"]
 
 
-def _type(media_range: str) -> str:
-    return media_range.partition(";")[0].strip().lower()
+def _type(form: Format) -> str:
+    return form.media_type.partition(";")[0]

@@ -35,7 +35,7 @@ def render(verdict: Verdict) -> bytes:
 
 
 def _check(instance: dict[str, Any], checked_at: str) -> dict[str, Any]:
-    groups = [instance[name] for name in ("common_task_details", "cdc_task_details") if instance[name] is not None]
+    groups = verdict_schema.groups(instance)
     found: dict[str, Any] = {
         "componentId": instance["instance_id"],
         "componentType": "system",

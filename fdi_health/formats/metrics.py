@@ -1,8 +1,9 @@
 """The verdict as metrics, in both text forms that Prometheus reads.
 
-Label values are names from the settings and codes of ours: how many series there are is bounded by the configured
-instances, whatever the upstream says. The text is written here rather than by prometheus-client, which takes twice the
-time that a whole answer over 500 instances may; the tests hold every answer to what that library writes and reads.
+Label values are names from the settings, codes of ours and names of task groups. An instance has at most 18 groups
+(`schemas.statistics`), so the settings bound the number of series, not what the upstream sends. The text is written
+here rather than by prometheus-client, which takes twice the time that a whole response over 500 instances may; the
+tests compare every response with what that library writes and reads.
 
 Sources: https://prometheus.io/docs/instrumenting/exposition_formats/ and the OpenMetrics specification 1.0.0.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from fdi_health.model import GROUPS, TaskCounts
+from fdi_health.model import TaskCounts, counts_by_group
 from schemas import verdict as verdict_schema
 
 if TYPE_CHECKING:
@@ -85,10 +86,9 @@ def _details(details: Details) -> Iterator[Family]:
     for instance in details.instances:
         # Not called `instance`: Prometheus gives every series a label of that name itself.
         name = f'fdi_instance="{_escaped(instance.name)}"'
-        for group, found in zip(GROUPS, (instance.common_task_details, instance.cdc_task_details), strict=True):
-            if found is not None:
-                for family, count in zip(counts, found, strict=True):
-                    family.samples.append((f'{name},group="{group}"', count))
+        for group, found in counts_by_group(instance).items():
+            for family, count in zip(counts, found, strict=True):
+                family.samples.append((f'{name},group="{_escaped(group)}"', count))
         durations.samples.append((name, instance.duration_seconds))
         if instance.error is not None:
             errors.samples.append((f'code="{_escaped(instance.error.code)}",{name}', 1))

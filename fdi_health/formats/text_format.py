@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fdi_health.model import total
+from fdi_health.verdict import next_steps
 from schemas import verdict as verdict_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fdi_health.model import InstanceVerdict, Status, Verdict
+    from fdi_health.model import InstanceVerdict, Status, Verdict, VerdictWarning
 
 _COLOURS: dict[Status, str] = {"healthy": "32", "degraded": "33", "unhealthy": "31", "unknown": "35"}
 """Status → ANSI colour (ECMA-48, SGR)."""
@@ -33,17 +35,17 @@ def lines(verdict: Verdict, *, colour: bool = False) -> Iterator[str]:
     if verdict.details is None:
         return
     width = max((len(instance.name) for instance in verdict.details.instances), default=0)
-    steps = {warning.instance: warning.next_step for warning in verdict.details.warnings}
+    by_instance: dict[str | None, list[VerdictWarning]] = {}
+    for warning in verdict.details.warnings:
+        by_instance.setdefault(warning.instance, []).append(warning)
     for instance in verdict.details.instances:
         status = _painted(instance.status, colour=colour) + " " * (9 - len(instance.status))
         yield f"  {instance.name:<{width}}  {status}  {finding(instance)}"
-        next_step = instance.error.next_step if instance.error else steps.get(instance.name)
-        if next_step:
+        for next_step in next_steps(instance, by_instance.get(instance.name, ())):
             yield f"  {'':<{width}}  -> {next_step}"
-    for warning in verdict.details.warnings:
-        if warning.instance is None:
-            yield f"  {warning.message}"
-            yield f"  -> {warning.next_step}"
+    for warning in by_instance.get(None, ()):
+        yield f"  {warning.message}"
+        yield f"  -> {warning.next_step}"
 
 
 def finding(instance: InstanceVerdict) -> str:
@@ -57,10 +59,8 @@ def finding(instance: InstanceVerdict) -> str:
         )
         seen = ", ".join(text for text in (error.code, *upstream) if text)
         return f"{instance.reason} ({seen}, {instance.duration_seconds:.3f} s)"
-    groups = (instance.common_task_details, instance.cdc_task_details)
-    running = sum(counts.running_tasks_count for counts in groups if counts)
     reason = "" if instance.reason == "none" else f"{instance.reason}, "
-    return f"{reason}{running} running ({instance.duration_seconds:.3f} s)"
+    return f"{reason}{total(instance).running_tasks_count} running ({instance.duration_seconds:.3f} s)"
 
 
 def _painted(status: Status, *, colour: bool) -> str:

@@ -24,10 +24,23 @@ SOUND = {
             "interim_102",
             "interim_103",
             "stray_later",
+            "flow_zero",
         ),
         "healthy",
     ),
-    **dict.fromkeys(("doc_example", "cdc_abnormal", "bom", "extra_fields"), "unhealthy"),
+    **dict.fromkeys(
+        (
+            "doc_example",
+            "cdc_abnormal",
+            "bom",
+            "extra_fields",
+            # "Any other member whose name ends in `_task_details`, or that is an object with an `abnormal_tasks_count`,
+            # is a further group": its abnormal tasks count.
+            "flow_abnormal",
+            "unnamed_group_abnormal",
+        ),
+        "unhealthy",
+    ),
     "no_tasks": "degraded",
 }
 
@@ -50,6 +63,22 @@ def fleet(statuses: list[str]) -> str:
         if status in statuses:
             return status
     return "healthy"
+
+
+FAIL_ON = ("unhealthy,unknown", "unhealthy", "unknown", "degraded", "unhealthy,unknown,degraded", "healthy", "none")
+"""Values of `fail_on`; the first is the default."""
+
+
+def http_status(statuses: list[str], fail_on: str) -> int:
+    """Return 503 if any instance asked has a listed status; `healthy` is the fire drill, always 503."""
+    listed = fail_on.split(",")
+    return 503 if "healthy" in listed or any(status in listed for status in statuses) else 200
+
+
+def marker(statuses: list[str], fail_on: str) -> str:
+    """Return FDI-OK exactly when the fleet is healthy or degraded and no instance has a listed status."""
+    good = fleet(statuses) in ("healthy", "degraded") and http_status(statuses, fail_on) == 200
+    return "FDI-OK" if good else "FDI-NOT-OK"
 
 
 def leaves_a_hold(behaviour: str) -> bool:

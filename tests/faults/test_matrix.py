@@ -61,6 +61,8 @@ class World:
 
     def __init__(self, case: Combination, folder: Path, stack: contextlib.ExitStack, patch: pytest.MonkeyPatch) -> None:
         self.case, self.folder, self.stack, self.patch = case, folder, stack, patch
+        # Neighbouring cases ask with different values, and each case always with the same one.
+        self.fail_on = oracle.FAIL_ON[CASES.index(case) % len(oracle.FAIL_ON)]
         self.iam = Iam({"fdi-probe": User(PASSWORD)}, project_id=PROJECT_ID)
         self.upstream = stack.enter_context(Simulator(tokens=[TOKEN], project_id=PROJECT_ID, iam=self.iam))
         for name in NAMES:
@@ -82,22 +84,32 @@ class World:
     def ask(self, process: Process) -> tuple[str, dict[str, Any], str]:
         """Ask through the case's way in; returns the verdict, the document and everything that was answered."""
         way = self.case.way
+        question = Question(target=f"/?fail_on={self.fail_on}")
         if way == "schedule":
             document = verdict_document(process, None, None)
+            assert document["marker"] == oracle.marker(_statuses(document), oracle.FAIL_ON[0])
             return document["status"], document, json.dumps(document)
         if way == "wsgi":
-            answer = over_wsgi(process)(Question())
+            answer = over_wsgi(process)(question)
         elif way == "functiongraph":
             handler = Handler({})
             handler._process = process
-            answer = answer_of(handler(functiongraph(Question()), None))
+            answer = answer_of(handler(functiongraph(question), None))
         else:
             event_of = {"rest api": rest_api, "http api": http_api, "balancer": balancer}[way]
-            answer = answer_of(make_handler(process)(event_of(Question()), None))
+            answer = answer_of(make_handler(process)(event_of(question), None))
         document = json.loads(answer.body)
         assert answer.headers["fdi-verdict"] == document["status"]
-        assert answer.status == (503 if document["status"] in ("unhealthy", "unknown") else 200)
+        assert answer.status == oracle.http_status(_statuses(document), self.fail_on)
+        assert document["marker"] == oracle.marker(_statuses(document), self.fail_on)
+        assert (b"FDI-OK" in answer.body) is (document["marker"] == "FDI-OK")
         return document["status"], document, f"{answer.headers} {answer.body.decode()}"
+
+
+def _statuses(document: dict[str, Any]) -> list[str]:
+    """Return the status of every instance asked."""
+    count = document["instances_count"]
+    return [status for status in ("unhealthy", "unknown", "degraded", "healthy") for _ in range(count[status])]
 
 
 def statistics(world: World) -> set[str]:

@@ -87,6 +87,9 @@ def test_statistics__are_the_document_s(ask: Callable[..., Statistics]) -> None:
             {**SOUND, "cdc_task_details": {**SOUND["cdc_task_details"], "abnormal_tasks_count": "6"}},
             "cdc_task_details.abnormal_tasks_count",
         ),
+        ({**SOUND, "flow_task_details": None}, "other_task_details"),  # D59
+        ({**SOUND, "flow_task_details": {"running_tasks_count": 1}}, "other_task_details.abnormal_tasks_count"),
+        ({**SOUND, "<b>_task_details": SOUND["cdc_task_details"]}, "other_task_details"),
     ],
 )
 def test_document_that_is_not_valid__is_told_by_its_first_field_at_fault(
@@ -95,6 +98,19 @@ def test_document_that_is_not_valid__is_told_by_its_first_field_at_fault(
     error = failure(ask, json_answer(document))
     assert (error.code, error.upstream_status) == ("invalid_response", 200)
     assert error.message == f"the answer is no valid statistics document ({where})"
+
+
+def test_further_group__is_in_the_statistics(ask: Callable[..., Statistics]) -> None:  # D59
+    statistics = ask(json_answer({**SOUND, "flow_task_details": SOUND["cdc_task_details"]}))
+    assert statistics.other_task_details == {"flow_task_details": TaskCounts(5, 6, 7, 8)}
+
+
+@pytest.mark.parametrize("echo", [TOKEN, TOKEN.lower(), TOKEN[5:14]])
+def test_further_group_named_after_the_token__is_refused_and_not_shown(
+    ask: Callable[..., Statistics], echo: str
+) -> None:  # D59
+    error = failure(ask, json_answer({**SOUND, f"{echo}_task_details": SOUND["cdc_task_details"]}))
+    assert error.message == "the answer is no valid statistics document (other_task_details)"
 
 
 def test_answer_that_is_no_json__is_told_with_its_status(ask: Callable[..., Statistics]) -> None:

@@ -81,14 +81,15 @@ def test_check__says_what_to_do(run: Run) -> None:
     _, out, _ = run("check")
     lines = [re.sub(r"\d\.\d{3} s", "0 s", line) for line in out.splitlines()]
     assert lines[1] == "  payments  unhealthy  2 abnormal common tasks, 3 running (0 s)"
-    assert lines[2] == "  orders    healthy    3 running (0 s)"
-    assert lines[3] == "  sandbox   degraded   no tasks visible, 0 running (0 s)"
-    assert lines[4].startswith("            -> Compare with the number of tasks in the console")
-    assert lines[5] == (
+    assert lines[2].startswith("            -> Open this instance in the ROMA Connect console")
+    assert lines[3] == "  orders    healthy    3 running (0 s)"
+    assert lines[4] == "  sandbox   degraded   no tasks visible, 0 running (0 s)"
+    assert lines[5].startswith("            -> Compare with the number of tasks in the console")
+    assert lines[6] == (
         "  crm       unknown    the token was refused "
         "(token_rejected, HTTP 401, APIGW.0301, request 7d1f0c5be2a94386b1c0de55a1e4f00d, 0 s)"
     )
-    assert lines[6].startswith("            -> The token is cut off, expired, or from another region")
+    assert lines[7].startswith("            -> The token is cut off, expired, or from another region")
     assert TOKEN not in out
 
 

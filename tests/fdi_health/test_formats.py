@@ -21,10 +21,12 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from fdi_health.deadline import Instant
-from fdi_health.errors import CheckError
-from fdi_health.formats import FORMATS, choose, choose_metrics, metrics
+from fdi_health.errors import NEXT_STEPS, CheckError
+from fdi_health.formats import FORMATS, metrics
 from fdi_health.model import Finding, Instance, Rules, Statistics, TaskCounts, TokenState
-from fdi_health.verdict import hide_details, judge
+from fdi_health.verdict import UNHEALTHY_NEXT_STEP, hide_details, judge
+from schemas.query import FAILING_STATUSES
+from schemas.settings_fields import MARKER, NAME
 from schemas.statistics import LARGEST_COUNT
 
 if TYPE_CHECKING:
@@ -84,6 +86,86 @@ def test_first_512_bytes__hold_verdict_marker_and_reason(name: str, status: str)
     assert status in head
     assert verdict.marker in head
     assert verdict.reason in head
+
+
+STATISTICS = {"healthy": HEALTHY, "degraded": EMPTY, "unhealthy": ABNORMAL, "unknown": None}
+NAMES = st.from_regex(NAME, fullmatch=True).filter(lambda name: not MARKER.search(name))
+FAIL_ON = st.sets(st.sampled_from(FAILING_STATUSES))
+
+
+@given(
+    names=st.lists(NAMES | st.just("-" * 64), min_size=1, max_size=4, unique=True),
+    status=st.sampled_from(sorted(STATISTICS)),
+    code=st.sampled_from(sorted(NEXT_STEPS)),
+    fail_on=FAIL_ON,
+    copies=st.sampled_from([1, 500]),
+    details=st.booleans(),
+)
+def test_first_512_bytes__say_all_that_matters_whatever_the_names_are(
+    names: list[str], status: str, code: str, fail_on: set[str], copies: int, details: bool
+) -> None:  # G05
+    statistics = STATISTICS[status]
+    error = CheckError(code, "said so") if statistics is None else None
+    found = [Finding(Instance(name, f"id-{name}"), statistics, error, NOW, 0.05) for name in names * copies]
+    verdict = verdict_of(*found)._replace(fail_on=fail_on)
+    shown = verdict if details else hide_details(verdict)
+    for name in TEXTUAL:
+        body = FORMATS[name].render(shown)
+        head = body[:512].decode()
+        assert status in head
+        assert verdict.marker in head
+        assert shown.reason in head
+        # "FDI-OK" is not in "FDI-NOT-OK", so every one there is says health.
+        assert (b"fdi-ok" in body.lower()) is (verdict.marker == "FDI-OK")
+    assert f'"healthy":{str(verdict.healthy).lower()}' in render("json", shown)[:512]
+
+
+@pytest.mark.parametrize("name", TEXTUAL)
+@pytest.mark.parametrize(
+    ("status", "fail_on", "marker"),
+    [
+        ("degraded", ["degraded"], "FDI-NOT-OK"),
+        ("degraded", ["unhealthy"], "FDI-OK"),
+        ("unhealthy", [], "FDI-NOT-OK"),
+        ("healthy", ["healthy"], "FDI-NOT-OK"),
+        ("healthy", ["unhealthy", "unknown", "degraded"], "FDI-OK"),
+    ],
+)
+@pytest.mark.parametrize("details", [True, False], ids=["details", "anonymous"])
+def test_marker__follows_fail_on_in_every_form(
+    name: str, status: str, fail_on: list[str], marker: str, details: bool
+) -> None:  # G05
+    verdict = VERDICTS[status]._replace(fail_on=fail_on)
+    text = render(name, verdict if details else hide_details(verdict))
+    assert set(re.findall("FDI-[A-Z-]*OK", text)) == {marker}
+
+
+WITH_FLOW = verdict_of(
+    finding("payments", HEALTHY._replace(other_task_details={"flow_task_details": TaskCounts(1, 3, 0, 5)}))
+)
+
+
+def test_further_group__is_shown_in_every_form() -> None:  # D59
+    document = json.loads(render("json", WITH_FLOW))
+    assert document["instances"][0]["other_task_details"] == {
+        "flow_task_details": dict(zip(TaskCounts._fields, (1, 3, 0, 5), strict=True))
+    }
+    assert document["totals"]["abnormal_tasks_count"] == 3
+    (check,) = json.loads(render("health", WITH_FLOW))["checks"]["payments:abnormal_tasks_count"]
+    assert (check["observedValue"], check["output"]) == (3, "unhealthy: 3 abnormal flow tasks")
+    assert "3 abnormal flow tasks, 4 running" in render("text", WITH_FLOW)
+    assert "3 abnormal flow tasks, 4 running" in render("nagios", WITH_FLOW)
+    assert "abnormal_tasks_count=3;;0;0" in render("nagios", WITH_FLOW)
+    for name in ("prometheus", "openmetrics"):
+        found = samples(WITH_FLOW, name)
+        assert found["fdi_abnormal_tasks_count fdi_instance=payments group=flow"] == 3
+        assert found["fdi_completed_tasks_count fdi_instance=payments group=flow"] == 5
+    assert "3 abnormal tasks in payments" in render("badge", WITH_FLOW)
+    assert "other_task_details" not in render("json", VERDICTS["healthy"])
+
+
+def test_further_group__is_not_named_to_anybody() -> None:  # D59
+    assert not [name for name in FORMATS if "flow" in render(name, hide_details(WITH_FLOW))]
 
 
 @given(texts=st.lists(st.sampled_from(HOSTILE) | st.text(max_size=40), min_size=3, max_size=3))
@@ -253,7 +335,8 @@ def test_nagios__is_a_line_with_performance_data() -> None:
         "age=1.3s;;;0",
         "duration=0.059s;;;0",
     ]
-    assert len(more) == 3
+    assert [line.strip().partition(" ")[0] for line in more] == ["payments", "->", "crm", "->"]
+    assert more[1].endswith(UNHEALTHY_NEXT_STEP)
     anonymous = render("nagios", hide_details(VERDICTS["nothing known"]))
     assert anonymous.startswith("UNKNOWN - FDI-NOT-OK unknown: 1 of 1 instances unknown (upstream_error) | instances_")
 
@@ -284,46 +367,3 @@ def test_badge__is_a_small_svg_with_a_title(status: str) -> None:
 def test_verdict_that_disagrees_with_itself__is_in_no_form(name: str) -> None:
     with pytest.raises(ValidationError):
         FORMATS[name].render(VERDICTS["unhealthy"]._replace(status="healthy"))
-
-
-@pytest.mark.parametrize(
-    ("accept", "name"),
-    [
-        ("application/json", "json"),
-        ("application/health+json", "health"),
-        ("APPLICATION/HEALTH+JSON;q=0.5", "health"),
-        ("text/plain", "text"),
-        ("application/openmetrics-text; version=1.0.0", "openmetrics"),
-        ("image/svg+xml", "badge"),
-        ("*/*", "json"),
-        ("text/html", "json"),
-        ("text/plain, */*", "json"),
-        ("application/vnd.x+json", "json"),
-        (None, "json"),
-        ("", "json"),
-        (";", "json"),
-    ],
-)
-def test_accept__chooses_only_if_it_is_one_of_our_types(accept: str | None, name: str) -> None:  # C56
-    assert choose(None, accept) is FORMATS[name]
-
-
-PROMETHEUS_2_42 = (
-    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
-    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
-)
-
-
-@pytest.mark.parametrize(
-    ("accept", "name"),
-    [
-        (PROMETHEUS_2_42, "openmetrics"),
-        ("text/plain;version=0.0.4", "prometheus"),
-        ("*/*", "prometheus"),
-        (None, "prometheus"),
-        ("application/openmetrics-text;q=0,text/plain", "prometheus"),
-        ("application/openmetrics-text; version=1.0.0; q=0.0", "prometheus"),
-    ],
-)
-def test_scraper__gets_openmetrics_if_it_asks_for_it(accept: str | None, name: str) -> None:
-    assert choose_metrics(None, accept) is FORMATS[name]

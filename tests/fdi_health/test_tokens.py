@@ -514,7 +514,7 @@ def test_verdict_on_a_token_that_ends_soon__is_degraded(function: Callable[..., 
     hidden = function(
         "healthy", "no_tasks", clock=clock, ROMA_TOKEN=static("2025-11-23T16:00:00Z").decode(), FDI_ANONYMOUS="verdict"
     ).verdict()
-    assert hidden["reason"] == "no tasks visible in 1 of 2 instances; the token expires soon"
+    assert hidden["reason"] == "2 of 2 instances degraded (no_tasks_visible, token_expires_soon)"
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,14 @@ from fdi_health.deadline import Instant
 from fdi_health.errors import NEXT_STEPS, CheckError
 from fdi_health.formats import text_format
 from fdi_health.model import Finding, Instance, Rules, Statistics, TaskCounts, TokenState, Verdict
-from fdi_health.verdict import hide_details, judge
+from fdi_health.verdict import UNHEALTHY_NEXT_STEP, hide_details, judge
 from schemas import verdict as verdict_schema
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 COUNT = st.integers(0, 3) | st.integers(0, 999_999_999_999)
 COUNTS = st.builds(TaskCounts, COUNT, COUNT | st.just(0), COUNT, COUNT) | st.just(TaskCounts(0, 0, 0, 0))
 CODES = st.sampled_from(sorted(NEXT_STEPS))
+OTHER = st.dictionaries(st.sampled_from(["flow_task_details", "orchestration"]), COUNTS, max_size=2)
 NAMES = st.text("AZaz09_.-", min_size=1, max_size=64)
 
 
@@ -34,8 +35,8 @@ def finding(draw: st.DrawFn, instance: Instance) -> Finding:
     if draw(st.booleans()):
         error = CheckError(draw(CODES), "said so")
         return Finding(instance, None, error, Instant(0, 0), 0.1)
-    groups = draw(st.tuples(COUNTS, COUNTS | st.none()) | st.tuples(COUNTS | st.none(), COUNTS))
-    return Finding(instance, Statistics(*groups), None, Instant(0, 0), 0.1)
+    common, cdc = draw(st.tuples(COUNTS, COUNTS | st.none()) | st.tuples(COUNTS | st.none(), COUNTS))
+    return Finding(instance, Statistics(common, cdc, draw(OTHER)), None, Instant(0, 0), 0.1)
 
 
 def status_by_hand(found: Finding, allow_empty: frozenset[str]) -> str:
@@ -46,6 +47,7 @@ def status_by_hand(found: Finding, allow_empty: frozenset[str]) -> str:
     groups = [g for g in (found.statistics.common_task_details, found.statistics.cdc_task_details) if g is not None]
     if not groups:
         return "unknown"
+    groups += found.statistics.other_task_details.values()
     for group in groups:
         if group.abnormal_tasks_count != 0:
             return "unhealthy"
@@ -149,11 +151,11 @@ def verdict_of(*statuses: str, code: str = "timeout") -> Verdict:
             "2 abnormal tasks in n1; n0 unknown (timeout)",
             "1 of 2 instances unhealthy, 1 unknown (timeout)",
         ),
-        (["degraded", "healthy"], "no tasks visible in n0", "no tasks visible in 1 of 2 instances"),
+        (["degraded", "healthy"], "no tasks visible in n0", "1 of 2 instances degraded (no_tasks_visible)"),
         (
             ["degraded", "unknown"],
             "n1 unknown (timeout); no tasks visible in n0",
-            "1 of 2 instances unknown (timeout), 1 degraded",
+            "1 of 2 instances unknown (timeout), 1 degraded (no_tasks_visible)",
         ),
     ],
 )
@@ -199,7 +201,8 @@ def test_no_findings__are_unknown() -> None:
 
 
 def test_finding_without_answer_and_error__is_unknown() -> None:
-    for statistics in (None, Statistics(None, None)):
+    flow = {"flow_task_details": TaskCounts(1, 0, 0, 0)}
+    for statistics in (None, Statistics(None, None), Statistics(None, None, flow)):
         verdict = judge([Finding(Instance("a", "1"), statistics, None, Instant(0, 0), 0.1)], Rules(), NOW)
         assert (verdict.status, verdict.reason) == ("unknown", "a unknown (invalid_response)")
 
@@ -266,7 +269,7 @@ def announced(name: str, statistics: Statistics, expires_at: float | None = SOON
 def test_end_of_a_token__is_announced_once_and_names_no_instance() -> None:
     verdict = judge([announced("a", FULL, LATER), announced("b", FULL), announced("c", FULL)], Rules(), NOW)
     assert (verdict.status, verdict.instances_count["degraded"]) == ("degraded", 3)
-    assert verdict.anonymous_reason == "the token expires soon"
+    assert verdict.anonymous_reason == "3 of 3 instances degraded (token_expires_soon)"
     assert verdict.reason == "the token expires at 2026-09-21T14:13:20Z; the token expires at 2026-09-21T15:13:20Z"
     assert verdict.details is not None
     assert [(warning.code, warning.instance) for warning in verdict.details.warnings] == [
@@ -280,7 +283,7 @@ def test_end_of_a_token__stands_after_what_is_worse_and_beside_what_is_empty() -
     verdict = judge([announced("a", FULL), announced("b", EMPTY), unknown], Rules(), NOW)
     assert verdict.reason == ("u unknown (timeout); no tasks visible in b; the token expires at 2026-09-21T14:13:20Z")
     assert judge([announced("a", FULL), announced("b", EMPTY)], Rules(), NOW).anonymous_reason == (
-        "no tasks visible in 1 of 2 instances; the token expires soon"
+        "2 of 2 instances degraded (no_tasks_visible, token_expires_soon)"
     )
 
 
@@ -305,3 +308,80 @@ def test_judge__passes_on_what_it_is_told_and_is_fresh_unless_told() -> None:
     assert told.details is not None
     assert untold.details is not None
     assert (told.details.token, untold.details.token) == (token, None)
+
+
+def with_flow(abnormal: int, running: int = 0) -> Finding:
+    counts = TaskCounts(0, 0, 0, 0)
+    flow = {"flow_task_details": TaskCounts(running, abnormal, 0, 0)}
+    return Finding(Instance("a", "1"), Statistics(counts, counts, flow), None, Instant(0, 0), 0.1)
+
+
+def test_further_group__counts_in_status_reason_and_totals() -> None:  # D59
+    verdict = judge([with_flow(3), announced("b", FULL, None)], Rules(), NOW)
+    assert (verdict.status, verdict.reason) == ("unhealthy", "3 abnormal tasks in a")
+    assert verdict.details is not None
+    assert verdict.details.instances[0].reason == "3 abnormal flow tasks"
+    assert verdict.details.totals == TaskCounts(1, 3, 0, 0)
+
+
+def test_further_group__with_tasks_is_not_an_empty_instance() -> None:  # D59
+    assert judge([with_flow(0, running=1)], Rules(), NOW).status == "healthy"
+    assert judge([with_flow(0)], Rules(), NOW).status == "degraded"
+
+
+def test_reason_of_an_instance__names_as_many_groups_as_fit() -> None:  # D59
+    groups = {f"{'g' * 50}{number:02}_task_details": TaskCounts(0, 1, 0, 0) for number in range(16)}
+    finding = Finding(Instance("a", "1"), Statistics(TaskCounts(0, 2, 0, 0), None, groups), None, Instant(0, 0), 0.1)
+    verdict = judge([finding], Rules(), NOW)
+    assert verdict.details is not None
+    reason = verdict.details.instances[0].reason
+    assert reason == f"2 abnormal common tasks, 1 abnormal {'g' * 50}00 task, +15 more"
+
+
+def test_unhealthy_instance__has_a_next_step_in_text() -> None:
+    lines = list(text_format.lines(verdict_of("unhealthy", "healthy", "unknown", "degraded")))
+    steps = [line.partition("-> ")[2] for line in lines if "-> " in line]
+    assert lines[1].startswith("  n0  unhealthy")
+    assert lines[2].partition("-> ")[2] == UNHEALTHY_NEXT_STEP
+    assert len(steps) == 3
+    assert steps[1] == NEXT_STEPS["timeout"]
+
+
+def test_every_warning__has_a_next_step_in_text() -> None:
+    verdict = judge([announced("a", EMPTY)], Rules(), NOW)
+    assert verdict.details is not None
+    text = "\n".join(text_format.lines(verdict))
+    assert len(verdict.details.warnings) == 2
+    assert all(warning.next_step in text for warning in verdict.details.warnings)
+
+
+@given(
+    counts=st.fixed_dictionaries(dict.fromkeys(["unhealthy", "unknown", "degraded"], st.integers(0, 9))),
+    size=st.sampled_from([1, 10, 100]),
+    codes=st.lists(CODES, min_size=1, unique=True),
+)
+def test_anonymous_reason__is_short_and_names_every_bad_status(
+    counts: dict[str, int], size: int, codes: list[str]
+) -> None:
+    found = []
+    for number, (status, _) in enumerate((s, n) for s, count in counts.items() for n in range(count * size)):
+        tasks = TaskCounts(int(status != "degraded"), int(status == "unhealthy"), 0, 0)
+        error = CheckError(codes[number % len(codes)], "said so") if status == "unknown" else None
+        statistics = None if error else Statistics(tasks, None)
+        found.append(Finding(Instance(f"n{number}", f"i{number}"), statistics, error, Instant(0, 0), 0.1, SOON))
+    reason = judge(found, Rules(), NOW).anonymous_reason
+    assert len(reason) <= 120
+    for status, count in counts.items():
+        assert (f"{count * size} " in reason and status in reason) or not count
+
+
+def test_anonymous_reason__leaves_codes_out_that_do_not_fit() -> None:
+    codes = ["instance_not_running", "token_unavailable", "a_code"]
+    found = [with_flow(1)] * 10_000 + [announced("b", EMPTY)] * 10_000
+    for number in range(10_000):
+        error = CheckError(codes[number % 3], "said so")
+        found.append(Finding(Instance("u", "u"), None, error, Instant(0, 0), 0.1))
+    assert judge(found, Rules(), NOW).anonymous_reason == (
+        "10000 of 30000 instances unhealthy, 10000 unknown (instance_not_running, token_unavailable, a_code), "
+        "10000 degraded"
+    )

@@ -107,6 +107,10 @@ def test_fail_on__changes_the_status_and_nothing_else(function: Callable[..., Fu
         ("no_tasks", "unhealthy,unknown", 200),
         ("no_tasks", "unhealthy&fail_on=degraded", 503),
         ("healthy", "unhealthy,unknown,degraded", 200),
+        ("healthy", "healthy", 503),
+        ("no_tasks", "healthy", 503),
+        ("doc_example", "healthy", 503),
+        ("healthy", "none", 200),
     ],
 )
 def test_fail_on__decides_which_statuses_page(

@@ -66,3 +66,76 @@ def test_answer_that_names_an_error__is_none(error_code: object, sound: bool) ->
 @pytest.mark.parametrize("document", [None, [], [SOUND], 5, "text"])
 def test_document__is_an_object(document: object) -> None:
     assert list(faults(document)) == ["_schema"]
+
+
+def other(document: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    loaded: dict[str, Any] = StatisticsSchema(**kwargs).load(document)["other_task_details"]
+    return loaded
+
+
+@pytest.mark.parametrize("name", ["flow_task_details", "x_task_details", "Real-Time.2_task_details", "orchestration"])
+def test_further_group__is_loaded_by_its_own_name(name: str) -> None:  # D59
+    group = {**GROUP, "abnormal_tasks_count": 3}
+    assert other({**SOUND, name: {**group, "else": "ignored"}}) == {name: group}
+
+
+def test_document_without_further_groups__has_none() -> None:
+    assert other({**SOUND, "note": {"running_tasks_count": 1}, "abnormal_tasks_count": 3, "task_detail": None}) == {}
+
+
+@pytest.mark.parametrize("name", ["flow_task_details", "orchestration"])
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("value", [-1, LARGEST_COUNT + 1, True, 0.0, "1", None, []])
+def test_further_group__obeys_the_strict_rules(name: str, count: str, value: object) -> None:  # D59
+    found = faults({**SOUND, name: {**GROUP, count: value}})
+    assert found == {"other_task_details": {count: ["Not an integer from 0 to 999,999,999,999."]}}
+
+
+@pytest.mark.parametrize("value", [None, [], [GROUP], 5, "x", True, {}, {"abnormal_tasks_count": 0}])
+def test_further_group__is_an_object_with_all_counts(value: object) -> None:  # D59
+    assert list(faults({**SOUND, "flow_task_details": value})) == ["other_task_details"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_task_details",
+        "__task_details",
+        " flow_task_details",
+        "flow\n_task_details",
+        "flöw_task_details",
+        "fl|ow_task_details",
+        'fl"ow_task_details',
+        "<b>_task_details",
+        "",
+        "FDI-OK_task_details",
+        "xfdi-ok",
+        f"{'x' * 52}_task_details",  # 65 characters
+    ],
+)
+def test_further_group__with_a_name_that_is_not_plain_is_refused(name: str) -> None:  # D59
+    assert faults({**SOUND, name: GROUP}) == {"other_task_details": ["the name of a further task group is not plain"]}
+
+
+def test_further_group__may_have_a_name_of_64_characters() -> None:
+    name = f"{'x' * 51}_task_details"
+    assert other({**SOUND, name: GROUP}) == {name: GROUP}
+
+
+@pytest.mark.parametrize("names", [["common"], ["cdc"], ["flow", "flow_task_details"]])
+def test_two_groups_with_one_name__are_refused(names: list[str]) -> None:  # D59
+    found = faults({**SOUND, **dict.fromkeys(names, GROUP)})
+    assert found == {"other_task_details": ["two task groups have one name"]}
+
+
+def test_further_groups__are_16_at_most() -> None:  # D59
+    groups = {f"g{number}_task_details": GROUP for number in range(16)}
+    assert other({**SOUND, **groups}) == groups
+    found = faults({**SOUND, **groups, "one_more": GROUP})
+    assert found == {"other_task_details": ["more than 16 further task groups"]}
+
+
+def test_further_group__does_not_stand_for_a_required_one() -> None:  # D59
+    assert list(faults({"common_task_details": GROUP, "flow_task_details": GROUP})) == ["cdc_task_details"]
+    assert faults({"flow_task_details": GROUP}, optional_groups=["cdc", "common"]) != {}
+    assert other({"common_task_details": GROUP, "flow_task_details": GROUP}, optional_groups=["cdc"]) != {}

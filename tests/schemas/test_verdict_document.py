@@ -15,6 +15,7 @@ from fdi_health.verdict import judge
 from schemas import verdict as verdict_schema
 
 CHECKED_AT = datetime(2026, 11, 24, 16, 0, 0, 900_000, UTC)
+FULL = Statistics(TaskCounts(1, 0, 0, 0), None)
 
 
 def verdict(abnormal: int = 0) -> Verdict:
@@ -175,3 +176,79 @@ def test_invariants__compare_marker_and_healthy() -> None:
     assert list(verdict_schema.invariants(sound)) == []
     assert list(verdict_schema.invariants({**sound, "marker": "FDI-NOT-OK"})) != []
     assert list(verdict_schema.invariants({**sound, "healthy": False})) != []
+
+
+@pytest.mark.parametrize("fail_on", [["healthy"], ["unknown", "healthy"]])
+def test_invariants__compare_marker_and_fail_on_of_a_drill(fail_on: list[str]) -> None:  # G05
+    sound = verdict_schema.document(verdict()._replace(fail_on=fail_on))
+    assert sound["marker"] == "FDI-NOT-OK"
+    assert list(verdict_schema.invariants(sound, fail_on)) == []
+    assert list(verdict_schema.invariants({**sound, "marker": "FDI-OK"}, fail_on)) != []
+
+
+def test_invariants__compare_marker_and_fail_on_of_a_degraded_instance() -> None:  # G05
+    empty = Statistics(TaskCounts(0, 0, 0, 0), None)
+    found = [Finding(Instance(name, name), s, None, Instant(0, 0), 0.1) for name, s in (("a", empty), ("b", FULL))]
+    for status, marker, wrong in (("degraded", "FDI-NOT-OK", "FDI-OK"), ("unknown", "FDI-OK", "FDI-NOT-OK")):
+        sound = verdict_schema.document(judge(found, Rules(), CHECKED_AT)._replace(fail_on=[status]))
+        assert sound["marker"] == marker
+        assert list(verdict_schema.invariants({**sound, "marker": wrong}, [status])) != []
+
+
+def test_failure_of_no_instance__counts_as_one_unknown_instance() -> None:  # G01
+    found = judge([], Rules(), CHECKED_AT)
+    failed = found._replace(details=details(found)._replace(error=CheckError("timeout", "late")))
+    document = verdict_schema.document(failed)
+    assert (document["error"]["code"], document["status"]) == ("timeout", "unknown")
+    for fail_on, http_status in ((["unknown"], 503), (["unhealthy"], 200), (["unhealthy", "degraded"], 200)):
+        assert failed._replace(fail_on=fail_on).outcome == ("FDI-NOT-OK", http_status)
+        assert failed._replace(fail_on=fail_on, details=None).outcome == ("FDI-NOT-OK", http_status)
+
+
+def test_failure_of_no_instance__stands_beside_no_instance_and_no_health() -> None:
+    for found in (verdict(), verdict(abnormal=2)):
+        with pytest.raises(ValidationError, match="failure of no single instance"):
+            verdict_schema.document(
+                found._replace(details=details(found)._replace(error=CheckError("timeout", "late")))
+            )
+
+
+def with_flow(counts: TaskCounts) -> Verdict:
+    statistics = Statistics(FULL.common_task_details, None, {"flow_task_details": counts})
+    return judge([Finding(Instance("a", "1"), statistics, None, Instant(0, 0), 0.25)], Rules(), CHECKED_AT)
+
+
+def test_further_group__stands_after_the_known_ones() -> None:  # D59
+    (instance,) = verdict_schema.document(with_flow(TaskCounts(1, 2, 3, 4)))["instances"]
+    assert list(instance)[5:8] == ["common_task_details", "cdc_task_details", "other_task_details"]
+    assert instance["other_task_details"] == {
+        "flow_task_details": {
+            "running_tasks_count": 1,
+            "abnormal_tasks_count": 2,
+            "terminated_tasks_count": 3,
+            "completed_tasks_count": 4,
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        TaskCounts(1, 1, 3, 4),
+        TaskCounts(2, 0, 3, 4),
+        TaskCounts(1, False, 3, 4),
+        TaskCounts(1, 0, 3, 4.0),  # type: ignore[arg-type] # the inexact count is the fault
+    ],
+)
+def test_document__refuses_a_further_group_that_does_not_agree(counts: TaskCounts) -> None:  # D59
+    changed = with_first_instance(with_flow(TaskCounts(1, 0, 3, 4)), other_task_details={"flow_task_details": counts})
+    with pytest.raises(ValidationError):
+        verdict_schema.document(changed)
+
+
+def test_document__refuses_a_further_group_as_the_only_one() -> None:  # D59
+    found = with_flow(TaskCounts(1, 0, 3, 4))
+    changed = with_first_instance(found, common_task_details=None)
+    changed = changed._replace(details=details(changed)._replace(totals=TaskCounts(1, 0, 3, 4)))
+    with pytest.raises(ValidationError, match="healthy without an answer"):
+        verdict_schema.document(changed)

@@ -195,6 +195,26 @@ def test_odd_but_fine__holds_the_example(sim: Simulator, behaviour: str) -> None
     assert DOC_EXAMPLE["common_task_details"].items() <= document["common_task_details"].items()
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "group"),
+    [
+        ("flow_abnormal", "flow_task_details"),
+        ("flow_damaged", "flow_task_details"),
+        ("flow_incomplete", "flow_task_details"),
+        ("flow_list", "flow_task_details"),
+        ("flow_null", "flow_task_details"),
+        ("flow_zero", "flow_task_details"),
+        ("marker_in_group_name", "fdi-ok_task_details"),
+        ("unnamed_group_abnormal", "orchestration"),
+        ("unnamed_group_damaged", "orchestration"),
+    ],
+)
+def test_further_group__stands_beside_healthy_ones(sim: Simulator, behaviour: str, group: str) -> None:  # D59
+    _, document = status_and_document(played(sim, behaviour)[0])
+    assert document.keys() - HEALTHY.keys() == {group}
+    assert {name: document[name] for name in HEALTHY} == HEALTHY
+
+
 def test_huge__64_mebibytes_then_healthy(sim: Simulator) -> None:
     answer, _ = played(sim, "huge", seconds=5)
     body = body_of(answer)
