@@ -19,6 +19,12 @@ DEFAULT_THREADS = 64
 _SPARE_THREADS = 8
 
 
+def threads(environ: Mapping[str, str]) -> int:
+    """Return how many requests a server handles at once: THREADS, or 64 where that is empty or not a number."""
+    text = environ.get("THREADS", "").strip()
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 5 else DEFAULT_THREADS
+
+
 class Process:
     """The process's state; opening it never fails, so that /live and /ready answer whatever the settings are.
 
@@ -73,8 +79,7 @@ class Process:
 
     def _most_checks(self) -> int:
         # Read anew each time: a server may load us before it knows how many threads it has.
-        threads = self._environ.get("THREADS", "")
-        total = int(threads) if threads.isascii() and threads.isdigit() and len(threads) < 5 else DEFAULT_THREADS
+        total = threads(self._environ)
         return max(1, total - min(_SPARE_THREADS, total // 2))
 
     def close(self) -> None:
