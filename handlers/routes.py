@@ -120,8 +120,6 @@ def _ready(request: Request, process: Process) -> Response:
     try:
         service = process.service()
     except CheckError as error:
-        if error.code != "settings_invalid":
-            raise
         # Without valid settings nobody knows who may see details; the verdict's problem lists the same to everybody.
         return _readiness(ready=False, faults=error.faults, details={"faults": error.faults})
     deadline = asked.deadline(request, service.deadline_seconds, None)

@@ -109,6 +109,15 @@ def test_ready__is_200_while_every_check_is_taken(
         assert (response.status_code, response.get_json()) == (200, {"ready": True, "faults_count": 0})
 
 
+def test_ready__shows_details_to_everybody_who_may_see_them_while_every_check_is_taken(
+    function: Callable[..., Function],
+) -> None:  # E34
+    checked = function("healthy", THREADS="2")
+    assert checked.get("/ready").status_code == 200
+    with checked.process.admitted():
+        assert ready(checked) == (200, True, [])
+
+
 def test_ready__counts_faults_of_settings_before_it_knows_who_may_see_them(
     function: Callable[..., Function],
 ) -> None:  # C97
