@@ -14,6 +14,7 @@ from fdi_health.deadline import Deadline
 from fdi_health.doctor_steps import INSTANCE, NETWORK, SECRET, SETTINGS, Step, failed, network_steps, skipped, tried
 from fdi_health.errors import CheckError
 from fdi_health.formats.text_format import finding
+from fdi_health.held import Held
 from fdi_health.moments import moment_text
 from fdi_health.secret import Credentials, read_secret
 from fdi_health.service import Service
@@ -81,11 +82,13 @@ def _target_steps(service: Service, target: Target) -> Iterator[Step]:
 def _token_steps(service: Service, target: Target) -> Iterator[Step]:
     """Yield the steps to a token: reading the secret and, for IAM credentials in it, the login."""
     is_iam = False
+    # A vendor's library may hang or raise anything: the cache bounds it and maps what it raises.
+    held = Held(lambda reading: read_secret(target.vault.read(reading.deadline).data, target.secret_key))
 
     def read() -> str:
         nonlocal is_iam
-        secret = target.vault.read(Deadline.after(service.deadline_seconds))
-        is_iam = isinstance(read_secret(secret.data, target.secret_key), Credentials)
+        found = held.newer_than(0, Deadline.after(service.deadline_seconds)).value
+        is_iam = isinstance(found, Credentials)
         if is_iam:
             return "holds credentials"
         target.tokens.current(Deadline.after(service.deadline_seconds))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fdi_health import doctor
 from fdi_health.transport.client import CA_VARIABLES
 from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
 from tests.fdi_health.conftest import PLAYS
@@ -207,6 +208,30 @@ def test_secret_that_is_broken__is_not_called_iam(run: Run) -> None:
     code, steps = walk(run, ROMA_TOKEN='{"username":"u"}', **ONE)
     assert (code, steps["secret"]["status"]) == (11, "failed")
     assert not [name for name in steps if "IAM" in name]
+
+
+def test_secret_store_that_is_silent__holds_doctor_no_longer_than_the_deadline(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        began = time.monotonic()
+        code, steps = walk(
+            run,
+            FDI_TOKEN="gcpsecretmanager://projects/p/secrets/s/versions/1",
+            SECRET_MANAGER_EMULATOR_HOST=f"127.0.0.1:{mute.getsockname()[1]}",
+            FDI_DEADLINE_SECONDS="0.5",
+            **ONE,
+        )
+        assert time.monotonic() - began < 4  # importing grpc takes some of it
+    assert (code, steps["secret"]["status"]) == (11, "failed")
+
+
+def test_secret_store_that_raises_anything__is_a_failed_step(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("s3cr3t")
+
+    monkeypatch.setattr(doctor, "read_secret", broken)
+    code, steps = walk(run, **ONE)
+    assert (code, steps["secret"]["status"]) == (11, "failed")
+    assert "s3cr3t" not in json.dumps(steps)
 
 
 def test_settings_fault__has_no_marker(run: Run) -> None:  # H03
