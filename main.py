@@ -1,24 +1,29 @@
-"""Where the pieces are put together: one process, and a way in for each kind of trigger."""
+"""Where the pieces are put together: one process, and an entry point for each kind of trigger."""
 
 from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fdi_health import log
 from handlers import wsgi
-from handlers.process import DEFAULT_THREADS, Process
+from handlers.process import Process, threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
     from werkzeug import Request, Response
 
-# functions-framework reads this after it has loaded us; its own default, 4 per core, lets a few slow callers keep
-# /live waiting.
-os.environ.setdefault("THREADS", str(DEFAULT_THREADS))
+# functions-framework reads these after it has loaded us. Its default for THREADS, 4 per core, lets a few slow callers
+# keep /live waiting; and it does not start where one of them is there and empty.
+os.environ["THREADS"] = str(threads(os.environ))
+for _name in ("WORKERS", "CLOUD_RUN_TIMEOUT_SECONDS", "GUNICORN_LOG_LEVEL"):
+    if not os.environ.get(_name, "default").strip():
+        del os.environ[_name]
 
 log.to_stderr()
 process = Process(os.environ)
@@ -39,14 +44,24 @@ def lambda_handler(event: object, context: object) -> dict[str, object]:
     """Answer an event of AWS Lambda: an HTTP request in any of its forms; anything else gets the anonymous verdict."""
     with _first:
         handle = _lambda_handler()
-    return handle(event, context)
+    return _flushed(handle, event, context)
 
 
 def functiongraph_handler(event: object, context: object) -> dict[str, object]:
     """Answer an event of Huawei Cloud FunctionGraph: an APIG trigger's; anything else gets the anonymous verdict."""
     with _first:
         handle = _functiongraph_handler()
-    return handle(event, context)
+    return _flushed(handle, event, context)
+
+
+def _flushed(
+    handle: Callable[[object, object], dict[str, object]], event: object, context: object
+) -> dict[str, object]:
+    """Answer an event of a platform that freezes the process once the function has returned, so write the log first."""
+    try:
+        return handle(event, context)
+    finally:
+        log.flush()
 
 
 @functools.cache
@@ -61,3 +76,41 @@ def _functiongraph_handler() -> Callable[[object, object], dict[str, object]]:
     from handlers import functiongraph  # only where it is used
 
     return functiongraph.Handler(os.environ)
+
+
+def _answer_before_flask() -> None:
+    """Let functions-framework hand every request to `app` before Flask sees it, if `health` is what it serves.
+
+    Flask answers some requests itself: it redirects an empty path, has pages of its own for /robots.txt and
+    /favicon.ico, and HTML for an odd Host or Upgrade header. functions-framework loads this module inside the context
+    of its Flask application, so that the application can be reached here and wrapped as Flask's manual says.
+    """
+    flask = sys.modules.get("flask")
+    if "functions_framework" not in sys.modules or flask is None or not flask.has_app_context():
+        return
+    # gunicorn, which is not loaded yet, would let callers on this machine change the path with a SCRIPT_NAME header.
+    os.environ["FORWARDED_ALLOW_IPS"] = ""
+    views: dict[str, Callable[..., Any]] = flask.current_app.view_functions
+    framework_app: Callable[..., Any] = flask.current_app.wsgi_app
+
+    def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        chosen = app if any(_is_health(view) for view in views.values()) else framework_app
+        return chosen(environ, start_response)
+
+    flask.current_app.wsgi_app = serve
+
+
+def _is_health(view: Any) -> bool:
+    """Whether a view is `health` with nothing around it but functions-framework's own wrappers.
+
+    Somebody else's function around it may be what keeps strangers out, and must be called.
+    """
+    while view is not health:
+        defined_in = getattr(view, "__globals__", {}).get("__name__", "")
+        if defined_in.partition(".")[0] != "functions_framework":
+            return False
+        view = getattr(view, "__wrapped__", None)
+    return True
+
+
+_answer_before_flask()

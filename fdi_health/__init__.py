@@ -1,4 +1,4 @@
 """The domain of fdi-health: from settings and a deadline to one verdict over several instances."""
 
-VERSION = "0.1.0"
-"""The product's version; a test keeps it equal to the one in pyproject.toml."""
+__version__ = "0.1.0"
+"""The release; the source is deployed as it is, so that no package's metadata says it."""

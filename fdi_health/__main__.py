@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import itertools
 import json
 import os
 import sys
@@ -18,17 +20,22 @@ from fdi_health.errors import CheckError
 from fdi_health.formats import FORMATS, text_format
 from fdi_health.log import log_fault, to_stderr
 from fdi_health.service import Service
-from schemas.settings_fields import NUMBER
+from schemas.settings_fields import MARKER, NUMBER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from fdi_health.doctor_steps import StepStatus
     from fdi_health.model import Status, Verdict
 
 EXIT: dict[Status, int] = {"healthy": 0, "degraded": 1, "unhealthy": 2, "unknown": 3}
 """Verdict → exit status: OK, WARNING, CRITICAL, UNKNOWN of the Monitoring Plugins' guidelines."""
 
+_MARKS: dict[StepStatus, str] = {"ok": "ok  ", "warning": "WARN", "failed": "FAIL", "skipped": "skip"}
+
 _PROGRESS_SECONDS = 0.2
+_MAX_NAMES_SHOWN = 10
+_MAX_NAME_CHARACTERS = 64
 
 
 class Seconds(click.ParamType[float]):
@@ -60,10 +67,9 @@ def check(instances: tuple[str, ...], form: str, seconds: float | None) -> None:
     try:
         verdict = _verdict(instances, seconds)
     except CheckError as error:
-        _write(sys.stderr, f"UNKNOWN: {error.message}")
-        for fault in error.faults:
-            entry = f", entry {fault.entry}" if fault.entry else ""
-            _write(sys.stderr, f"  {fault.variable}{entry}: {fault.message}")
+        faults = [(fault, f", entry {fault.entry}" if fault.entry else "") for fault in error.faults]
+        lines = [f"UNKNOWN: {error.message}", *(f"  {f.variable}{entry}: {f.message}" for f, entry in faults)]
+        _write_failure("\n".join(lines), for_plugin=form == "nagios")
         sys.exit(EXIT["unknown"])
     if form == "text":
         _write(sys.stdout, "\n".join(text_format.lines(verdict, colour=_is_terminal(sys.stdout))))
@@ -82,8 +88,7 @@ def doctor(*, as_json: bool) -> None:
         if as_json:
             _write(sys.stdout, json.dumps({**step._asdict(), "seconds": round(step.seconds, 3)}))
             continue
-        mark = "ok  " if step.ok else "FAIL"
-        _write(sys.stdout, f"{mark}  {step.name:<20}{step.seconds:>7.3f} s  {step.finding}")
+        _write(sys.stdout, f"{_MARKS[step.status]}  {step.name:<20}{step.seconds:>7.3f} s  {step.finding}")
         if step.next_step:
             _write(sys.stdout, f"      -> {step.next_step}")
     sys.exit(broken)
@@ -91,7 +96,12 @@ def doctor(*, as_json: bool) -> None:
 
 def _verdict(names: tuple[str, ...], seconds: float | None) -> Verdict:
     with contextlib.closing(Service.from_environ(os.environ)) as service:
-        selected = service.select(names or None)
+        unknown = service.unknown_names(names)
+        try:
+            selected = service.select(names or None)
+        except CheckError as error:
+            # Unlike an HTTP caller, this one typed the names on this machine.
+            raise CheckError(error.code, f"{error.message}: {_shown(unknown)}", faults=error.faults) from None
         deadline = Deadline.after(min(seconds or service.deadline_seconds, service.deadline_seconds))
         with _progress(sum(len(instances) for _, instances in selected)):
             return service.check(selected, deadline)
@@ -120,8 +130,21 @@ def _progress(count: int) -> Iterator[None]:
         click.echo("\r\033[K", nl=False, err=True)
 
 
+def _shown(names: Sequence[str]) -> str:
+    """Return the names that the user typed, at most 10 of them."""
+    more = f" and {len(names) - _MAX_NAMES_SHOWN} more" if len(names) > _MAX_NAMES_SHOWN else ""
+    return ", ".join(name[:_MAX_NAME_CHARACTERS].replace("\n", "?") for name in names[:_MAX_NAMES_SHOWN]) + more
+
+
+def _wants_nagios(words: Sequence[str]) -> bool:
+    """Whether a command line asks for the format of monitoring plugins, whatever else is wrong with it."""
+    values = [word.partition("=")[2] for word in words if word.startswith("--format=")]
+    values += [value for word, value in itertools.pairwise(words) if word == "--format"]
+    return "nagios" in values
+
+
 def _is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and stream.isatty()
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 def _write(stream: TextIO | None, text: str) -> None:
@@ -131,24 +154,52 @@ def _write(stream: TextIO | None, text: str) -> None:
     try:
         stream.write(f"{text}\n")
         stream.flush()
-    except OSError:
+    except (OSError, ValueError):
         # What is left in the stream's buffer goes nowhere, instead of failing again when the interpreter ends.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def _escape_what_streams_can_not_encode() -> None:
+    """Let stdout and stderr escape characters that their encoding lacks.
+
+    A terminal or pipe that is not UTF-8 would raise an exception for foreign text, and so change the exit status.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A stream that is closed already can't be told, and will not be written to either.
+            with contextlib.suppress(ValueError):
+                stream.reconfigure(errors="backslashreplace")
+
+
+def _write_failure(text: str, *, for_plugin: bool) -> None:
+    """Write why there is no verdict, to stdout for a monitoring plugin, where a pipe would begin performance data."""
+    printable = "".join(c if c.isprintable() or c == "\n" else "?" for c in MARKER.sub("FDI_OK", text))
+    _write(sys.stdout if for_plugin else sys.stderr, printable.replace("|", "/") if for_plugin else printable)
+
+
 def main() -> None:
-    """Run; whatever is wrong with the command line is `unknown` to a monitoring system, not critical."""
+    """Run; a faulty command line is `unknown` to a monitoring system, not critical.
+
+    Monitoring systems read a plugin's stdout only, so that what went wrong is said there if the format is theirs.
+    """
+    _escape_what_streams_can_not_encode()
     to_stderr()
+    is_plugin = _wants_nagios(sys.argv[1:])
     try:
         cli.main(prog_name="python -m fdi_health", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        usage = io.StringIO()
+        error.show(usage)
+        text = f"UNKNOWN: {error.format_message()}" if is_plugin else usage.getvalue().rstrip()
+        _write_failure(text, for_plugin=is_plugin)
         sys.exit(EXIT["unknown"])
     except click.Abort:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 -- Python's own exit status for it, 1, would mean "degraded"
         log_fault(error)
+        if is_plugin:
+            _write_failure("UNKNOWN: fdi-health itself failed; the line on stderr says where", for_plugin=True)
         sys.exit(EXIT["unknown"])
 
 

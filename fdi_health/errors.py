@@ -20,7 +20,6 @@ CheckError(code)
      ├─ unknown_path           404
      ├─ unknown_instance       404
      ├─ method_not_allowed     405
-     ├─ body_too_large         413
      ├─ settings_invalid       500
      ├─ internal_error         500
      ├─ callers_unavailable    503  the callers' keys could not be read, so that none can be checked

@@ -15,7 +15,7 @@ import traceback
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from fdi_health import VERSION
+from fdi_health import __version__
 from fdi_health.log_writer import LogWriter
 from fdi_health.model import total
 
@@ -109,7 +109,7 @@ def log_verdict(verdict: Verdict, request: Request, project: str | None = None) 
         "instances_count": verdict.instances_count,
         "age_seconds": round(verdict.age_seconds, 1),
         "duration_seconds": round(verdict.duration_seconds, 3),
-        "version": VERSION,
+        "version": __version__,
         **{name: value for name, value in request._asdict().items() if value is not None},
     }
     if request.trace is not None and project:

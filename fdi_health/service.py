@@ -11,6 +11,7 @@ from fdi_health.caller_keys import CallerKeys
 from fdi_health.checker import Checker
 from fdi_health.client import Client
 from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
+from fdi_health.credentials_history import CredentialsHistory
 from fdi_health.deadline import Deadline, now
 from fdi_health.errors import CheckError, Fault
 from fdi_health.held import READ_SECONDS
@@ -37,6 +38,9 @@ class Target(NamedTuple):
         transports: to ROMA Connect, and to IAM where it is known.
         tokens: the token for all of them.
         token_source: the scheme of the secret's URL.
+        vault: where the secret is.
+        secret_key: which key of a JSON secret holds the token or the credentials, or None.
+        history: what happened to the credentials so far.
         checker: asks the instances.
         instances: whom to ask.
 
@@ -45,6 +49,9 @@ class Target(NamedTuple):
     transports: tuple[Transport, ...]
     tokens: Tokens
     token_source: str
+    vault: Vault
+    secret_key: str | None
+    history: CredentialsHistory
     checker: Checker
     instances: tuple[Instance, ...]
 
@@ -93,6 +100,9 @@ class Service(NamedTuple):
             transports=tuple(transports),
             tokens=Tokens(vault, iam, url.key, settings["token_warn_seconds"], clock, read_seconds),
             token_source=url.scheme,
+            vault=vault,
+            secret_key=url.key,
+            history=CredentialsHistory(),
             checker=Checker(client, pool, settings["cache_seconds"], settings["deadline_seconds"], clock),
             instances=tuple(Instance(name, instance_id) for name, instance_id in settings["instances"]),
         )
@@ -120,19 +130,22 @@ class Service(NamedTuple):
             CheckError: `unknown_instance`, if one of them is not configured.
 
         """
+        unknown = len(self.unknown_names(names or ()))
+        if unknown:
+            # Which one is not said: it is the caller's own text, and this one may know no names.
+            subject, verb = ("instance", "is") if unknown == 1 else ("instances", "are")
+            raise CheckError("unknown_instance", f"{unknown} {subject} asked for {verb} not in FDI_INSTANCES")
         wanted = None if names is None else set(names)
         selected = [
             (target, [i for i in target.instances if wanted is None or wanted & {i.name, i.instance_id}])
             for target in self.targets
         ]
-        found = {text for _, instances in selected for i in instances for text in (i.name, i.instance_id)}
-        if wanted is not None and not wanted <= found:
-            # Which one is not said: it is the caller's own text, and this one may know no names.
-            raise CheckError(
-                "unknown_instance",
-                f"{len(wanted - found)} of the {len(wanted)} instances asked for are not in FDI_INSTANCES",
-            )
         return [(target, instances) for target, instances in selected if instances]
+
+    def unknown_names(self, names: Collection[str]) -> list[str]:
+        """Return the names that are neither an alias nor an ID in FDI_INSTANCES, each once."""
+        known = {text for target in self.targets for i in target.instances for text in (i.name, i.instance_id)}
+        return [name for name in dict.fromkeys(names) if name not in known]
 
     def check(self, selected: Sequence[tuple[Target, Sequence[Instance]]], deadline: Deadline) -> Verdict:
         """Return the verdict over the selected instances, details included, at the deadline at the latest."""
@@ -140,6 +153,7 @@ class Service(NamedTuple):
         findings: list[Finding] = []
         for target, instances in selected:
             found = target.checker.check_all(instances, target.tokens, deadline)
+            target.history.note(found)
             expires_at = target.tokens.expiring()
             findings += found if expires_at is None else [f._replace(token_expires_at=expires_at) for f in found]
         present = self.clock()
@@ -156,13 +170,25 @@ class Service(NamedTuple):
         )
         return verdict._replace(details=verdict.details and verdict.details._replace(is_fresh=is_fresh))
 
+    def is_ready(self) -> bool:
+        """Whether the credentials were held once: read and, where they are IAM's, exchanged for a token."""
+        for target in self.targets:
+            target.history.held |= target.tokens.state() is not None
+        return any(target.history.held for target in self.targets)
+
     def readiness(self, deadline: Deadline) -> tuple[Fault, ...]:
-        """Return what keeps the service from answering: no good token, held or to be had; else nothing."""
+        """Return what is wrong with the credentials, reading them first if none were held yet.
+
+        Once `is_ready`, this does not wait. A token that ROMA Connect refused in the last check is a fault too.
+        """
         faults = []
         for target in self.targets:
+            error = target.history.refusal
             try:
                 target.tokens.be_ready(deadline)
-            except CheckError as error:
+            except CheckError as failure:
+                error = failure
+            if error is not None:
                 faults.append(Fault("FDI_TOKEN", f"{error.message}. {error.next_step}"))
         return tuple(faults)
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import ValidationError
+from marshmallow.exceptions import SCHEMA
 
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
@@ -30,7 +31,7 @@ def parameters(request: Request) -> dict[str, Any]:
     """Return the request's parameters; see `schemas.query.load`.
 
     Raises:
-        CheckError: `malformed_query`, `body_too_large`.
+        CheckError: `malformed_query`; or what `REFUSED` holds.
 
     """
     if len(request.query_string) > query_schema.LONGEST_QUERY:
@@ -38,8 +39,13 @@ def parameters(request: Request) -> dict[str, Any]:
     try:
         return query_schema.load(dict(request.args.lists()), _body(request))
     except ValidationError as error:
-        name, messages = next(iter(error.messages_dict.items()))
-        raise CheckError("malformed_query", f"{name} {messages[0]}") from None
+        raise malformed_query(error) from None
+
+
+def malformed_query(error: ValidationError) -> CheckError:
+    """Return the problem that says the first fault of a query; it holds nothing of the caller's own text."""
+    name, messages = next(iter(error.messages_dict.items()))
+    return CheckError("malformed_query", messages[0] if name == SCHEMA else f"{name} {messages[0]}")
 
 
 def deadline(request: Request, own_seconds: float, asked_seconds: float | None) -> Deadline:
@@ -68,28 +74,36 @@ def seconds_within(limit: float | None) -> float | None:
 
 
 def _body(request: Request) -> bytes:
+    """Return the body of a POST that may steer the check; b"" where it cannot.
+
+    Raises:
+        CheckError: `malformed_query`, for a body that did not arrive whole: nobody can tell what it asked. One of more
+            than 64 KiB could not have steered, whole or not, and is ignored like any other webhook's.
+
+    """
     if request.method != "POST":
         return b""
     refused = request.environ.get(REFUSED)
     if refused is not None:
         raise refused
-    if request.environ.get(BROKEN):
-        raise CheckError("malformed_query", "the body ended early, came too slowly or is broken; send it again")
-    too_large = CheckError("body_too_large", "the body is longer than 64 KiB")
     if (request.content_length or 0) > query_schema.LONGEST_BODY:
-        raise too_large
+        return b""
+    if request.environ.get(BROKEN):
+        raise _incomplete()
     body = b""
     # A chunked body says its length only by ending, and a read may return less than it was asked for.
     while chunk := _read(request, query_schema.LONGEST_BODY + 1 - len(body)):
         body += chunk
-        if len(body) > query_schema.LONGEST_BODY:
-            raise too_large
-    return body
+    return body if len(body) <= query_schema.LONGEST_BODY else b""
 
 
 def _read(request: Request, size: int) -> bytes:
     try:
-        chunk: bytes = request.stream.read(size)
-    except Exception:  # noqa: BLE001 -- every server has exceptions of its own for a caller who hangs up or breaks a chunk
-        raise CheckError("malformed_query", "the body ended early or is broken; send it again") from None
+        chunk: bytes = request.stream.read(size) if size > 0 else b""
+    except Exception:  # noqa: BLE001 -- every server has its own exceptions for a caller who disconnects or breaks a chunk
+        raise _incomplete() from None
     return chunk
+
+
+def _incomplete() -> CheckError:
+    return CheckError("malformed_query", "the body ended early, came too slowly or is broken; send it again")

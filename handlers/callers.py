@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from fdi_health.deadline import Deadline
     from fdi_health.service import Service
+    from handlers.process import Process
 
 CHALLENGE = 'Bearer realm="fdi-health", Basic realm="fdi-health", charset="UTF-8"'
 """The WWW-Authenticate of every 401."""
@@ -59,15 +61,18 @@ def identify(request: Request, service: Service, deadline: Deadline) -> Caller:
     return Caller(name, sees_details=True)
 
 
-def may_look(request: Request, service: Service, deadline: Deadline) -> bool:
-    """Whether whoever asks may see more of /ready than its status: everybody but those whom `refuse` keeps out."""
-    if service.anonymous != "refuse":
-        return True
+def sees_details(request: Request, process: Process, service: Service, deadline: Deadline) -> bool:
+    """Whether the caller may see details, for a path that refuses nobody.
+
+    A wrong key, or one that can't be checked now, means no.
+    """
+    # Reading the callers' keys may take as long as a check, and counts as one.
+    may_wait = service.callers is not None and presented_key(request) is not None
     try:
-        identify(request, service, deadline)
+        with process.admitted() if may_wait else contextlib.nullcontext():
+            return identify(request, service, deadline).sees_details
     except CheckError:
         return False
-    return True
 
 
 def presented_key(request: Request) -> bytes | None:

@@ -1,6 +1,7 @@
-"""Events that are no HTTP request, a schedule's say: the anonymous verdict as a plain document, never an exception.
+"""Events that are not HTTP requests, for example a schedule's: the anonymous verdict as a plain document.
 
-Platforms treat an exception as a reason to call again, and some show its text to whoever called.
+An input that is a JSON object with nothing but our parameters steers the check, as a POST body does. Nothing here
+raises an exception: platforms treat one as a reason to call again, and some show its text to the caller.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from marshmallow import ValidationError
+
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.invocation import invocation
 from fdi_health.log import log_fault, log_problem, log_verdict, request_of
 from fdi_health.verdict import hide_details
-from handlers.asked import seconds_within
+from handlers.asked import malformed_query, seconds_within
 from handlers.problems import PROBLEMS, problem_document
+from schemas import query as query_schema
 from schemas import verdict as verdict_schema
 
 if TYPE_CHECKING:
@@ -24,24 +28,26 @@ if TYPE_CHECKING:
     from handlers.process import Process
 
 
-def verdict_document(process: Process, seconds_left: float | None, context: Any) -> dict[str, Any]:
-    """Return the verdict over all instances as anybody may see it, or a problem; nothing of the event is in it.
+def verdict_document(process: Process, seconds_left: float | None, context: Any, event: Any = None) -> dict[str, Any]:
+    """Return the verdict as anonymous callers see it, or a problem; nothing of the event is in it.
 
     Args:
         process: the state of this process.
         seconds_left: until the platform ends us, or None where it does not say.
         context: the platform's own context of the invocation.
+        event: as the platform gave it; its input may steer the check.
 
     """
     began = time.monotonic()
     before = invocation.set(context)
     try:
         service = process.service()
-        bound = seconds_within(seconds_left)
+        query = _parameters(event)
+        bounds = [service.deadline_seconds, query["deadline"], seconds_within(seconds_left)]
         # From when we were called: opening the service has used up some of it.
-        deadline = Deadline(began + min(service.deadline_seconds, bound or service.deadline_seconds))
+        deadline = Deadline(began + min(bound for bound in bounds if bound))
         with process.admitted():
-            verdict = service.check(service.select(None), deadline)
+            verdict = service.check(service.select(query["instance"]), deadline)
         document = verdict_schema.document(hide_details(verdict))
         log_verdict(verdict, request_of(None, {}, context), process.google_project)
     except Exception as error:  # noqa: BLE001 -- the one catch-all of this way in
@@ -55,6 +61,29 @@ def verdict_document(process: Process, seconds_left: float | None, context: Any)
         return document
     finally:
         invocation.reset(before)
+
+
+def _parameters(event: Any) -> dict[str, Any]:
+    try:
+        query = query_schema.load_input(_input(event))
+    except ValidationError as error:
+        raise malformed_query(error) from None
+    if query["format"] not in (None, "json"):
+        raise CheckError("malformed_query", "format must be json where the event is not an HTTP request")
+    return query
+
+
+def _input(event: Any) -> Any:
+    """Return the part of an event that its sender chose: a schedule's constant input is the whole event.
+
+    Source: the vendors' pages on EventBridge events (`detail`) and FunctionGraph's timer trigger (`user_event`).
+    """
+    if isinstance(event, dict):
+        if "detail-type" in event:
+            return event.get("detail")
+        if "trigger_type" in event:
+            return event.get("user_event")
+    return event
 
 
 def seconds_left(milliseconds: Callable[[], object] | None) -> float | None:

@@ -47,7 +47,7 @@ class Handler:
         left = events.seconds_left(getattr(context, "getRemainingTimeInMilliSeconds", None))
         environ = _environ(event)
         if environ is None:
-            return events.verdict_document(process, left, context)
+            return events.verdict_document(process, left, context, event)
         environ |= {SECONDS_LEFT: left, INVOCATION: context}
         content, status, headers = respond(Request(environ), process).get_wsgi_response(environ)
         return {

@@ -1,8 +1,9 @@
-"""The only way in: one request, one answer, whatever happens in between."""
+"""HTTP requests enter here, from every server and platform; schedules enter in `events`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from werkzeug import Response
 
@@ -41,11 +42,13 @@ def respond(request: Request, process: Process) -> Response:
         invocation.reset(before)
     response.headers["Cache-Control"] = "no-store"
     response.headers["Vary"] = "Accept, Authorization, X-Api-Key"
+    # Browsers would take text that a format holds for HTML otherwise.
+    response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 
 def _answer(request: Request, process: Process) -> Response:
-    route = routes.find(request.path)
+    route = routes.find(_path(request))
     if request.method == "OPTIONS":
         response = Response(status=204, headers={"Allow": route.allow})
         del response.headers["Content-Type"]
@@ -55,3 +58,17 @@ def _answer(request: Request, process: Process) -> Response:
         response.headers["Allow"] = route.allow
         return response
     return route.view(request, process)
+
+
+def _path(request: Request) -> str:
+    """Return the path that the caller asked for.
+
+    gunicorn lets a peer that it trusts cut the path with a header called SCRIPT_NAME, and trusts every caller on its
+    own machine: such a header could turn the request for one path into the answer of another.
+    """
+    environ = request.environ
+    if "HTTP_SCRIPT_NAME" not in environ:
+        return request.path
+    # The header is percent-encoded still; PATH_INFO is not, and WSGI keeps bytes as Latin-1 (PEP 3333).
+    whole: str = unquote(environ.get("SCRIPT_NAME", ""), "latin-1") + environ.get("PATH_INFO", "")
+    return "/" + whole.encode("latin-1").decode("utf-8", "replace").lstrip("/")

@@ -17,6 +17,7 @@ from handlers import event_fields, events
 from handlers.asked import INVOCATION, SECONDS_LEFT
 from handlers.http import respond
 from handlers.intake import ARRIVED, BROKEN
+from handlers.routes import ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,7 +45,7 @@ def make_handler(process: Process) -> Callable[[Any, Any], dict[str, Any]]:
     def handler(event: Any, context: Any) -> dict[str, Any]:
         sound = normalised(event)
         if sound is None:
-            return events.verdict_document(process, events.seconds_left(_remaining(context)), context)
+            return events.verdict_document(process, events.seconds_left(_remaining(context)), context, event)
         return translate(sound, context)
 
     return handler
@@ -98,8 +99,8 @@ def _version_2(event: dict[str, Any], about: dict[str, Any], http: dict[str, Any
 def _version_1(event: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
     balancer = "elb" in about
     path = _routed(event.get("resource"), event) or event["path"]
-    if path == about.get("path"):
-        # A REST API has the stage in the context's path only; an HTTP API that speaks this version has it in both.
+    if path == about.get("path") and not _is_whole_path_of_rest_api(path, event):
+        # An HTTP API that speaks this version has the stage in both paths.
         path = _without_stage(path, about)
     sound: dict[str, Any] = {
         "path": event_fields.ascii_url(path),
@@ -121,6 +122,15 @@ def _version_1(event: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
     else:
         sound["headers"] = headers
     return sound
+
+
+def _is_whole_path_of_rest_api(path: str, event: dict[str, Any]) -> bool:
+    """Whether a path that may begin with the stage is one of ours as it is.
+
+    A REST API has no stage in `path`, and behind a custom domain none in the context's path either: there `/live` is
+    the path, although the stage may be called `live`. HTTP APIs state their version, and always have the stage.
+    """
+    return event.get("version") != "1.0" and (path.removesuffix("/") or "/") in ROUTES
 
 
 def _routed(route: Any, event: dict[str, Any]) -> str | None:

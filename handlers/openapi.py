@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
+from fdi_health import __version__
 from fdi_health.formats import FORMATS, METRICS
 from handlers.callers import CHALLENGE
 from handlers.openapi_examples import examples
@@ -35,7 +35,7 @@ _TEXTS = {
     "/": "The verdict.",
     "/health": "The verdict, as on /.",
     "/live": "Whether the process is up; touches nothing and answers at once.",
-    "/ready": "Whether settings and token are in order.",
+    "/ready": "Whether the settings are valid and the credentials were read; 200 from then on.",
     "/metrics": "The verdict for Prometheus: 200 whatever it is.",
     "/badge.svg": "The verdict as a badge: 200 whatever it is.",
     "/openapi.json": "This document.",
@@ -53,7 +53,7 @@ def document(paths: tuple[tuple[str, tuple[str, ...]], ...]) -> bytes:
 
     """
     plugin = MarshmallowPlugin(schema_name_resolver=lambda schema: type(schema).__name__.removesuffix("Schema"))
-    spec = APISpec("fdi-health", _version(), "3.1.0", info=_INFO, plugins=[plugin])
+    spec = APISpec("fdi-health", __version__, "3.1.0", info=_INFO, plugins=[plugin])
     plugin.converter.add_attribute_function(_exact_types)  # type: ignore[union-attr] # there is one once the spec is made
     for name, scheme in _SCHEMES.items():
         spec.components.security_scheme(name, scheme)
@@ -83,13 +83,6 @@ _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "basic": {"type": "http", "scheme": "basic"},
 }
-
-
-def _version() -> str:
-    try:
-        return version("fdi-health")
-    except PackageNotFoundError:  # the source is deployed as it is, not as a package
-        return "0.1.0"
 
 
 def _exact_types(_converter: Any, field: Any, **_: Any) -> dict[str, Any]:
@@ -167,9 +160,9 @@ def _responses(path: str, method: str) -> dict[str, Any]:
         ready = {"$ref": "#/components/schemas/Readiness"}
         fault = {"description": "A fault of ours.", "headers": _NO_STORE}
         fault["content"] = {_PROBLEM: _problem_content("internal_error")}
-        not_ready = _json("Not ready, or overloaded.", ready, or_problem=True)
+        not_ready = _json("Not ready yet; or overloaded before it was ready.", ready, or_problem=True)
         not_ready["headers"] = {**_NO_STORE, **_RETRY_AFTER}
-        return {"200": _json("Ready.", ready), "503": not_ready, "500": fault}
+        return {"200": _json("Ready; faults lists what went wrong since.", ready), "503": not_ready, "500": fault}
     return _verdict_responses(path)
 
 
@@ -204,7 +197,6 @@ def _verdict_responses(path: str) -> dict[str, Any]:
         "400": ["malformed_query"],
         "401": ["unauthorized"],
         "404": ["unknown_instance"],
-        "413": ["body_too_large"],
         "500": ["settings_invalid"] * (not is_badge) + ["internal_error"],
     }.items():
         found[status] = {

@@ -20,7 +20,6 @@ PROBLEMS = {
     "unknown_path": (404, "There is nothing here"),
     "unknown_instance": (404, "An instance is not configured"),
     "method_not_allowed": (405, "This path does not take this method"),
-    "body_too_large": (413, "The body is too large"),
     "settings_invalid": (500, "The settings are broken"),
     "internal_error": (500, "fdi-health itself failed"),
     "callers_unavailable": (503, "Keys can't be checked"),

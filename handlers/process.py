@@ -19,6 +19,12 @@ DEFAULT_THREADS = 64
 _SPARE_THREADS = 8
 
 
+def threads(environ: Mapping[str, str]) -> int:
+    """Return how many requests a server handles at once: THREADS, or 64 where that is empty or not a number."""
+    text = environ.get("THREADS", "").strip()
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 5 else DEFAULT_THREADS
+
+
 class Process:
     """The process's state; opening it never fails, so that /live and /ready answer whatever the settings are.
 
@@ -29,12 +35,15 @@ class Process:
 
     Attributes:
         google_project: the Google Cloud project it runs in, or None.
+        is_frozen_between_requests: whether the platform may take the CPU away once a response is out. Cloud Run and
+            Knative, which set K_SERVICE, do so by default.
 
     """
 
     def __init__(self, environ: Mapping[str, str], clock: Callable[[], Instant] = now) -> None:
         self._environ = environ
         self.google_project = environ.get("GOOGLE_CLOUD_PROJECT") or None
+        self.is_frozen_between_requests = bool(environ.get("K_SERVICE"))
         self._clock = clock
         self._lock = threading.Lock()
         self._service: Service | None = None
@@ -73,8 +82,7 @@ class Process:
 
     def _most_checks(self) -> int:
         # Read anew each time: a server may load us before it knows how many threads it has.
-        threads = self._environ.get("THREADS", "")
-        total = int(threads) if threads.isascii() and threads.isdigit() and len(threads) < 5 else DEFAULT_THREADS
+        total = threads(self._environ)
         return max(1, total - min(_SPARE_THREADS, total // 2))
 
     def close(self) -> None:

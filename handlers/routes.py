@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from werkzeug import Response
 
-from fdi_health import log
+from fdi_health import __version__, log
 from fdi_health.errors import CheckError
 from fdi_health.formats import FORMATS, METRICS, choose, choose_metrics
 from fdi_health.verdict import hide_details
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from werkzeug import Request
 
+    from fdi_health.errors import Fault
     from fdi_health.formats import Format
     from handlers.process import Process
 
@@ -117,21 +119,24 @@ def _live(_request: Request, _process: Process) -> Response:
 
 
 def _ready(request: Request, process: Process) -> Response:
-    told: dict[str, object] = {}
     try:
         service = process.service()
-        deadline = asked.deadline(request, service.deadline_seconds, None)
-        with process.admitted():
-            faults = service.readiness(deadline)
-            if callers.may_look(request, service, deadline):
-                told = {"faults": faults, "token": service.token_state()}
     except CheckError as error:
-        if error.code != "settings_invalid":
-            raise
-        faults = error.faults
-        told = {"faults": faults}
-    document = ReadinessSchema().dump({"ready": not faults, **told})
-    return json_response(document, 503 if faults else 200)
+        # Without valid settings nobody knows who may see details; the verdict's problem lists the same to everybody.
+        return _readiness(ready=False, faults=error.faults, details={"faults": error.faults})
+    deadline = asked.deadline(request, service.deadline_seconds, None)
+    # Once ready, nothing below waits for the upstream, and being overloaded must not take the process out of service.
+    with contextlib.nullcontext() if service.is_ready() else process.admitted():
+        faults = service.readiness(deadline)
+    details: dict[str, object] = {}
+    if callers.sees_details(request, process, service, deadline):
+        details = {"faults": faults, "token": service.token_state(), "version": __version__}
+    return _readiness(ready=service.is_ready(), faults=faults, details=details)
+
+
+def _readiness(*, ready: bool, faults: tuple[Fault, ...], details: dict[str, object]) -> Response:
+    document = ReadinessSchema().dump({"ready": ready, "faults_count": len(faults), **details})
+    return json_response(document, 200 if ready else 503)
 
 
 def _openapi(_request: Request, _process: Process) -> Response:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from werkzeug import Request
 
+from fdi_health import log
 from handlers import draining
 from handlers.http import respond
 from handlers.intake import take_body
@@ -27,6 +28,8 @@ def answer(request: Request, process: Process) -> Response:
         response.call_on_close(lambda: draining.end_answers(request))
     elif draining.is_stopping():
         draining.release(request)
+    if process.is_frozen_between_requests:
+        log.flush()
     return response
 
 

@@ -43,8 +43,14 @@ class TokenSchema(Schema):
 
 
 class ReadinessSchema(Schema):
-    """The answer of /ready; `faults` is empty exactly when `ready` is true, and absent for those it is not for."""
+    """The response of /ready.
+
+    `ready` turns true once and stays true, so that faults may be listed beside it. Callers who may not see details get
+    `ready` and `faults_count` alone.
+    """
 
     ready = fields.Boolean(required=True)
+    faults_count = fields.Integer(required=True)
     faults = fields.List(fields.Nested(FaultSchema))
     token = fields.Nested(TokenSchema)
+    version = fields.String()

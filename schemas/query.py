@@ -1,7 +1,7 @@
-"""What a caller may ask, in the query or in a POST body.
+"""What a caller may ask: in the query, in a POST body, or in the input of a schedule.
 
-A body steers a check only if it is a JSON object all of whose fields are ours: webhooks and schedulers send bodies of
-their own, which must neither fail nor narrow anything.
+A body or an input steers a check only if it is a JSON object with nothing but our fields: webhooks and schedulers send
+documents of their own, which must neither fail nor narrow anything.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
+from marshmallow.exceptions import SCHEMA
 
 from schemas import strict_json
+from schemas.close_misses import close_miss
 from schemas.settings_fields import NAME, NUMBER
 
 if TYPE_CHECKING:
@@ -22,13 +24,16 @@ FAILING_STATUSES = ("unhealthy", "unknown", "degraded", "healthy")
 DEFAULT_FAIL_ON = ("unhealthy", "unknown")
 LONGEST_QUERY = 32 * 1024
 LONGEST_BODY = 64 * 1024
+_MAX_FIELDS = 16
+"""The most fields of a document that steers; ours are fewer, and each that is not ours costs a comparison."""
 
 
 def _united(value: list[Any]) -> list[str]:
-    """Return the entries of one or more comma-separated lists, each once; raises ValidationError."""
+    """Return the non-empty entries of one or more comma-separated lists, each once; raises ValidationError."""
     if not all(isinstance(text, str) for text in value):
         raise ValidationError("must be text or a list of texts")
-    return list(dict.fromkeys(entry.strip() for text in value for entry in text.split(",")))
+    entries = (entry.strip() for text in value for entry in text.split(","))
+    return list(dict.fromkeys(entry for entry in entries if entry))
 
 
 class InstanceNames(fields.Field[list[str]]):
@@ -111,19 +116,49 @@ def load(parameters: Mapping[str, Sequence[Any]], body: bytes = b"") -> dict[str
         `instance`: names or None for all; `fail_on`: statuses; `deadline`: seconds or None; `format`: name or None.
 
     Raises:
-        ValidationError: a parameter of ours has a value that it can't have; its name is the key.
+        ValidationError: a parameter of ours has a value that it can't have, and its name is the key; or a name is
+            misspelt, and `SCHEMA` is the key.
 
     """
-    values = {name: list(given) for name, given in parameters.items() if name in _SCHEMA.fields}
-    for name, given in _steering(body).items():
+    return _load(parameters, _parsed(body))
+
+
+def load_input(document: Any) -> dict[str, Any]:
+    """Return what the input of a schedule or event asks; see `load`.
+
+    Args:
+        document: the input, as text or as the platform parsed it; whatever does not steer asks for the defaults.
+
+    """
+    return _load({}, _parsed(document.encode(errors="replace")) if isinstance(document, str) else document)
+
+
+def steers(document: Any) -> bool:
+    """Whether a parsed document is an object with at least one field, and with nothing but ours or close misses."""
+    if not isinstance(document, dict) or not 0 < len(document) <= _MAX_FIELDS:
+        return False
+    ours = _SCHEMA.fields.keys()
+    return all(name in ours or close_miss([name], ours) for name in document)
+
+
+def _load(parameters: Mapping[str, Sequence[Any]], document: Any) -> dict[str, Any]:
+    ours = _SCHEMA.fields.keys()
+    steering: dict[str, Any] = document if steers(document) else {}
+    meant = close_miss([name for name in parameters if name not in ours], ours) or close_miss(steering, ours)
+    if meant:
+        # The misspelt name is the caller's own text and is not repeated.
+        raise ValidationError({SCHEMA: [f"a parameter is not known: did you mean {meant}?"]})
+    values = {name: list(given) for name, given in parameters.items() if name in ours}
+    for name, given in steering.items():
         values.setdefault(name, []).extend(given if isinstance(given, list) else [given])
     loaded: dict[str, Any] = _SCHEMA.load(values)
     return loaded
 
 
-def _steering(body: bytes) -> dict[str, Any]:
+def _parsed(body: bytes) -> Any:
+    if len(body) > LONGEST_BODY:
+        return None
     try:
-        document = strict_json.loads(body)
+        return strict_json.loads(body)
     except strict_json.InvalidJSON:
-        return {}
-    return document if isinstance(document, dict) and document.keys() <= _SCHEMA.fields.keys() else {}
+        return None

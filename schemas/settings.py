@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from schemas.service_links import is_service_link
 from schemas.settings_fields import INSTANCE_ID, NAME, REGION, Endpoint, Entries, Instances, Matching, Number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PREFIX = "FDI_"
-KUBERNETES_PREFIX = "FDI_HEALTH_"
-"""What Kubernetes injects into every pod for a service called fdi-health; none of ours."""
 
 
 class SettingsSchema(Schema):
@@ -115,7 +114,7 @@ def load(environ: Mapping[str, str]) -> dict[str, Any]:
     ours = {
         name: value.strip()
         for name, value in environ.items()
-        if name.startswith(PREFIX) and not name.startswith(KUBERNETES_PREFIX)
+        if name.startswith(PREFIX) and not is_service_link(name, value)
     }
     schema = SettingsSchema()
     known = {str(field.data_key) for field in schema.fields.values()}

@@ -132,7 +132,7 @@ def test_too_many_checks__are_turned_away_at_once(function: Callable[..., Functi
         assert time.monotonic() - began < SPARE_SECONDS
         assert (response.status_code, response.get_json()["code"]) == (503, "overloaded")
         assert "FDI-Verdict" not in response.headers
-        assert checked.get("/ready").get_json()["code"] == "overloaded"
+        assert checked.get("/ready").status_code == 200  # E34
         assert {check.result().status_code for check in checks} == {503}
 
     assert checked.get("/?deadline=0.1").get_json()["marker"] == "FDI-NOT-OK"

@@ -45,6 +45,9 @@ limit_request_line = 8190
 limit_request_fields = 64
 limit_request_field_size = 16380
 
+# No peer may change the path with a SCRIPT_NAME header; by default those on this machine may.
+forwarder_headers = ""
+
 # Heartbeats of workers: memory, not a disk that may be slow or read-only.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: PTH112, S108 -- what gunicorn takes is a text
 # No socket to control it by: nobody here would use one, and a read-only file system has no place for it.

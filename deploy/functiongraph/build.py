@@ -17,6 +17,7 @@ OURS = ("handlers", "schemas", "fdi_health")
 NOT_NEEDED = (
     "fdi_health/__main__.py",
     "fdi_health/doctor.py",
+    "fdi_health/doctor_steps.py",
     "handlers/gunicorn_worker.py",
     "handlers/lambda_events.py",
 )

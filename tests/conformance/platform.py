@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 
 KEY = "conformance-key-0123456789"
 PLAYS = {"payments": "doc_example", "orders": "healthy", "sandbox": "no_tasks", "crm": "refuses_token"}
-COMPARED = ("fdi-verdict", "content-type", "cache-control", "vary", "allow", "www-authenticate", "location")
+COMPARED = (
+    "fdi-verdict",
+    "content-type",
+    "cache-control",
+    "vary",
+    "x-content-type-options",
+    "allow",
+    "www-authenticate",
+    "location",
+)
 _JSON = "application/json"
 
 
@@ -114,6 +123,9 @@ QUESTIONS: dict[str, Question] = {
             "/?instance=h%C3%A9",
             "/?instance=%ff",
             "/?instance=a+b",
+            "/?instance=orders,",
+            "/?instnce=orders",
+            "/?instance[]=orders",
             "/?instance",
             "/?",
             "/?fail_on=none",
@@ -137,6 +149,7 @@ QUESTIONS: dict[str, Question] = {
     "POST ours as octet-stream": post(b'{"instance":"orders"}', "application/octet-stream"),
     "POST ours as text": post(b'{"instance":"orders"}', "text/plain; charset=utf-8"),
     "POST ours and a query": Question("POST", "/?instance=crm", body=b'{"instance":"orders"}'),
+    "POST ours, misspelt": post(b'{"instnce":"orders"}'),
     "POST ours, malformed": post(b'{"instance":"a b"}'),
     "POST nothing as JSON": post(b""),
     "POST white space": post(b" \r\n"),

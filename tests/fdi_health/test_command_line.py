@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import pytest
 import trustme
@@ -25,40 +25,9 @@ from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
 from tests.servers import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-Run: TypeAlias = "Callable[..., tuple[int, str, str]]"
-PLAYS = {"payments": "doc_example", "orders": "healthy", "sandbox": "no_tasks", "crm": "refuses_token"}
-
-
-@pytest.fixture
-def run(
-    upstream: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """Return what runs a command line with some settings; it gives exit status, stdout and stderr."""
-    for name, play in PLAYS.items():
-        upstream.play(f"id-{name}", play)
-    settings = {
-        "FDI_ENDPOINT": upstream.url,
-        "FDI_PROJECT_ID": PROJECT_ID,
-        "FDI_INSTANCES": ",".join(f"{name}=id-{name}" for name in PLAYS),
-        "FDI_TOKEN": "env://ROMA_TOKEN",
-        "ROMA_TOKEN": TOKEN,
-        "FDI_DEADLINE_SECONDS": "2",
-    }
-
-    def call(*words: str, **changes: str) -> tuple[int, str, str]:
-        for name, value in {**settings, **changes}.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "argv", ["fdi_health", *words])
-        with pytest.raises(SystemExit) as caught:
-            command_line.main()
-        out, err = capsys.readouterr()
-        assert isinstance(caught.value.code, int)
-        return caught.value.code, out, err
-
-    return call
+    from tests.fdi_health.conftest import Run
 
 
 @pytest.mark.parametrize(
@@ -262,7 +231,7 @@ def test_doctor__gives_json_lines(run: Run) -> None:
     code, out, _ = run("doctor", "--json", ROMA_TOKEN="")
     steps = [json.loads(line) for line in out.splitlines()]
     assert code == 11
-    assert list(steps[0]) == ["name", "place", "ok", "seconds", "finding", "next_step"]
+    assert list(steps[0]) == ["name", "place", "ok", "seconds", "finding", "next_step", "status"]
     assert [step["name"] for step in steps if not step["ok"]] == ["secret"]
 
 

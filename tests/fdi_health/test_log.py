@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
 
-from fdi_health import VERSION, log
+from fdi_health import __version__, log
 from tests.conformance.platform import settings_for
 from tests.handlers.test_callers import KEY
 from tests.servers import ROOT, functions_framework
@@ -63,7 +63,7 @@ def test_verdict__is_one_line_with_what_was_found(
         "healthy": False,
         "reason": reason,
         "instances_count": {"unhealthy": 1, "unknown": 1, "degraded": 0, "healthy": 1},
-        "version": VERSION,
+        "version": __version__,
         "credentials": {"kind": "token", "version": None},
         "instances": [
             {"name": "one", "status": "unhealthy"},
@@ -256,7 +256,7 @@ def test_fault_deep_inside__stays_below_8_kib(caplog_info: pytest.LogCaptureFixt
 
 def test_version__is_the_packages() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["version"] == VERSION
+    assert project["version"] == __version__
 
 
 @pytest.mark.parametrize("variables", [{}, {"LOG_EXECUTION_ID": "true"}])

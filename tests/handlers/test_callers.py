@@ -109,9 +109,10 @@ def test_refusing_function__is_live_and_says_only_whether_it_is_ready(keyed: Cal
     assert checked.get("/live").status_code == 200
     for headers in ({}, {"X-Api-Key": "wrong"}):
         response = checked.get("/ready", headers=headers)
-        assert (response.status_code, response.get_json()) == (200, {"ready": True})
+        assert (response.status_code, response.get_json()) == (200, {"ready": True, "faults_count": 0})
     assert checked.get("/ready", headers={"X-Api-Key": KEY}).get_json()["token"]["kind"] == "token"
-    assert keyed(FDI_ANONYMOUS="refuse", ROMA_TOKEN="").get("/ready").get_json() == {"ready": False}
+    unready = keyed(FDI_ANONYMOUS="refuse", ROMA_TOKEN="").get("/ready")
+    assert (unready.status_code, unready.get_json()) == (503, {"ready": False, "faults_count": 1})
 
 
 def test_refusal__says_how_to_authenticate(keyed: Callable[..., Function]) -> None:
@@ -129,8 +130,31 @@ def test_refusal__says_how_to_authenticate(keyed: Callable[..., Function]) -> No
     assert "as X-Api-Key, as a Bearer token or as the password of Basic" in refused["detail"]
 
 
-def test_ready__tells_everybody_of_the_token_unless_strangers_are_refused(function: Callable[..., Function]) -> None:
-    assert function("healthy", FDI_ANONYMOUS="verdict").get("/ready").get_json()["token"]["kind"] == "token"
+@pytest.mark.parametrize(
+    ("anonymous", "key", "shown"),
+    [
+        ("verdict", None, False),
+        ("verdict", "wrong-key-0123456789", False),
+        ("verdict", KEY, True),
+        ("refuse", None, False),
+        ("refuse", KEY, True),
+        ("details", None, True),
+        ("details", "wrong-key-0123456789", False),
+    ],
+)
+def test_ready__shows_faults_token_and_version_to_callers_who_see_details(
+    keyed: Callable[..., Function], anonymous: str, key: str | None, shown: bool
+) -> None:  # E34
+    response = keyed(FDI_ANONYMOUS=anonymous).get("/ready", headers={"X-Api-Key": key} if key else {})
+
+    assert response.status_code == 200
+    assert set(response.get_json()) == {"ready", "faults_count", *(["faults", "token", "version"] if shown else [])}
+
+
+def test_ready__is_not_gated_by_keys_that_can_not_be_read(keyed: Callable[..., Function]) -> None:  # G03
+    response = keyed(CALLERS="").get("/ready", headers={"X-Api-Key": KEY})
+
+    assert (response.status_code, response.get_json()) == (200, {"ready": True, "faults_count": 0})
 
 
 @pytest.mark.parametrize(

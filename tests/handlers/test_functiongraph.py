@@ -118,6 +118,35 @@ def test_other_events__get_the_anonymous_verdict(handle: Handler, event: Any) ->
     assert "s3cr3t" not in json.dumps(reply)
 
 
+def timer(user_event: Any) -> dict[str, Any]:
+    """Return the event of a timer trigger."""
+    return {"version": "v1.0", "time": "2026-11-25T16:00:00Z", "trigger_type": "TIMER", "user_event": user_event}
+
+
+@pytest.mark.parametrize(
+    ("user_event", "found"),
+    [
+        ('{"instance":"orders"}', ("healthy", 1)),
+        ({"instance": "orders"}, ("healthy", 1)),
+        ('{"instance":"orders","other":1}', ("unhealthy", 4)),
+        ("orders", ("unhealthy", 4)),
+        (None, ("unhealthy", 4)),
+        ('{"instance":"orders","instance":"crm"}', ("unhealthy", 4)),
+        ('{"instance":"orders"}' + " " * 64 * 1024, ("unhealthy", 4)),
+        ("\ud800", ("unhealthy", 4)),
+    ],
+)
+def test_timer__steers_by_its_user_event(handle: Handler, user_event: Any, found: tuple[str, int]) -> None:  # E25
+    reply = handle(timer(user_event), Context())
+    assert (reply["status"], reply["instances_count"]["total"]) == found
+    assert "instances" not in reply
+
+
+def test_timer__with_a_misspelt_parameter_gets_a_problem(handle: Handler) -> None:  # E25, G20
+    reply = handle(timer('{"instence":"orders"}'), Context())
+    assert (reply["status"], reply["code"]) == (400, "malformed_query")
+
+
 def test_nulls_and_odd_types__are_a_plain_request(handle: Handler) -> None:  # C67
     event: dict[str, Any] = {
         "httpMethod": "GET",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fdi_health import log, service
+from fdi_health import __version__, log, service
 from fdi_health.errors import CheckError
 from fdi_health.verdict import judge
 from handlers.intake import BROKEN, REFUSED
@@ -133,6 +133,10 @@ def test_unknown__is_worse_than_degraded_and_milder_than_unhealthy(function: Cal
         ("instance=two,one", ["one", "two"]),
         ("instance=one&instance=two", ["one", "two"]),
         ("instance=one,one&instance=id-one", ["one"]),
+        ("instance=one,", ["one"]),  # E19
+        ("instance=,one,,two,", ["one", "two"]),
+        ("instance=one&instance=", ["one"]),
+        ("instance=%20,one%20,+", ["one"]),
         ("cachebuster=1", ["one", "two", "three"]),
     ],
 )
@@ -150,14 +154,14 @@ def test_instance__narrows_the_check(
     [
         "instance=",  # C13
         "instance=,",
-        "instance=one,",
+        "instance=&instance=,",
         "instance=..",  # C40
         "instance=%2e%2e%2fx",
         "instance=a%3Fb=1",
         "instance=a%23f",
         "instance=%ff",
-        "instance=one&instance=",
         "fail_on=",
+        "fail_on=,",
         "fail_on=sick",
         "fail_on=none,unhealthy",
         "deadline=",
@@ -265,21 +269,27 @@ def test_body_of_a_get__is_ignored(function: Callable[..., Function]) -> None:
     assert function("healthy", "healthy").verdict(data=b'{"instance":"one"}')["instances_count"]["total"] == 2
 
 
-def test_body_over_64_kib__is_413(function: Callable[..., Function]) -> None:
-    checked = function("healthy")
-
-    assert checked.client.post("/", data=b" " * 65_536).status_code == 200
-    assert checked.client.post("/", data=b" " * 65_537).status_code == 413
+STEERING = b'{"instance":"one"}'
 
 
-def test_chunked_body_over_64_kib__is_413(function: Callable[..., Function]) -> None:
-    response = function("healthy").client.post(
-        "/",
-        input_stream=io.BytesIO(b" " * 65_537),
-        environ_overrides={"wsgi.input_terminated": True, "CONTENT_LENGTH": ""},
-    )
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(("length", "asked"), [(65_536, 1), (65_537, 2), (106_000, 2), (5_000_000, 2)])
+def test_body_over_64_kib__is_ignored_like_any_webhook(
+    function: Callable[..., Function], length: int, asked: int, chunked: bool
+) -> None:  # E20
+    stream = io.BytesIO(STEERING.ljust(length))
+    announced = {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""} if chunked else {"CONTENT_LENGTH": str(length)}
 
-    assert response.status_code == 413
+    response = function("healthy", "healthy").client.post("/", input_stream=stream, environ_overrides=announced)
+
+    assert (response.status_code, response.get_json()["instances_count"]["total"]) == (200, asked)
+    assert stream.tell() <= 65_537
+
+
+def test_body_over_64_kib_that_breaks_off__could_not_have_steered(function: Callable[..., Function]) -> None:  # E20
+    response = function("healthy").client.post("/", environ_overrides={BROKEN: True, "CONTENT_LENGTH": "65537"})
+
+    assert response.status_code == 200
 
 
 def test_body_that_breaks_off__is_the_callers_fault(function: Callable[..., Function]) -> None:
@@ -348,6 +358,7 @@ def test_every_answer__is_kept_by_no_cache(function: Callable[..., Function], pa
 
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["Vary"] == "Accept, Authorization, X-Api-Key"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert not 300 <= response.status_code < 400
 
 
@@ -395,7 +406,7 @@ def test_broken_settings__are_500_and_all_named(function: Callable[..., Function
     assert response.get_json()["code"] == "settings_invalid"
     named = [(fault["variable"], fault["entry"]) for fault in response.get_json()["faults"]]
     assert named == [("FDI_DEADLINE_SECONDS", None), ("FDI_INSTANCES", 1), ("FDI_TOKEN", None)]
-    assert ready.get_json() == {"ready": False, "faults": response.get_json()["faults"]}
+    assert ready.get_json() == {"ready": False, "faults_count": 3, "faults": response.get_json()["faults"]}
     assert "8s" not in response.text
 
 
@@ -403,7 +414,7 @@ def test_ready__reads_the_token_once(function: Callable[..., Function], upstream
     checked = function("healthy")
 
     token = {"source": "env", "kind": "token", "version": None, "expires_at": None}
-    ready = {"ready": True, "faults": [], "token": token}
+    ready = {"ready": True, "faults_count": 0, "faults": [], "token": token, "version": __version__}
     assert (checked.get("/ready").status_code, checked.get("/ready").get_json()) == (200, ready)
     assert upstream.requests == []
 

@@ -213,7 +213,7 @@ def test_framing_of_the_body__on_its_way_to_the_platform_says_nothing(
     handle: Callable[[Any, Any], dict[str, Any]], name: str
 ) -> None:
     for event_of in (rest_api, http_api, balancer, balancer_multi_value):
-        for body, status in ((b'{"instance":"orders"}', 200), (b" " * 70_000, 413)):
+        for body, status in ((b'{"instance":"orders"}', 200), (b" " * 70_000, 503)):
             question = Question("POST", headers={name: "chunked", "Content-Type": "application/json"}, body=body)
             assert answer_of(handle(event_of(question), None)).status == status
 
@@ -233,6 +233,30 @@ def test_lone_surrogates__are_answered(handle: Callable[[Any, Any], dict[str, An
         http_api(Question("POST")) | {"body": text},
     ):
         assert answer_of(handle(event, None)).status == 503
+
+
+@pytest.mark.parametrize("stage", ["live", "metrics", "ready", "health"])
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_rest_api_stage_that_is_called_like_a_path__does_not_hide_the_path(
+    handle: Callable[[Any, Any], dict[str, Any]], stage: str, slash: str
+) -> None:  # E24
+    plain = answer_of(handle(rest_api(Question(target=f"/{stage}")), None))
+    # Behind a custom domain the context's path has no stage either.
+    for context_path in (f"/{stage}{slash}", f"/{stage}/{stage}{slash}"):
+        event = rest_api(Question(target=f"/{stage}{slash}"))
+        event |= {"requestContext": {"stage": stage, "path": context_path}}
+        found = answer_of(handle(event, None))
+        assert (found.status, found.headers["content-type"]) == (plain.status, plain.headers["content-type"])
+        assert ("fdi-verdict" in found.headers) is ("fdi-verdict" in plain.headers)
+
+
+def test_http_api_of_version_1__has_its_stage_in_every_path(
+    handle: Callable[[Any, Any], dict[str, Any]],
+) -> None:  # E24
+    event = rest_api(Question()) | {"version": "1.0", "requestContext": {"stage": "live", "path": "/live"}}
+    assert "fdi-verdict" in answer_of(handle(event | {"path": "/live"}, None)).headers
+    event = rest_api(Question()) | {"version": "1.0", "requestContext": {"stage": "live", "path": "/live/live"}}
+    assert answer_of(handle(event | {"path": "/live/live"}, None)).body == b'{"live":true}'
 
 
 def test_path_that_only_begins_like_the_stage__is_not_ours(handle: Callable[[Any, Any], dict[str, Any]]) -> None:
@@ -312,6 +336,70 @@ def test_other_events__get_the_anonymous_verdict(
     assert "instances" not in reply
     assert "statusCode" not in reply
     assert "s3cr3t" not in json.dumps(reply)
+
+
+def scheduled(detail: Any) -> dict[str, Any]:
+    """Return an event of EventBridge."""
+    return {"version": "0", "id": "x", "source": "aws.events", "detail-type": "Scheduled Event", "detail": detail}
+
+
+@pytest.mark.parametrize(
+    ("steering", "total", "status"),
+    [
+        ({"instance": "orders"}, 1, "healthy"),
+        ({"instance": "orders,crm,"}, 2, "unknown"),
+        ({"instance": ["id-orders", "sandbox"], "deadline": 3, "format": "json"}, 2, "degraded"),
+        ({"fail_on": "none"}, 4, "unhealthy"),
+        ({}, 4, "unhealthy"),
+        ({"instance": "orders", "alert": 1}, 4, "unhealthy"),
+        (["orders"], 4, "unhealthy"),
+    ],
+)
+def test_input_of_a_schedule__steers_if_all_of_it_is_ours(
+    handle: Callable[[Any, Any], dict[str, Any]], steering: Any, total: int, status: str
+) -> None:  # E25
+    for event in (steering, json.dumps(steering), scheduled(steering), scheduled(json.dumps(steering))):
+        reply = handle(event, LambdaContext())
+        assert (reply["instances_count"]["total"], reply["status"]) == (total, status)
+        assert "instances" not in reply  # the anonymous rules apply
+
+
+@pytest.mark.parametrize(
+    ("steering", "status", "code", "words"),
+    [
+        ({"instnce": "orders"}, 400, "malformed_query", "did you mean instance?"),  # G20
+        ({"instance": "orders", "Deadline": 1}, 400, "malformed_query", "did you mean deadline?"),
+        ({"instance": "a b"}, 400, "malformed_query", "instance must name"),
+        ({"instance": ""}, 400, "malformed_query", "instance must name"),
+        ({"deadline": 0}, 400, "malformed_query", "deadline must be"),
+        ({"format": "text"}, 400, "malformed_query", "format must be json"),
+        ({"instance": "nope-s3cr3t"}, 404, "unknown_instance", "1 instance asked for is not in FDI_INSTANCES"),
+    ],
+)
+def test_input_of_a_schedule__that_can_not_be_meant_gets_a_problem(
+    handle: Callable[[Any, Any], dict[str, Any]],
+    upstream: Simulator,
+    steering: dict[str, Any],
+    status: int,
+    code: str,
+    words: str,
+) -> None:  # E25
+    for event in (steering, scheduled(steering)):
+        reply = handle(event, LambdaContext())
+        assert (reply["status"], reply["code"]) == (status, code)
+        assert words in reply["detail"]
+        assert "s3cr3t" not in json.dumps(reply)
+    assert upstream.requests == []
+
+
+def test_input_of_a_schedule__may_shorten_the_deadline(upstream: Simulator) -> None:  # E25
+    base = settings_for(upstream)
+    upstream.play("id-orders", "silent")
+    process = Process(base)
+    began = time.monotonic()
+    assert make_handler(process)({"instance": "orders", "deadline": 0.3}, LambdaContext())["status"] == "unknown"
+    assert time.monotonic() - began < 0.3 + 0.3
+    process.close()
 
 
 def test_other_events__with_broken_settings_get_the_problem() -> None:

@@ -6,7 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from marshmallow import ValidationError
+from marshmallow.exceptions import SCHEMA
 
 from schemas import query
 
@@ -22,6 +25,50 @@ def test_deadline__that_is_anything_else_is_a_fault(value: Any) -> None:
     with pytest.raises(ValidationError) as caught:
         query.load({}, json.dumps({"deadline": value}).encode())
     assert list(caught.value.messages_dict) == ["deadline"]
+
+
+@pytest.mark.parametrize(
+    ("body", "meant"),
+    [
+        ({"instnce": "a"}, "instance"),
+        ({"instance": "a", "failon": "none"}, "fail_on"),
+        ({"Deadline": 1, "Format": "json"}, "deadline"),
+    ],
+)
+def test_body_of_ours_and_misspelt_fields__is_a_fault(body: dict[str, Any], meant: str) -> None:  # G20
+    with pytest.raises(ValidationError) as caught:
+        query.load({}, json.dumps(body).encode())
+    assert caught.value.messages_dict == {SCHEMA: [f"a parameter is not known: did you mean {meant}?"]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"instnce": "a", "alert": 1},
+        {"alert": 1},
+        {"instnce" + "x" * n: 1 for n in range(3)},
+        {f"instance{n}": "a" for n in range(17)},
+    ],
+)
+def test_body_with_anything_else__is_somebodys_webhook(body: dict[str, Any]) -> None:
+    assert query.load({}, json.dumps(body).encode()) == query.load({})
+
+
+@pytest.mark.parametrize("name", ["instnce", "fail-on", "dealine", "Format"])
+@pytest.mark.parametrize("value", ["a", ""])
+def test_misspelt_parameter__is_a_fault_whatever_its_value(name: str, value: str) -> None:  # G20
+    with pytest.raises(ValidationError):
+        query.load({"instance": ["a"], name: [value]})
+
+
+@given(st.dictionaries(st.text(max_size=10), st.lists(st.text(max_size=5), min_size=1, max_size=2), max_size=4))
+def test_query__is_either_a_fault_or_never_narrower_than_it_says(parameters: dict[str, list[str]]) -> None:
+    try:
+        loaded = query.load(parameters)
+    except ValidationError as error:
+        assert len(error.messages_dict) >= 1
+        return
+    assert (loaded["instance"] is None) == ("instance" not in parameters)
 
 
 def test_nothing_asked__is_the_defaults() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from marshmallow import ValidationError
 
 from schemas import settings, settings_fields
+from schemas.service_links import is_service_link
 from schemas.settings_fields import is_loopback
 
 if TYPE_CHECKING:
@@ -313,8 +314,63 @@ def test_unknown_variable__is_a_fault_with_a_guess() -> None:
     assert "reserved" in messages["FDI_XYZ"]
 
 
-def test_kubernetes_variables__are_left_alone() -> None:
-    assert load(FDI_HEALTH_PORT="tcp://10.0.0.1:80", FDI_HEALTH_SERVICE_HOST="10.0.0.1", fdi_x="1")
+def _links(service: str, address: str, host: str) -> dict[str, str]:
+    """Return what Kubernetes sets in every pod for a Service with two ports."""
+    return {
+        f"{service}_SERVICE_HOST": address,
+        f"{service}_SERVICE_PORT": "80",
+        f"{service}_SERVICE_PORT_HTTP": "80",
+        f"{service}_SERVICE_PORT_DNS_UDP": "53",
+        f"{service}_PORT": f"tcp://{host}:80",
+        f"{service}_PORT_80_TCP": f"tcp://{host}:80",
+        f"{service}_PORT_80_TCP_PROTO": "tcp",
+        f"{service}_PORT_80_TCP_PORT": "80",
+        f"{service}_PORT_80_TCP_ADDR": address,
+        f"{service}_PORT_53_UDP": f"udp://{host}:53",
+        f"{service}_PORT_53_UDP_PROTO": "udp",
+        f"{service}_PORT_53_UDP_PORT": "53",
+        f"{service}_PORT_53_UDP_ADDR": address,
+    }
+
+
+@pytest.mark.parametrize("service", ["FDI_HEALTH", "FDI_GATEWAY", "FDI", "FDI_2", "FDI_TOKEN", "FDI_SERVICE_PORT"])
+@pytest.mark.parametrize(("address", "host"), [("10.0.0.1", "10.0.0.1"), ("fd00::1", "[fd00::1]")])
+def test_service_link_of_kubernetes__is_not_a_fault(service: str, address: str, host: str) -> None:  # E27
+    for name, value in _links(service, address, host).items():
+        assert load(**{name: value})
+    assert load(**_links(service, address, host), fdi_x="1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FDI_DEADLINE_PORT", "4"),
+        ("FDI_GATEWAY_PORT", "8080"),
+        ("FDI_GATEWAY_PORT", ""),
+        ("FDI_GATEWAY_PORT", "tcp://roma.example:80"),
+        ("FDI_GATEWAY_PORT", "tcp://999.0.0.1:80"),
+        ("FDI_GATEWAY_PORT", "http://10.0.0.1:80"),
+        ("FDI_GATEWAY_SERVICE_HOST", "roma.example"),
+        ("FDI_GATEWAY_SERVICE_HOSTS", "10.0.0.1"),
+        ("FDI_GATEWAY_SERVICE_PORT", "x"),
+        ("FDI_GATEWAY_PORT_80_TCP_PROTO", "http"),
+        ("FDI_GATEWAY_PORT_80_TCP_ADR", "10.0.0.1"),
+        ("FDI_HEALTH_DEADLINE_SECONDS", "4"),
+        ("FDIX_SERVICE_HOST", "10.0.0.1"),
+    ],
+)
+def test_variable_that_only_looks_like_a_service_link__is_a_fault(name: str, value: str) -> None:  # E27
+    if name.startswith("FDI_"):
+        assert faults(**{name: value}) == [(name, None)]
+    else:
+        assert load(**{name: value})
+
+
+@given(value=st.text(max_size=20), name=st.from_regex(r"FDI(_[A-Z]{1,4}){1,3}(_PORT|_SERVICE_HOST|_SERVICE_PORT)?"))
+def test_service_link__is_never_one_of_our_settings(name: str, value: str) -> None:  # E27
+    ours = {str(field.data_key) for field in settings.SettingsSchema().fields.values()}
+    assert not (is_service_link(name, value) and name in ours)
+    assert not any(is_service_link(setting, value) for setting in ours)
 
 
 def test_faults__are_reported_all_at_once() -> None:

@@ -1,0 +1,53 @@
+"""Variables that Kubernetes sets in every pod for the Services of its namespace ("service links").
+
+A Service whose name begins with `fdi` gets variables that begin like our settings. Each form has values of its own, so
+that a setting that is misspelt as one of these names, such as FDI_DEADLINE_PORT=4, remains a fault.
+
+Source: the Kubernetes documentation, "Service: environment variables".
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SERVICE = r"FDI(?:_[A-Z0-9]+)*"
+_NUMBER = re.compile(r"[0-9]{1,5}", re.ASCII)
+_PROTOCOL = re.compile("tcp|udp|sctp")
+_URL = re.compile(r"(?:tcp|udp|sctp)://(?P<host>\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:.]+):[0-9]{1,5}", re.ASCII)
+
+_HOST_NAME = re.compile(rf"{_SERVICE}(?:_SERVICE_HOST|_PORT_[0-9]+_(?:TCP|UDP|SCTP)_ADDR)", re.ASCII)
+_NUMBER_NAME = re.compile(rf"{_SERVICE}(?:_SERVICE_PORT(?:_[A-Z0-9_]+)?|_PORT_[0-9]+_(?:TCP|UDP|SCTP)_PORT)", re.ASCII)
+_PROTOCOL_NAME = re.compile(rf"{_SERVICE}_PORT_[0-9]+_(?:TCP|UDP|SCTP)_PROTO", re.ASCII)
+_URL_NAME = re.compile(rf"{_SERVICE}_PORT(?:_[0-9]+_(?:TCP|UDP|SCTP))?", re.ASCII)
+
+
+def is_service_link(name: str, value: str) -> bool:
+    """Whether a variable has both the name and the value of a service link."""
+    return any(form.fullmatch(name) and fits(value) for form, fits in _FORMS)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_url(text: str) -> bool:
+    url = _URL.fullmatch(text)
+    return url is not None and _is_address(url["host"].strip("[]"))
+
+
+_FORMS: tuple[tuple[re.Pattern[str], Callable[[str], object]], ...] = (
+    (_HOST_NAME, _is_address),
+    (_NUMBER_NAME, _NUMBER.fullmatch),
+    (_PROTOCOL_NAME, _PROTOCOL.fullmatch),
+    (_URL_NAME, _is_url),
+)
+"""The form of a name → whether a value is one that Kubernetes gives it; a name may have several forms."""

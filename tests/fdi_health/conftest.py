@@ -1,0 +1,45 @@
+"""The command line, run in this process against the simulated upstream."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+import pytest
+
+from fdi_health import __main__ as command_line
+from tests.conftest import PROJECT_ID, TOKEN
+
+if TYPE_CHECKING:
+    from simulator import Simulator
+
+Run: TypeAlias = Callable[..., tuple[int, str, str]]
+PLAYS = {"payments": "doc_example", "orders": "healthy", "sandbox": "no_tasks", "crm": "refuses_token"}
+
+
+@pytest.fixture
+def run(upstream: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return what runs a command line with some settings; it gives exit status, stdout and stderr."""
+    for name, play in PLAYS.items():
+        upstream.play(f"id-{name}", play)
+    settings = {
+        "FDI_ENDPOINT": upstream.url,
+        "FDI_PROJECT_ID": PROJECT_ID,
+        "FDI_INSTANCES": ",".join(f"{name}=id-{name}" for name in PLAYS),
+        "FDI_TOKEN": "env://ROMA_TOKEN",
+        "ROMA_TOKEN": TOKEN,
+        "FDI_DEADLINE_SECONDS": "2",
+    }
+
+    def call(*words: str, **changes: str) -> tuple[int, str, str]:
+        for name, value in {**settings, **changes}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["fdi_health", *words])
+        with pytest.raises(SystemExit) as caught:
+            command_line.main()
+        out, err = capsys.readouterr()
+        assert isinstance(caught.value.code, int)
+        return caught.value.code, out, err
+
+    return call
