@@ -42,7 +42,11 @@ class _Tags(yaml.SafeLoader):
     """Reads CloudFormation's short forms: `!Ref X` as {"Ref": "X"}."""
 
 
-_Tags.add_constructor("!Ref", lambda loader, node: {"Ref": loader.construct_scalar(node)})  # type: ignore[no-untyped-call]
+def _reference(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> dict[str, Any]:
+    return {"Ref": loader.construct_scalar(node)}
+
+
+_Tags.add_constructor("!Ref", _reference)
 
 
 def resources() -> dict[str, dict[str, Any]]:
