@@ -54,6 +54,28 @@ def test_links__lead_somewhere(page: Any) -> None:
             assert anchor in slugs, (target, sorted(slugs))
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tests_that_a_page_names__exist(page: Any) -> None:
+    for path in re.findall(r"`(tests/[\w/]+\.py)", page.read_text()):
+        assert (ROOT / path).exists(), path
+
+
+DEPLOYMENT_PAGES = sorted((ROOT / "docs" / "deploy").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", DEPLOYMENT_PAGES, ids=lambda page: page.name)
+def test_deployment_page__shows_the_url_that_pages_for_lost_rights(page: Any) -> None:  # G04
+    assert "/?fail_on=unhealthy,unknown,degraded" in page.read_text()
+
+
+@pytest.mark.parametrize("page", DEPLOYMENT_PAGES, ids=lambda page: page.name)
+def test_deployment_page__links_to_the_page_on_secrets(page: Any) -> None:  # G02
+    # An agency's token needs no login, so the number of processes does not matter there.
+    text = page.read_text()
+    assert "](../secrets.md" in text
+    assert "how many processes are safe" in " ".join(text.split()) or page.name == "functiongraph.md"
+
+
 def test_cases__are_each_held_by_a_test_or_have_a_reason() -> None:
     builder = runpy.run_path(str(ROOT / "docs" / "build_cases.py"))
     held = builder["tests"]()

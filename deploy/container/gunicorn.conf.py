@@ -7,15 +7,31 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 
 
 def _number(name: str, default: int) -> int:
-    """Return a variable's number; the default where it is empty, absent or none, as fdi-health itself does."""
-    text = os.environ.get(name, "")
+    """Return the number in a variable; the default if it is absent, empty or not a number, as in fdi-health itself."""
+    text = os.environ.get(name, "").strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) < 8 else default
 
 
-bind = f"0.0.0.0:{_number('PORT', 8080)}"
+def _addresses(port: int) -> list[str]:
+    """Return the addresses to listen on, so that both IPv4 and IPv6 callers are served.
+
+    On Linux one socket on [::] serves both, unless net.ipv6.bindv6only is set: then IPv4 needs a socket of its own.
+    Without IPv6 in the kernel no such socket can be made, and gunicorn would not start.
+    """
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::", 0))
+            serves_ipv4 = not probe.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    except OSError:
+        return [f"0.0.0.0:{port}"]
+    return [f"[::]:{port}"] if serves_ipv4 else [f"[::]:{port}", f"0.0.0.0:{port}"]
+
+
+bind = _addresses(_number("PORT", 8080))
 wsgi_app = "main:app"
 # gthread, with bounds on what a caller may take.
 worker_class = "handlers.gunicorn_worker.Worker"

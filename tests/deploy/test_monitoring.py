@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import threading
@@ -18,6 +19,7 @@ import requests
 import yaml
 
 from fdi_health.formats import FORMATS
+from fdi_health.moments import moment_text
 from tests.conformance.platform import KEY, settings_for
 from tests.conftest import TOKEN
 from tests.servers import ROOT, free_port, functions_framework
@@ -78,25 +80,34 @@ def test_rules__pass_promtool(tmp_path: Path) -> None:
     assert configured.returncode == 0, configured.stdout + configured.stderr
 
 
-def test_every_rule__has_a_unit_test_and_uses_metrics_that_exist() -> None:
+def test_every_rule__has_a_unit_test_and_uses_metrics_that_exist(fleet: str) -> None:
     rules = {
         rule["alert"]: rule["expr"]
         for group in yaml.safe_load((MONITORING / "rules.yml").read_text())["groups"]
         for rule in group["rules"]
     }
     tests = (MONITORING / "rules_test.yml").read_text()
-    written = (ROOT / "fdi_health" / "formats" / "metrics.py").read_text()
+    # A token whose end is known has one more family, which this fleet does not have.
+    scraped = requests.get(f"{fleet}/metrics", headers={"X-Api-Key": KEY}, timeout=10).text
+    written = set(re.findall(r"^(fdi_\w+)", scraped, re.MULTILINE)) | {"fdi_token_expiry_timestamp_seconds"}
     for alert, expression in rules.items():
         assert f"alertname: {alert}" in tests
-        for metric in re.findall(r"\bfdi_\w+", expression):
-            assert f'"{metric}"' in written
+        labels = {"fdi_instance"}
+        assert set(re.findall(r"\bfdi_\w+", expression)) - labels <= written
+
+
+def test_rules__for_lost_rights__page_and_for_other_warnings_warn() -> None:  # G04
+    groups = yaml.safe_load((MONITORING / "rules.yml").read_text())["groups"]
+    severity = {rule["alert"]: rule["labels"]["severity"] for group in groups for rule in group["rules"]}
+    assert severity["FdiDegraded"] == "warning"
+    assert severity["FdiRightsLost"] == severity["FdiBlackboxDegraded"] == "page"
 
 
 ALERTS = {
     # What the instance plays → the alerts that must fire.
     "doc_example": {"FdiPipelinesBroken", "FdiNeverHealthy"},
     "refuses_token": {"FdiProbeBlind", "FdiNeverHealthy"},
-    "no_tasks": {"FdiDegraded", "FdiTokenExpiring"},
+    "no_tasks": {"FdiDegraded", "FdiRightsLost", "FdiTokenExpiring"},  # G04
 }
 
 
@@ -141,9 +152,35 @@ def test_prometheus__fires_for_an_answer_that_is_somebody_elses(tmp_path: Path) 
     assert firing == {"FdiTargetDown"}
 
 
-@pytest.mark.parametrize(("play", "firing"), [("healthy", set()), ("doc_example", {"FdiBlackboxFailing"})])
-def test_prometheus__with_the_blackbox_exporter_alone_pages_when_it_should(
-    upstream: Simulator, tmp_path: Path, play: str, firing: set[str]
+@pytest.mark.parametrize(("key", "firing"), [(KEY, {"FdiDegraded"}), ("", {"FdiDegraded", "FdiRightsLost"})])
+def test_prometheus__with_a_token_that_expires_soon__pages_only_where_it_cannot_see_the_counts(
+    upstream: Simulator, tmp_path: Path, key: str, firing: set[str]
+) -> None:  # G04
+    prometheus = tool("prometheus")
+    settings = settings_for(upstream) | {"FDI_INSTANCES": "orders=id-orders", "FDI_TOKEN_WARN_SECONDS": "86400"}
+    expires_at = moment_text(time.time() + 7200)  # more than the hour of FdiTokenExpiring
+    settings["ROMA_TOKEN"] = json.dumps({"token": TOKEN, "expires_at": expires_at})
+    home = tmp_path / "home"
+    home.mkdir()
+    with functions_framework(settings, home) as (url, _):
+        target = url.removeprefix("http://")
+        found = _firing(prometheus, target, tmp_path, firing | {"nothing"}, key=key, seconds=8)
+    assert found == firing
+
+
+@pytest.mark.parametrize(
+    ("job", "play", "firing"),
+    [
+        ("fdi-health-blackbox", "healthy", set()),
+        ("fdi-health-blackbox", "no_tasks", set()),
+        ("fdi-health-blackbox", "doc_example", {"FdiBlackboxFailing"}),
+        ("fdi-health-blackbox-degraded", "healthy", set()),
+        ("fdi-health-blackbox-degraded", "no_tasks", {"FdiBlackboxDegraded"}),  # G04
+        ("fdi-health-blackbox-degraded", "refuses_token", {"FdiBlackboxDegraded"}),
+    ],
+)
+def test_prometheus__with_the_blackbox_exporter_alone__pages_when_it_should(
+    upstream: Simulator, tmp_path: Path, job: str, play: str, firing: set[str]
 ) -> None:
     prometheus = tool("prometheus")
     exporter = tool("prometheus-blackbox-exporter")
@@ -157,7 +194,8 @@ def test_prometheus__with_the_blackbox_exporter_alone_pages_when_it_should(
         functions_framework(settings | {"FDI_INSTANCES": "orders=id-orders"}, home) as (url, _),
         running(command, f"http://127.0.0.1:{port}/-/healthy", folder),
     ):
-        found = _firing(prometheus, url, tmp_path, firing or {"nothing"}, blackbox=f"127.0.0.1:{port}", seconds=8)
+        exporter_address = f"127.0.0.1:{port}"
+        found = _firing(prometheus, url, tmp_path, firing or {"nothing"}, job=job, blackbox=exporter_address, seconds=8)
     assert found == firing
 
 
@@ -179,6 +217,9 @@ def _firing(
     folder: Path,
     awaited: set[str],
     changes: dict[str, str] | None = None,
+    *,
+    job: str = "fdi-health",
+    key: str = KEY,
     blackbox: str | None = None,
     seconds: float = 30,
 ) -> set[str]:
@@ -188,17 +229,21 @@ def _firing(
         assert old in rules
         rules = rules.replace(old, new)
     (folder / "rules.yml").write_text(rules)
-    (folder / "fdi-health.key").write_text(KEY)
+    (folder / "fdi-health.key").write_text(key)
     configuration = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     configuration["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-    job = configuration["scrape_configs"][0 if blackbox is None else 1]
-    configuration["scrape_configs"] = [job]
-    job["static_configs"] = [{"targets": [target]}]
+    (scrape,) = (found for found in configuration["scrape_configs"] if found["job_name"] == job)
+    configuration["scrape_configs"] = [scrape]
+    (shown,) = scrape["static_configs"][0]["targets"]
     if blackbox is None:
-        job["scheme"] = "http"
+        scrape["static_configs"] = [{"targets": [target]}]
+        scrape["scheme"] = "http"
+        if not key:
+            del scrape["authorization"]
     else:
-        job["scrape_timeout"] = "1s"
-        job["relabel_configs"][-1]["replacement"] = blackbox
+        scrape["static_configs"] = [{"targets": [shown.replace("https://fdi-health.example", target)]}]
+        scrape["scrape_timeout"] = "1s"
+        scrape["relabel_configs"][-1]["replacement"] = blackbox
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     port = free_port()
     command = [prometheus, "--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{port}"]
@@ -258,20 +303,29 @@ def test_blackbox_exporter__tells_healthy_from_failing(fleet: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["check_curl", "check_http"])
-@pytest.mark.parametrize(("query", "status"), [("instance=orders", 0), ("instance=payments", 2), ("instance=crm", 2)])
-def test_nagios_plugin__with_the_command_tells_healthy_from_failing(
-    fleet: str, name: str, query: str, status: int
+@pytest.mark.parametrize(
+    ("query", "status", "status_for_degraded"),
+    [
+        ("instance=orders", 0, 0),
+        ("instance=sandbox", 0, 2),  # G04
+        ("instance=payments", 2, 2),
+        ("instance=crm", 2, 2),
+        ("instance=nope", 2, 2),
+    ],
+)
+def test_nagios_plugin__with_its_commands__tells_healthy_from_failing(
+    fleet: str, name: str, query: str, status: int, status_for_degraded: int
 ) -> None:
     plugin = tool(name, PLUGINS / name)
     text = (MONITORING / "nagios-commands.cfg").read_text()
-    (line,) = re.findall(rf"command_line\s+\$USER1\$/{name} (.*)", text)
+    lines = re.findall(rf"command_line\s+\$USER1\$/{name} (.*)", text)
     host, _, port = fleet.removeprefix("http://").partition(":")
     macros = {"$HOSTADDRESS$": host, "$HOSTNAME$": host, "$ARG1$": port, "$ARG2$": ""}
-    for macro, value in macros.items():
-        line = line.replace(macro, value)
-    words = line.replace("format=nagios", f"format=nagios&{query}")
-    done = run(plugin, *(word.strip('"') for word in words.split()))
-    assert done.returncode == status, done.stdout
+    for line, expected in zip(lines, (status, status_for_degraded), strict=True):
+        for macro, value in macros.items():
+            line = line.replace(macro, value)  # noqa: PLW2901 -- each macro in turn
+        done = run(plugin, *shlex.split(line.replace("format=nagios", f"format=nagios&{query}")))
+        assert done.returncode == expected, (line, done.stdout)
 
 
 def test_forms__are_what_the_configurations_ask_for() -> None:
