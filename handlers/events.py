@@ -48,6 +48,7 @@ def verdict_document(process: Process, seconds_left: float | None, context: Any,
         deadline = Deadline(began + min(bound for bound in bounds if bound))
         with process.admitted():
             verdict = service.check(service.select(query["instance"]), deadline)
+        verdict = verdict._replace(fail_on=query["fail_on"])
         document = verdict_schema.document(hide_details(verdict))
         log_verdict(verdict, request_of(None, {}, context), process.google_project)
     except Exception as error:  # noqa: BLE001 -- the one catch-all of this way in

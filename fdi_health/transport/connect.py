@@ -49,7 +49,7 @@ def connect_first(
     make_socket: Callable[[socket.AddressFamily, socket.SocketKind], Sock],
     options: Iterable[tuple[int, int, int | bytes]] = (),
 ) -> Sock:
-    """Return a socket that is connected to one of the addresses.
+    """Return a blocking socket, without a timeout, that is connected to one of the addresses.
 
     Args:
         addresses: in the order to try them.
@@ -82,6 +82,7 @@ def connect_first(
                     selector.unregister(ready)
                     code = ready.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if code == 0:
+                        ready.setblocking(True)
                         connected: Sock = ready
                         return connected
                     ready.close()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from fdi_health import __main__ as command_line
+from fdi_health import log
 from tests.conftest import PROJECT_ID, TOKEN
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ PLAYS = {"payments": "doc_example", "orders": "healthy", "sandbox": "no_tasks", 
 
 
 @pytest.fixture
-def run(upstream: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(upstream: Simulator, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     """Return what runs a command line with some settings; it gives exit status, stdout and stderr."""
     for name, play in PLAYS.items():
         upstream.play(f"id-{name}", play)
@@ -38,7 +39,8 @@ def run(upstream: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         monkeypatch.setattr(sys, "argv", ["fdi_health", *words])
         with pytest.raises(SystemExit) as caught:
             command_line.main()
-        out, err = capsys.readouterr()
+        log.flush()
+        out, err = capfd.readouterr()
         assert isinstance(caught.value.code, int)
         return caught.value.code, out, err
 

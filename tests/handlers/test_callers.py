@@ -12,6 +12,7 @@ import pytest
 from werkzeug import Request
 from werkzeug.test import EnvironBuilder
 
+from fdi_health import log
 from handlers.callers import presented_key
 from tests.conftest import CREDENTIALS
 
@@ -245,8 +246,8 @@ def test_callers_name__goes_to_the_log_and_no_key_does(
             checked.get("/", headers=headers)
             checked.get("/ready", headers=headers)
 
-    records = [vars(record) for record in caplog.records if record.name == "fdi_health"]
-    assert [(record.get("caller"), record["status"]) for record in records] == [
+    lines = [json.loads(log.line_of(record)) for record in caplog.records if record.name == "fdi_health"]
+    assert [(line.get("caller"), line["status"]) for line in lines] == [
         ("prometheus", "unhealthy"),
         ("prometheus", "unhealthy"),
         (None, "unhealthy"),

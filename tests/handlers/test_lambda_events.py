@@ -392,6 +392,17 @@ def test_input_of_a_schedule__that_can_not_be_meant_gets_a_problem(
     assert upstream.requests == []
 
 
+@pytest.mark.parametrize(
+    ("fail_on", "marker"), [(None, "FDI-OK"), ("degraded", "FDI-NOT-OK"), ("none", "FDI-OK"), ("healthy", "FDI-NOT-OK")]
+)
+def test_input_of_a_schedule__its_fail_on_decides_the_marker(
+    handle: Callable[[Any, Any], dict[str, Any]], fail_on: str | None, marker: str
+) -> None:  # G05, E25
+    steering = {"instance": "sandbox", **({"fail_on": fail_on} if fail_on else {})}
+    reply = handle(steering, LambdaContext())
+    assert (reply["status"], reply["marker"]) == ("degraded", marker)
+
+
 def test_input_of_a_schedule__may_shorten_the_deadline(upstream: Simulator) -> None:  # E25
     base = settings_for(upstream)
     upstream.play("id-orders", "silent")
