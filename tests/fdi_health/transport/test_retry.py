@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import NoReturn
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.transport.retry import Retries, retry_after
+from tests.servers import ROOT
 
 SUNDAY = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110, 5.6.7
 
@@ -159,6 +162,20 @@ def test_hold_after_an_own_failure__keeps_the_own_failure() -> None:  # D41
     with pytest.raises(CheckError) as caught:
         retries.run(attempt, Deadline.after(2.0, lambda: clock.now))
     assert (caught.value.code, caught.value.upstream_status) == ("upstream_error", 504)
+
+
+def test_jitter__of_forked_workers__differs() -> None:  # E31
+    program = (
+        "import os\n"
+        "from fdi_health.transport.retry import Retries\n"
+        "for _ in range(3):\n"
+        "    if os.fork() == 0:\n"
+        "        print(Retries('them')._jitter(1.0), flush=True)\n"
+        "        os._exit(0)\n"
+        "    os.wait()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=ROOT, timeout=20, check=True)  # noqa: S603 -- a program of ours
+    assert len(set(done.stdout.split())) == 3
 
 
 @pytest.mark.parametrize(
