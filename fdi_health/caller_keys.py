@@ -34,9 +34,6 @@ _FRESH_SECONDS = 300.0
 _OLDEST_SECONDS = 600.0
 """After how long no key is good any more until the secret has been read again."""
 
-_FREE_FAILURES = 3
-"""How many reads may fail one after the other before there is a rest between them: 1, 2, 4, … 30 seconds."""
-
 _FORM = (
     'must be one bare key, or JSON such as {"prometheus": "…", "grafana": "…"}: a name of letters, digits and _.- '
     "and a key of its own, 16 to 512 printable characters without dots and spaces"
@@ -77,7 +74,6 @@ class CallerKeys:
         if copy is None or copy.began.seconds_until(self._clock()) >= _OLDEST_SECONDS:
             if not might_be_one:
                 return None
-            self._rest_after_failures()
             return _match(self._newer_than(copy.serial if copy else 0, deadline), presented)
         name = _match(copy.value, presented)
         since = self._held.seconds_since_read()
@@ -96,14 +92,6 @@ class CallerKeys:
     def load(self, deadline: Deadline) -> int:
         """Read the keys and return how many there are; raises as `name_of` does."""
         return len(self._newer_than(0, deadline))
-
-    def _rest_after_failures(self) -> None:
-        """Raise the last failure again, if there were several and the last one is not long ago."""
-        failure, failures = self._held.failure, self._held.failures
-        if failure is not None and failures >= _FREE_FAILURES:
-            rest = min(_UNKNOWN_KEY_SECONDS, 2.0 ** (failures - _FREE_FAILURES))
-            if self._held.seconds_since_read() < rest and not self._held.is_being_read():
-                raise _as_ours(failure)
 
     def _newer_than(self, serial: int, deadline: Deadline) -> Mapping[str, bytes]:
         try:

@@ -131,8 +131,9 @@ class _OwnWords(TypedDict):
 def _own_words(document: Any, token: Token) -> _OwnWords:
     """Return the upstream's code, message and request ID, safe to show to callers who may see details."""
     answer = document if isinstance(document, dict) else {}
+    secrets = (token.value, *token.known_secrets)
     return {
-        "upstream_code": clean(answer.get("error_code"), token.value, 64),
-        "upstream_message": clean(answer.get("error_msg"), token.value, 512),
-        "request_id": clean(answer.get("request_id"), token.value, 64),
+        "upstream_code": clean(answer.get("error_code"), secrets, 64),
+        "upstream_message": clean(answer.get("error_msg"), secrets, 512),
+        "request_id": clean(answer.get("request_id"), secrets, 64),
     }

@@ -13,6 +13,7 @@ import threading
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from fdi_health.cooldown import back_off_seconds
 from fdi_health.deadline import Deadline, now
 from fdi_health.errors import CheckError
 from fdi_health.log import log_fault
@@ -33,6 +34,9 @@ _STUCK = 2
 _LATE_IN_A_ROW = 3
 """How many reads in a row must be late to count as a failure: a platform that freezes the process makes one late."""
 
+
+FREE_FAILURES = 3
+"""How many reads of an unreadable secret may follow one another at once. Then 1, 2, 4, … 30 seconds must pass."""
 
 _WORTH_ANOTHER_SECONDS = 0.3
 """Who finds that a read was overdue waits for another one if this much is left."""
@@ -65,12 +69,15 @@ class Reading(Generic[Value]):
     Attributes:
         deadline: its own.
         stage, next_step: what it waits for, in its own words, and what to do if that is in vain; the reader sets them.
+        secret_is_valid: whether the secret was read and is well-formed; the reader sets it. A failure after that does
+            not delay the next read, which may find another secret.
         result: what it brought, or why it brought nothing.
 
     """
 
     def __init__(self, serial: int, began: Instant, deadline: Deadline, *, beside: bool) -> None:
         self.serial, self.began, self.deadline, self.beside = serial, began, deadline, beside
+        self.secret_is_valid = False
         self.stage = "the secret could not be read"
         self.next_step = "Check the way to the secrets manager, or ask again."
         self.result: Future[Copy[Value] | CheckError] = Future()
@@ -104,7 +111,7 @@ class Held(Generic[Value]):
         self._reading: Reading[Value] | None = None
         self._stuck = 0
         self._begun_at: Instant | None = None
-        self._failures = 0
+        self._failures = self._unreadable = 0
         self._failure: CheckError | None = None
 
     @property
@@ -150,7 +157,8 @@ class Held(Generic[Value]):
                 was mended perhaps, does not count if it brings such a one or fails.
 
         Raises:
-            CheckError: `token_unavailable`.
+            CheckError: `token_unavailable`; what the newest read raised, if several in a row found the secret
+                unreadable and the next one is not due yet.
 
         """
         while True:
@@ -164,7 +172,9 @@ class Held(Generic[Value]):
                     return copy
                 reading = self._under_way()
                 joined = reading is not None
-                reading = reading or self._begin(beside=False)
+                if reading is None:
+                    self._raise_if_backing_off()
+                    reading = self._begin(beside=False)
             if reading is None:
                 raise CheckError("token_unavailable", "earlier reads of the secret are stuck, or no thread was free")
             wait([reading.result], timeout=min(deadline.remaining(), reading.deadline.remaining()))
@@ -180,6 +190,11 @@ class Held(Generic[Value]):
                     return result
             elif not may_be_old and not (patient and reading.deadline.expired):
                 raise CheckError(result.code, result.message, next_step=result.next_step)
+
+    def _raise_if_backing_off(self) -> None:
+        failure, further = self._failure, self._unreadable - FREE_FAILURES
+        if failure is not None and further >= 0 and self.seconds_since_read() < back_off_seconds(further):
+            raise CheckError(failure.code, failure.message, next_step=failure.next_step)
 
     def _under_way(self) -> Reading[Value] | None:
         """Return the read to join, or None; one that is overdue is ended, and counts as stuck until it is."""
@@ -232,6 +247,7 @@ class Held(Generic[Value]):
     def _finish(self, reading: Reading[Value], result: Copy[Value] | CheckError) -> None:
         if isinstance(result, CheckError):
             self._failures += 1
+            self._unreadable = 0 if reading.secret_is_valid else self._unreadable + 1
             if not reading.deadline.expired or self._failures >= _LATE_IN_A_ROW:
                 self._failure = result
         else:
@@ -240,6 +256,7 @@ class Held(Generic[Value]):
         reading.result.set_result(result)
 
     def _keep(self, copy: Copy[Value]) -> None:
-        self._failures, self._failure = 0, None
+        self._failures = self._unreadable = 0
+        self._failure = None
         if self._copy is None or copy.serial > self._copy.serial:
             self._copy = copy

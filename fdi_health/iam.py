@@ -7,31 +7,34 @@ and its page on login policies: 5 failed logins within 15 minutes lock a user ou
 from __future__ import annotations
 
 import json
+import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fdi_health.cooldown import Outcome, next_cooldown
 from fdi_health.deadline import now
 from fdi_health.errors import CheckError
 from fdi_health.iam_errors import ON_THE_WAY, refusal_of
 from fdi_health.moments import moment
+from fdi_health.secret_history import SecretHistory
+from fdi_health.token_form import form_of
+from fdi_health.transport.exception_mapping import may_have_been_sent
 from fdi_health.transport.retry import ATTEMPTS, Retries, retry_after
 from schemas import strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fdi_health.cooldown import Cooldown
     from fdi_health.deadline import Deadline, Instant
     from fdi_health.secret import Credentials
     from fdi_health.transport.client import Reply, Transport
 
-FIRST_REST_SECONDS = 60.0
-"""How long credentials that IAM refused are not tried again; twice as long after each further refusal."""
-
-LONGEST_REST_SECONDS = 900.0
-"""The vendor's default window: logins after 0, 60, 180 and 420 s are four, and the fifth falls into the next one."""
-
 _FIRST_ATTEMPTS = 2
-"""The most requests for one token, for credentials that have not been good yet."""
+"""The most requests for one token, for credentials that IAM has not accepted yet: each may count as a failure."""
+
+_MAX_COOLDOWNS = 8
+"""How many credentials that failed are remembered: a secrets manager may return old and new ones in turn."""
 
 _PATH = "/v3/auth/tokens?nocatalog=true"
 """Without the catalog of services, which nobody reads here and which makes up most of the answer."""
@@ -55,13 +58,6 @@ class IssuedToken(NamedTuple):
         return f"IssuedToken(expires_at={self.expires_at})"
 
 
-class _Rest(NamedTuple):
-    credentials: Credentials
-    error: CheckError
-    began: Instant
-    seconds: float
-
-
 class Iam:
     """Logs users in.
 
@@ -70,6 +66,10 @@ class Iam:
         project_id: the project that tokens are asked for where the credentials name none.
         clock: reads both clocks.
         wall: returns seconds since the epoch, for a Retry-After that is a date.
+
+    Attributes:
+        logins: how many logins have begun; those that a cooldown prevented do not count.
+        secrets: the passwords and tokens of this process, for redaction.
 
     """
 
@@ -80,18 +80,21 @@ class Iam:
         clock: Callable[[], Instant] = now,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        self.logins = 0
+        self.secrets = SecretHistory()
         self._transport = transport
         self._project_id = project_id
         self._clock, self._wall = clock, wall
         self._retries = Retries("IAM")
-        self._rest: _Rest | None = None
+        self._lock = threading.Lock()
+        self._cooldowns: dict[Credentials, Cooldown] = {}
         self._accepted: Credentials | None = None
 
     def log_in(self, credentials: Credentials, deadline: Deadline) -> IssuedToken:
-        """Return a new token; called by one thread at a time.
+        """Return a new token.
 
-        Credentials that IAM has refused rest, `FIRST_REST_SECONDS` at first: a health check that repeated a wrong
-        password would lock its own user out.
+        A failed login begins a cooldown, in which these credentials are not sent: a health check that repeated a wrong
+        password would lock its own user.
 
         Raises:
             CheckError: `token_unavailable`; no message holds any part of the credentials or of IAM's words.
@@ -99,39 +102,77 @@ class Iam:
         """
         transport = self._transport
         if transport is None:
-            raise _unavailable(
+            raise CheckError(
+                "token_unavailable",
                 "the secret holds credentials and it is not known where IAM is",
-                "Set FDI_IAM_ENDPOINT, e.g. https://iam.cn-north-4.myhuaweicloud.com, or FDI_REGION.",
+                next_step="Set FDI_IAM_ENDPOINT, e.g. https://iam.cn-north-4.myhuaweicloud.com, or FDI_REGION.",
             )
-        rest = self._rest
-        if rest is not None and rest.credentials != credentials:
-            rest = self._rest = None
-        if rest is not None and rest.began.seconds_until(self._clock()) < rest.seconds:
-            raise _unavailable(rest.error.message, rest.error.next_step)
+        with self._lock:
+            previous = self._cooldowns.get(credentials)
+            if previous is not None and not previous.is_over(self._clock()):
+                raise previous.as_error()
+            accepted = credentials == self._accepted
+            # A read that is past its deadline may go on beside the next one, so this login counts as failed until it
+            # has ended.
+            pending = self._remember(
+                credentials, previous, Outcome.UNCERTAIN, _meaning_of("timeout"), accepted=accepted
+            )
+            self.logins += 1
+        self.secrets.add(credentials.password)
         body = json.dumps(_question(credentials, self._project_id)).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "fdi-health"}
+        sent = False
 
         def attempt() -> IssuedToken:
-            reply = transport.post(_PATH, headers, body, deadline)
+            nonlocal sent
+            try:
+                reply = transport.post(_PATH, headers, body, deadline)
+            except CheckError as error:
+                sent = sent or may_have_been_sent(error)
+                raise
+            sent = True
             if reply.status == 201:
                 return _read(reply)
-            raise self._failure(reply)
+            raise self._failure(reply, credentials)
 
-        # An answer that was lost on the way may have been a refusal, which counts towards a lock-out.
-        attempts = ATTEMPTS if credentials == self._accepted else _FIRST_ATTEMPTS
+        # A response that was lost may have been a refusal, which IAM counts.
+        unaccepted = 1 if previous is not None and previous.perhaps_counted else _FIRST_ATTEMPTS
         try:
-            issued = self._retries.run(attempt, deadline, attempts)
+            issued = self._retries.run(attempt, deadline, ATTEMPTS if accepted else unaccepted)
         except CheckError as error:
-            if error.code == "token_unavailable":
-                if error.upstream_status in (401, 403):
-                    seconds = min(rest.seconds * 2, LONGEST_REST_SECONDS) if rest else FIRST_REST_SECONDS
-                    self._rest = _Rest(credentials, error, self._clock(), seconds)
-                raise _unavailable(error.message, error.next_step) from None
-            raise _unavailable(*ON_THE_WAY[error.code]) from None
-        self._rest, self._accepted = None, credentials
+            outcome = Outcome.UNCERTAIN if sent else Outcome.NOT_SENT
+            if error.code == "token_unavailable" and error.upstream_status in (401, 403):
+                outcome = Outcome.REFUSED
+            meaning = error if error.code == "token_unavailable" else _meaning_of(error.code, error.retry_after)
+            with self._lock:
+                if outcome is Outcome.REFUSED and self._accepted == credentials:
+                    self._accepted = None
+                if self._cooldowns.get(credentials) is pending:
+                    pending = self._remember(credentials, previous, outcome, meaning, accepted=accepted)
+            raise pending.as_error() from None
+        with self._lock:
+            self._cooldowns.clear()
+            self._accepted = credentials
+        self.secrets.add(issued.value)
         return issued
 
-    def _failure(self, reply: Reply) -> CheckError:
+    def _remember(
+        self,
+        credentials: Credentials,
+        previous: Cooldown | None,
+        outcome: Outcome,
+        meaning: CheckError,
+        *,
+        accepted: bool,
+    ) -> Cooldown:
+        cooldown = next_cooldown(previous, outcome, meaning, self._clock(), accepted=accepted)
+        self._cooldowns.pop(credentials, None)
+        self._cooldowns[credentials] = cooldown
+        if len(self._cooldowns) > _MAX_COOLDOWNS:
+            del self._cooldowns[next(iter(self._cooldowns))]
+        return cooldown
+
+    def _failure(self, reply: Reply, credentials: Credentials) -> CheckError:
         status = reply.status
         if status == 429:
             return CheckError(
@@ -140,7 +181,7 @@ class Iam:
         if status >= 500:
             seconds = retry_after(reply.headers, self._wall())
             return CheckError("upstream_error", "IAM failed", upstream_status=status, retry_after=seconds)
-        return refusal_of(status, reply.body)
+        return refusal_of(status, reply.body, (credentials.username, credentials.domain_name))
 
 
 def _question(credentials: Credentials, project_id: str) -> dict[str, Any]:
@@ -159,14 +200,14 @@ def _question(credentials: Credentials, project_id: str) -> dict[str, Any]:
 
 
 def _read(reply: Reply) -> IssuedToken:
-    value = reply.headers.get("X-Subject-Token", "").strip()
-    if not value or not value.isascii() or not value.isprintable():
-        raise CheckError("invalid_response", "no token", upstream_status=reply.status)
     try:
         document = strict_json.loads(reply.body)
     except strict_json.InvalidJSON:
         # An empty body is what a cut-off answer looks like: another one may be whole.
         raise CheckError("invalid_response", "no JSON", upstream_status=reply.status if reply.body else None) from None
+    value = reply.headers.get("X-Subject-Token", "").strip()
+    if form_of(value) is not None:
+        raise CheckError("invalid_response", "no token", upstream_status=reply.status)
     about = document.get("token") if isinstance(document, dict) else None
     if not isinstance(about, dict):
         raise CheckError("invalid_response", "no token document", upstream_status=reply.status)
@@ -182,5 +223,6 @@ def _read(reply: Reply) -> IssuedToken:
     return IssuedToken(value, expires_at, life if life > 0 else None)
 
 
-def _unavailable(message: str, next_step: str | None) -> CheckError:
-    return CheckError("token_unavailable", message, next_step=next_step)
+def _meaning_of(code: str, retry_after: float | None = None) -> CheckError:
+    message, next_step = ON_THE_WAY[code]
+    return CheckError("token_unavailable", message, next_step=next_step, retry_after=retry_after)

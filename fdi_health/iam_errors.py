@@ -1,15 +1,20 @@
 """What IAM's refusals, and what happens on the way to it, mean for the token; none of its words is kept.
 
-Source: the vendor's API reference of IAM, and its pages on locked users and login protection.
+Sources: the vendor's API reference of IAM, and its pages on locked users and login protection.
 """
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
 from fdi_health.errors import CheckError
 from schemas import strict_json
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 _ENDPOINT_STEP = "Check FDI_REGION or FDI_IAM_ENDPOINT, name resolution, proxy variables and outbound firewall rules."
-_REST_STEP = "This process tries the same credentials again after 1 minute, then 2, 4, … 15; new ones at once."
 LATE_STEP = "Ask again; if it goes on, check the network path to IAM."
 
 ON_THE_WAY: dict[str, tuple[str, str]] = {
@@ -22,21 +27,6 @@ ON_THE_WAY: dict[str, tuple[str, str]] = {
 }
 """Our code for what happened on the way → what it means for the token."""
 
-_REFUSED_WORDS: dict[str, tuple[str, str]] = {
-    "locked": ("the IAM user is locked", "Wait 15 minutes, and find out who uses a wrong password."),
-    "mfa": (
-        "the IAM user has login protection, which no program can pass",
-        "Switch login protection off for this user, or give the function a user without it.",
-    ),
-    "verif": (
-        "the IAM user has login protection, which no program can pass",
-        "Switch login protection off for this user, or give the function a user without it.",
-    ),
-    "disabled": ("the IAM user is disabled", "Enable the user in IAM."),
-    "expired": ("the IAM user's password has expired", "Set a new password and store it in the secret."),
-}
-"""A word in IAM's own message for a 401 → what it means; its codes do not tell these apart."""
-
 _WRONG = (
     "IAM refused the user name, the password or the account name",
     (
@@ -44,8 +34,21 @@ _WRONG = (
         "federated user get no token by password."
     ),
 )
+_MOVED = (
+    "IAM moves the authentication of this account to another region",
+    "Set FDI_IAM_ENDPOINT to the IAM of the region that the vendor's notice names.",
+)
+_PROTECTED = (
+    "the IAM user has login protection, which no program can pass",
+    "Switch login protection off for this user, or give the function a user without it.",
+)
+
+_BY_CODE: dict[str, tuple[str, str]] = {"IAM.0020": _MOVED}
+"""IAM's code → what it means, whatever the status."""
+
 _BY_STATUS: dict[int, tuple[str, str]] = {
     400: ("IAM calls the login malformed", "Check the secret's project_id or project_name, and FDI_PROJECT_ID."),
+    401: _WRONG,
     403: (
         "IAM does not let this user log in here",
         "Allow the user programmatic access, and check IAM's access rules.",
@@ -54,29 +57,101 @@ _BY_STATUS: dict[int, tuple[str, str]] = {
         "IAM does not know the project, or is not what answered",
         "Check FDI_PROJECT_ID, the secret's project_id or project_name, and FDI_IAM_ENDPOINT.",
     ),
+    409: (
+        "IAM reports a conflict for this login (HTTP 409)",
+        "Check that nobody is changing the user, its account or the project in IAM; if it goes on, open a ticket.",
+    ),
+    410: _MOVED,
 }
 
+_IS = r"(?<![\w.-])(?:is|are|was|were|(?:has|have|had)(?: been)?)(?: \w+ly)?"
+_END = r"(?![\w-]|\.\w)"
+_SECOND_FACTOR = r"(?:mfa|totp|2fa|(?:multi|two|second)[ -]factor)(?: (?:authentication|verification|device|code))?"
+_BY_PHRASE: tuple[tuple[str, tuple[str, str]], ...] = tuple(
+    (phrase, meaning)
+    for meaning, phrases in (
+        (
+            ("the IAM user is locked", "Wait 15 minutes, and find out who uses a wrong password."),
+            (rf"{_IS} locked{_END}", rf"^(?:user|account) locked{_END}"),
+        ),
+        (
+            ("the IAM user is disabled", "Enable the user in IAM."),
+            (rf"{_IS} (?:disabled|deactivated){_END}", rf"{_IS} not enabled{_END}"),
+        ),
+        (
+            ("the IAM user's password has expired", "Set a new password and store it in the secret."),
+            (
+                rf"\bpassword{_END}.*{_IS} expired{_END}",
+                r"\bpassword must be (?:changed|reset)\b",
+                rf"\b(?:change|reset) (?:your|the) password{_END}",
+            ),
+        ),
+        (
+            _PROTECTED,
+            (
+                r"\blogin protect",
+                r"\bmust be verified\b",
+                rf"\b(?:with|by|using) {_SECOND_FACTOR}{_END}",
+                rf"\b{_SECOND_FACTOR} (?:is|must be) (?:required|needed|verified)\b",
+                rf"\brequires? (?:an? )?{_SECOND_FACTOR}{_END}",
+                rf"\b(?:verification code|identity verification){_END}",
+            ),
+        ),
+        (
+            (
+                "IAM's access control does not allow a login from this network address",
+                "Allow the address of this function in the access control of IAM's security settings.",
+            ),
+            (rf"\bby (?:the |an )?acl{_END}", r"\baccess control list\b", r"\bip address\b.* (?:is|are) not allowed\b"),
+        ),
+    )
+    for phrase in phrases
+)
+"""A phrase in IAM's own text of a 401 or 403 → what it means; its codes do not tell these apart.
 
-def refusal_of(status: int, body: bytes) -> CheckError:
-    """Return what an answer of 3xx or 4xx, other than 429, means: `token_unavailable`, or `invalid_response`.
+Texts name the user, so single words say nothing: a user may be called `fdi-verify`, `locked-in` or `expired-bot`.
+"""
 
-    A login page, a proxy or another service may answer with these statuses too; IAM says why in JSON. A 401 counts as a
-    refusal in any form: it may have been one more wrong password.
+
+class _Answer(NamedTuple):
+    """IAM's own code and text, in lower case."""
+
+    code: str
+    text: str
+
+
+def refusal_of(status: int, body: bytes, names: Collection[str] = ()) -> CheckError:
+    """Return what a response of 3xx or 4xx, other than 429, means: `token_unavailable`, or `invalid_response`.
+
+    A login page, a proxy or another service may answer with these statuses too; IAM says why in JSON. A 401 without a
+    body counts as IAM's: it may have been one more wrong password.
+
+    Args:
+        status: of the response.
+        body: of the response.
+        names: of the user and its account, which IAM's text may contain.
+
     """
-    words = _own_words(body) or ("" if status == 401 else None)
-    if words is None or status not in (400, 401, 403, 404):
+    answer = _own_words(body) or (_Answer("", "") if status == 401 and not body else None)
+    if answer is None or not (status in _BY_STATUS or answer.code in _BY_CODE):
         return CheckError("invalid_response", "not IAM", upstream_status=status)
-    meaning = _BY_STATUS.get(status)
-    if meaning is None or status == 403:
-        meaning = next((found for word, found in _REFUSED_WORDS.items() if word in words), meaning or _WRONG)
-    message, next_step = meaning
-    if status in (401, 403):
-        next_step = f"{next_step} {_REST_STEP}"
+    meaning = _BY_CODE.get(answer.code)
+    if meaning is None and status in (401, 403):
+        meaning = _by_phrase(answer.text, names)
+    message, next_step = meaning or _BY_STATUS[status]
     return CheckError("token_unavailable", message, next_step=next_step, upstream_status=status)
 
 
-def _own_words(body: bytes) -> str | None:
-    """Return IAM's own message in lower case, to look for words in, or None where this is no answer of IAM's."""
+def _by_phrase(text: str, names: Collection[str]) -> tuple[str, str] | None:
+    for name in map(str.casefold, names):
+        # A user may even be called "is locked".
+        if any(re.search(phrase, name) for phrase, _ in _BY_PHRASE):
+            text = text.replace(name, "")
+    return next((meaning for phrase, meaning in _BY_PHRASE if re.search(phrase, text)), None)
+
+
+def _own_words(body: bytes) -> _Answer | None:
+    """Return IAM's own code and text, or None where this is not a response of IAM."""
     try:
         document = strict_json.loads(body)
     except strict_json.InvalidJSON:
@@ -85,7 +160,8 @@ def _own_words(body: bytes) -> str | None:
         return None
     error = document.get("error")
     if isinstance(error, dict):
-        return str(error.get("message")).casefold()
+        code = error.get("error_code", document.get("error_code", error.get("code")))
+        return _Answer(str(code), str(error.get("message", error.get("error_msg"))).casefold())
     if "error_code" in document or "error_msg" in document:
-        return str(document.get("error_msg")).casefold()
+        return _Answer(str(document.get("error_code")), str(document.get("error_msg")).casefold())
     return None

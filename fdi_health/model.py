@@ -236,6 +236,7 @@ class Token(NamedTuple):
         serial: the how-manieth read of this process it came from: two reads that gave the same value differ in it.
         expires_at: its end in seconds since the epoch, or None where the secret does not say.
         renewable: whether it was got for credentials.
+        known_secrets: tokens and passwords that this process has used, for redaction.
 
     """
 
@@ -243,6 +244,7 @@ class Token(NamedTuple):
     serial: int
     expires_at: float | None = None
     renewable: bool = False
+    known_secrets: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Token(serial={self.serial}, expires_at={self.expires_at})"

@@ -1,23 +1,38 @@
-"""Moments as ISO 8601 text and as seconds since the epoch."""
+"""Timestamps as ISO 8601 text and as seconds since the epoch."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
+_FORM = r"\d{4}-?\d\d-?\d\d[Tt ]\d\d"
+"""A date and at least the hour. Python also takes a date alone, which says nothing about the end of a token."""
+
+MIN_YEAR, MAX_YEAR = 2000, 2099
+"""A timestamp of another year is a mistake, such as the zero value of a program's date type."""
+
 
 def moment(text: Any) -> float:
-    """Return an ISO 8601 moment, UTC where it names no zone, in seconds since the epoch; raises ValueError."""
-    try:
-        found = datetime.fromisoformat(text)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-    except (TypeError, OverflowError):
-        raise ValueError from None
+    """Return an ISO 8601 timestamp in seconds since the epoch; one without a time zone is UTC.
+
+    Raises:
+        ValueError: it is malformed, or not in the years `MIN_YEAR` to `MAX_YEAR`.
+
+    """
+    if not isinstance(text, str) or not re.match(_FORM, text, re.ASCII):
+        raise ValueError
+    found = datetime.fromisoformat(text)
+    if not MIN_YEAR <= found.year <= MAX_YEAR:
+        raise ValueError
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def moment_text(seconds: float) -> str:
-    """Return a moment, given in seconds since the epoch, as ISO 8601 in UTC and whole seconds."""
+    """Return a time, given in seconds since the epoch, as ISO 8601 in UTC, whole seconds and a four-digit year."""
     try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        found = datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):
         return "a moment beyond the calendar"
+    # Not strftime: its year has fewer than four digits before year 1000.
+    return f"{found.replace(tzinfo=None).isoformat(timespec='seconds')}Z"

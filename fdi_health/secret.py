@@ -6,20 +6,17 @@ No message here holds any part of a secret, not even the name of a key that stan
 from __future__ import annotations
 
 import codecs
-import re
 from typing import Any, NamedTuple
 
 from fdi_health.errors import CheckError
 from fdi_health.moments import moment
+from fdi_health.token_form import form_of
 from schemas import strict_json
 
 LONGEST = 64 * 1024
 """The most bytes of a secret; more than any secrets manager keeps."""
 
 CREDENTIALS_FORM = '{"username": "…", "password": "…", "domain_name": "…"}'
-
-_TOKEN = re.compile(r"(?![{\[\"])[\x21-\x7e]+")
-"""What can be sent as a header's value (RFC 9110, 5.5) and is no JSON; no token of IAM's holds white space."""
 
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _FORMS = f'Store the bare token, {{"token": "…"}}, or {CREDENTIALS_FORM}.'
@@ -76,15 +73,15 @@ def read_secret(secret: bytes, key: str | None) -> SecretToken | Credentials:
 
     """
     text = secret_text(secret)
-    if key is None and text[0] not in '{["':
-        return SecretToken(_header_value(text))
+    if key is None and (text[0] not in "{[" or text.startswith("{{")):
+        return SecretToken(_token(text))
     document = json_object(text)
     if key is not None and key != "token":
         found = document.get(key)
         if not isinstance(found, dict):
             value = _string_at(document, key, "the key that the secret URL names")
             if not value.startswith("{"):
-                return SecretToken(_header_value(value))
+                return SecretToken(_token(value))
             # Editors that know only text under a key keep an object as text.
             found = json_object(value)
         document = found
@@ -93,7 +90,7 @@ def read_secret(secret: bytes, key: str | None) -> SecretToken | Credentials:
     if "token" in document and "password" in document:
         raise _unavailable("the secret holds both a token and credentials", "Keep one of the two. " + _FORMS)
     if "token" in document:
-        token = _header_value(_string_at(document, "token", '"token"'))
+        token = _token(_string_at(document, "token", '"token"'))
         return SecretToken(token, _expires_at(document.get("expires_at")))
     if document.keys() & {"username", "password", "domain_name"}:
         return _credentials(document)
@@ -136,13 +133,11 @@ def _string_at(document: dict[str, Any], key: str, name: str) -> str:
     return value.strip()
 
 
-def _header_value(token: str) -> str:
-    if not _TOKEN.fullmatch(token):
-        raise _unavailable(
-            "the token holds white space or a character that no HTTP header may hold",
-            "Store the token again: white space, a line break or a special character got into it. " + _FORMS,
-        )
-    return token
+def _token(text: str) -> str:
+    form = form_of(text)
+    if form is not None:
+        raise _unavailable(f"what is stored as the token {form.seen}, so it was not sent", form.next_step)
+    return text
 
 
 def _credentials(document: dict[str, Any]) -> Credentials:
@@ -172,7 +167,8 @@ def _expires_at(value: Any) -> float | None:
         return moment(value)
     except ValueError:
         raise _unavailable(
-            '"expires_at" of the JSON secret is no moment', "Write it as ISO 8601, e.g. 2026-11-25T16:00:00Z."
+            '"expires_at" of the JSON secret is not a timestamp of the years 2000 to 2099',
+            "Write it as ISO 8601, e.g. 2026-11-25T16:00:00Z.",
         ) from None
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from fdi_health.deadline import Deadline, Instant
     from fdi_health.held import Copy, Reading
-    from fdi_health.iam import Iam
+    from fdi_health.iam import Iam, IssuedToken
+    from fdi_health.secret import Credentials
     from fdi_health.vaults import Vault
 
 AHEAD_SECONDS = 300.0
@@ -98,10 +99,10 @@ class Tokens:
         """
         copy = self._held.copy
         if copy is None:
-            return _token(self._held.newer_than(0, deadline))
+            return self._token(self._held.newer_than(0, deadline))
         if self._is_due(copy):
             self._held.read_beside()
-        return _token(copy)
+        return self._token(copy)
 
     def renew(self, refused: Token, deadline: Deadline) -> Token:
         """Return a token got later than `refused` was; the first caller gets it, the others get the same.
@@ -116,11 +117,11 @@ class Tokens:
         # A probe that set out earlier may bring the refusal of an older one later.
         self._refused = max(self._refused, refused.serial)
         copy = self._held.copy
-        if copy is not None and copy.serial == refused.serial and copy.value.renewable:
+        if copy is not None and copy.serial == refused.serial and copy.value.renewable and self._held.failure is None:
             logins, present = self._logins_for_refusals, self._clock()
             if len(logins) == _MOST_LOGINS and logins[0].seconds_until(present) < _LOOK_SECONDS:
                 return refused
-        return _token(self._held.newer_than(refused.serial, deadline, lambda held: held.value == refused.value))
+        return self._token(self._held.newer_than(refused.serial, deadline, lambda held: held.value == refused.value))
 
     def be_ready(self, deadline: Deadline) -> None:
         """Raise CheckError if no token is held that is any good, and none can be had.
@@ -152,23 +153,34 @@ class Tokens:
         version = held.version if held.version and _VERSION.fullmatch(held.version) else None
         return TokenState("credentials" if held.renewable else "token", version, held.expires_at)
 
+    def _token(self, copy: Copy[_Held]) -> Token:
+        held = copy.value
+        return Token(held.value, copy.serial, held.expires_at, held.renewable, self._iam.secrets.values())
+
     def _get(self, reading: Reading[_Held]) -> _Held:
         began = self._clock()
         secret = self._vault.read(reading.deadline)
         found = read_secret(secret.data, self._json_key)
+        reading.secret_is_valid = True
         if isinstance(found, SecretToken):
+            self._iam.secrets.add(found.value)
             life = None if found.expires_at is None else found.expires_at - began.wall
             return _Held(found.value, secret.version, found.expires_at, life, renewable=False)
         reading.stage, reading.next_step = "IAM did not answer", LATE_STEP
-        copy = self._held.copy
-        if copy is not None and copy.serial == self._refused:
-            # Counted here, where each login is one: of those who were refused at once, each would count it.
-            self._logins_for_refusals.append(began)
-        issued = self._iam.log_in(found, reading.deadline)
+        issued = self._log_in(found, reading)
         life = issued.life_seconds
         if life is None and issued.expires_at is not None:
             life = issued.expires_at - began.wall
         return _Held(issued.value, secret.version, issued.expires_at, life, renewable=True)
+
+    def _log_in(self, credentials: Credentials, reading: Reading[_Held]) -> IssuedToken:
+        copy, logins = self._held.copy, self._iam.logins
+        try:
+            return self._iam.log_in(credentials, reading.deadline)
+        finally:
+            # Counted here, where each login is one: of those who were refused at once, each would count it.
+            if copy is not None and copy.serial == self._refused and self._iam.logins > logins:
+                self._logins_for_refusals.append(reading.began)
 
     def _seconds_left(self, copy: Copy[_Held]) -> float | None:
         life = copy.value.life_seconds
@@ -184,7 +196,3 @@ class Tokens:
         if life > 0 and left <= min(AHEAD_SECONDS, life / 10):
             return since >= min(_REST_SECONDS, life / 10)
         return not copy.value.renewable and left <= self._warn_seconds and since >= _LOOK_SECONDS
-
-
-def _token(copy: Copy[_Held]) -> Token:
-    return Token(copy.value.value, copy.serial, copy.value.expires_at, copy.value.renewable)

@@ -7,6 +7,7 @@ project's notes on the upstream. The texts of refusals are ours but for the word
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import secrets
 import time
@@ -47,15 +48,29 @@ def refusal(status: int, message: str, title: str) -> Answer:
 
 _AN_HOUR: Final = (("Retry-After", "3600"),)
 _WRONG: Final = refusal(401, "The username or password is wrong.", "Unauthorized")
-_BY_STATE: Final[dict[str, Answer]] = {
-    "disabled": refusal(401, "The user is disabled.", "Unauthorized"),
-    "locked": refusal(401, "The account is locked.", "Unauthorized"),
-    "protected": refusal(401, "The user must be verified with MFA.", "Unauthorized"),
+_TEXT_BY_STATE: Final[dict[str, str]] = {
+    "disabled": "The user {name} is disabled.",
+    "locked": "The account is locked.",
+    "protected": "The user {name} must be verified with MFA.",
 }
+
+
+def _by_state(state: str, name: str) -> Answer:
+    return refusal(401, _TEXT_BY_STATE[state].format(name=name), "Unauthorized")
+
+
+_SOMEBODY: Final = ("X-Subject-Token", "MII-of-somebody")
+_LOGIN_PAGE: Final = b"<html>please sign in</html>"
+_SLOW_SECONDS: Final = 6.0
+"""More than a client waits."""
 
 FAULTS: Final[dict[str, Answer]] = {
     "wrong_password": _WRONG,
-    **_BY_STATE,
+    **{state: _by_state(state, "fdi-probe") for state in _TEXT_BY_STATE},
+    "slow_refusal": _WRONG.after(_SLOW_SECONDS),
+    "acl": refusal(403, "Access is blocked by the ACL.", "Forbidden"),
+    "conflict": refusal(409, "Conflict occurred.", "Conflict"),
+    "moved": json_answer(error_document("IAM.0020", "The authentication is being moved to another region."), 410),
     "forbidden": refusal(403, "You are not authorized to perform the requested action.", "Forbidden"),
     "gateway_403": json_answer(error_document("APIGW.0802", "The IP address is not allowed to access"), 403),
     "list_403": json_answer([1], 403),
@@ -73,14 +88,21 @@ FAULTS: Final[dict[str, Answer]] = {
     "status_500": refusal(500, "An unexpected error prevented the server from fulfilling your request.", "Error"),
     "status_503": body_answer(b"503 Service Unavailable\n", 503, "text/plain"),
     "status_503_for_an_hour": json_answer({}, 503, headers=_AN_HOUR),
-    "html_401": body_answer(b"<html>please sign in</html>", 401, "text/html"),
-    "html_200": body_answer(b"<html>please sign in</html>", 200, "text/html"),
+    "status_502": body_answer(b"<html>502 Bad Gateway</html>", 502, "text/html"),
+    "empty_401": body_answer(b"", 401, content_type=None),
+    **{
+        f"html_{status}": body_answer(_LOGIN_PAGE, status, "text/html")
+        for status in (200, 201, 400, 401, 403, 404, 410)
+    },
+    "interim_only": raw_answer(b"HTTP/1.1 103 Early Hints\r\n\r\n", "close"),
     "redirect": body_answer(b"", 302, content_type=None, headers=(("Location", "http://127.0.0.1:9/"),)),
     "no_token": json_answer({"token": {"expires_at": "2020-01-04T09:05:22.701000Z"}}, 201),
     "broken_token": json_answer({"token": {}}, 201, headers=(("X-Subject-Token", "M\xc3\xa9"),)),
-    "no_document": body_answer(b"<html>", 201, "text/html", headers=(("X-Subject-Token", "MII-of-somebody"),)),
-    "other_document": body_answer(b"{}", 201, headers=(("X-Subject-Token", "MII-of-somebody"),)),
-    "list_document": body_answer(b"[1]", 201, headers=(("X-Subject-Token", "MII-of-somebody"),)),
+    "wrapped_token": json_answer({"token": {}}, 201, headers=(("X-Subject-Token", "'MII-of-somebody'"),)),
+    "encoded_201": body_answer(gzip.compress(b'{"token": {}}'), 201, headers=(_SOMEBODY, ("Content-Encoding", "gzip"))),
+    "no_document": body_answer(b"<html>", 201, "text/html", headers=(_SOMEBODY,)),
+    "other_document": body_answer(b"{}", 201, headers=(_SOMEBODY,)),
+    "list_document": body_answer(b"[1]", 201, headers=(_SOMEBODY,)),
     "silent": Answer(end="hang"),
     "reset": Answer(end="reset"),
     "drip": drip(response_bytes(201, b"{}"), 0.2),
@@ -174,7 +196,7 @@ class Iam:
         if methods != ["password"] or user is None or (password, domain) != (user.password, user.domain_name):
             return _WRONG
         if user.state != "enabled":
-            return _BY_STATE[user.state]
+            return _by_state(user.state, name)
         if project not in ({"id": self.project_id}, {"name": self.project_name}):
             return FAULTS["no_project"]
         return self._issue(name, domain, catalog="nocatalog=true" not in request.target)

@@ -25,7 +25,7 @@ class AwsStandIn:
     """
 
     def __init__(self) -> None:
-        self.answer: dict[str, Any] = {"Name": "roma", "SecretString": "token"}
+        self.answer: dict[str, Any] = {"Name": "roma", "SecretString": "s3cr3t-token"}
         self.failures: list[tuple[int, str, str]] = []
         self.keep_failing = False
         self.silent = False

@@ -63,7 +63,7 @@ TOKENS = (*WILD, "error_APIGW_0301")
 """Played in every twelfth phase, with new passwords."""
 
 LOGINS_REST_SECONDS = 62.0
-"""How long it takes until IAM may be asked again, once ten tokens in a minute were refused."""
+"""How long it takes until IAM may be asked again, once ten tokens in a minute were refused or a first login failed."""
 
 CALM = ("healthy", "doc_example", "no_tasks", "healthy", "close_idle")
 
@@ -247,7 +247,8 @@ def chaos(truth: Truth, upstream: Simulator, iam: Iam, secret: Path, over: threa
                 iam.users["fdi-probe"] = User(password)
                 secret.with_suffix(".new").write_text(credentials(password))
                 secret.with_suffix(".new").replace(secret)
-            if wild and dice.random() < 0.1:
+            # Only here: a process whose first login fails leaves its credentials alone for 30 seconds.
+            if tokens and dice.random() < 0.1:
                 iam.play(*dice.choices(["status_503", "status_500", "silent", "html_200", "reset"], k=2))
             if dice.random() < 0.1:
                 upstream.drop_idle_connections()

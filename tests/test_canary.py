@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
 import re
 import traceback
@@ -164,6 +166,14 @@ def test_echoed_token__is_redacted(
         f'{{"username":"u","password":"{TOKEN}","domain_name":"d","project_id":1}}',
         f'{{"token":"{TOKEN}","password":"{TOKEN}"}}',
         TOKEN * 5000,
+        f"'{CREDENTIALS}'",  # D03
+        base64.b64encode(CREDENTIALS.encode()).decode(),  # D04
+        base64.b64encode(TOKEN.encode()).decode().rstrip("="),
+        f"Bearer {TOKEN}",
+        f"ROMA_TOKEN={TOKEN}",
+        f"https://user:{TOKEN}@iam.example/",
+        json.dumps({"token": f"'{TOKEN}'"}),
+        json.dumps({"token": TOKEN, "expires_at": "0001-01-01T00:00:00Z"}),  # D51
     ],
 )
 def test_unusable_secret__is_never_sent_nor_shown(

@@ -97,6 +97,32 @@ def map_exception(error: BaseException) -> CheckError:
     return CheckError("unreachable", "no connection could be made")
 
 
+_BEFORE_SENDING = (
+    socket.gaierror,
+    ssl.SSLError,
+    urllib3.exceptions.NameResolutionError,
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+    urllib3.exceptions.SSLError,
+    urllib3.exceptions.ProxyError,
+    requests.exceptions.ProxyError,
+    requests.exceptions.InvalidProxyURL,
+)
+"""DNS, connect, TLS and proxy. TLS nearly always fails in the handshake; later only if something breaks a response."""
+
+
+def may_have_been_sent(error: CheckError) -> bool:
+    """Return False if the request certainly did not reach the server's application.
+
+    Limits: a TLS handshake that times out can't be told from a response that does.
+
+    Args:
+        error: as a Transport raised it, with its cause.
+
+    """
+    return error.code != "tls_error" and not any(isinstance(cause, _BEFORE_SENDING) for cause in _causes(error))
+
+
 def _what_tls_says(causes: tuple[BaseException, ...]) -> str | None:
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):

@@ -113,8 +113,8 @@ class VaultSuite:
         ("secret", "message"),
         [
             (b" \n", "is empty"),
-            (b"s3cr\n3t", "no HTTP header may hold"),
-            ("s3cr3t\u200b".encode(), "no HTTP header may hold"),
+            (b"s3cr\n3t", "so it was not sent"),
+            ("s3cr3t\u200b".encode(), "so it was not sent"),
             (b'{"other":"s3cr3t"}', 'a JSON object without "token"'),
             (b'["s3cr3t"]', "JSON but no object"),
         ],
@@ -126,27 +126,27 @@ class VaultSuite:
     @pytest.mark.parametrize("secret", ["s3cr3t".encode("utf-16"), b"\xfd\xff\x80s3cr3t"])
     def test_vault__secret_that_is_no_utf_8(self, harness: Harness, secret: bytes) -> None:
         harness.put(secret)
-        assert "UTF-8" in message_of(harness) or "no HTTP header may hold" in message_of(harness)
+        assert "UTF-8" in message_of(harness) or "so it was not sent" in message_of(harness)
 
     def test_vault__long_secret(self, harness: Harness) -> None:
         harness.put(b"M" * self.longest)
         assert token_of(harness) == "M" * self.longest
 
     def test_vault__json_with_and_without_a_key(self, harness: Harness) -> None:
-        harness.put(b'{"token":"one","roma":"two"}')
-        assert token_of(harness) == "one"
+        harness.put(b'{"token":"MII-one-1","roma":"MII-two-2"}')
+        assert token_of(harness) == "MII-one-1"
         if not self.keyed:
             return
-        assert token_of(harness, "#roma") == "two"
+        assert token_of(harness, "#roma") == "MII-two-2"
         assert "secret URL names" in message_of(harness, "#missing")
 
     def test_vault__rotation_between_two_reads(self, harness: Harness) -> None:
         url = parse(harness.url)
-        harness.put(b"old")
+        harness.put(b"old-token")
         tokens = Tokens(open_vault(url, harness.environ), NO_IAM)
         refused = tokens.current(Deadline.after(SECONDS))
-        harness.put(b"new")
-        assert tokens.renew(refused, Deadline.after(SECONDS)).value == "new"
+        harness.put(b"new-token")
+        assert tokens.renew(refused, Deadline.after(SECONDS)).value == "new-token"
 
     def test_vault__many_readers_at_once(self, harness: Harness) -> None:
         harness.put(b"s3cr3t")

@@ -132,3 +132,57 @@ def test_late_copy__is_news_and_perhaps_outdated(source: Source) -> None:
     source.value = 8
     assert held.newer_than(0, soon(), lambda value: value == 7).value == 8
     assert len(source.gates) == reads + 1
+
+
+class Failing:
+    """Fails to read; counts the reads."""
+
+    def __init__(self, *, secret_is_valid: bool = False) -> None:
+        self.secret_is_valid = secret_is_valid
+        self.reads = 0
+
+    def read(self, reading: Reading[int]) -> int:
+        self.reads += 1
+        reading.secret_is_valid = self.secret_is_valid
+        raise CheckError("token_unavailable", "gone", next_step="Put it back.")
+
+
+def test_failure_of_a_valid_secret__does_not_delay_the_next_read() -> None:
+    failing = Failing(secret_is_valid=True)
+    held = Held(failing.read, Clock())
+    for _ in range(10):
+        assert late(held, 2).message == "gone"
+    assert failing.reads == 10
+
+
+def test_back_off__ends_with_a_failure_of_a_valid_secret() -> None:
+    failing, clock = Failing(), Clock()
+    held = Held(failing.read, clock)
+    for _ in range(5):
+        late(held, 2)
+    clock.wall += 1
+    failing.secret_is_valid = True
+    for _ in range(5):
+        late(held, 2)
+    assert failing.reads == 8
+
+
+def test_back_off__after_days_of_failures__is_30_seconds() -> None:
+    failing, clock = Failing(), Clock()
+    held = Held(failing.read, clock)
+    for _ in range(1100):  # two to this power is no float any more
+        error = late(held, 2)
+        clock.wall += 30
+    assert failing.reads == 1100
+    clock.wall -= 1
+    assert (late(held, 2).message, error.next_step) == ("gone", "Put it back.")
+    assert failing.reads == 1100
+
+
+def test_read_beside__while_one_is_going_on__begins_no_other(source: Source) -> None:
+    source.closed = True
+    held = Held(source.read)
+    held.read_beside()
+    held.read_beside()
+    until(lambda: bool(source.threads))
+    assert len(source.threads) == 1

@@ -10,7 +10,16 @@ from fdi_health.errors import NEXT_STEPS, CheckError
 from fdi_health.secret import Credentials, SecretToken, read_secret
 
 END = 1_763_913_600.0
-_NO_TOKEN = "the token holds white space or a character that no HTTP header may hold"
+
+
+def not_sent(seen: str) -> str:
+    return f"what is stored as the token {seen}, so it was not sent"
+
+
+SPACE = not_sent("holds white space")
+ODD = not_sent("holds a character that no token has")
+QUOTES = not_sent("is in quotes or holds some")
+JSON_TEXT = not_sent("is JSON text")
 
 
 @pytest.mark.parametrize(
@@ -48,12 +57,13 @@ def test_secret__holds_a_token(secret: bytes, key: str | None, value: str) -> No
 )
 def test_expires_at__is_iso_8601(text: str, end: float | None) -> None:
     for key in (None, "token"):
-        assert read_secret(f'{{"token":"t","expires_at":{text}}}'.encode(), key) == SecretToken("t", end)
+        assert read_secret(f'{{"token":"MIIToken","expires_at":{text}}}'.encode(), key) == SecretToken("MIIToken", end)
 
 
 @pytest.mark.usefixtures("far_from_utc")
 def test_expires_at__without_a_zone_is_utc_wherever_we_are() -> None:
-    assert read_secret(b'{"token":"t","expires_at":"2025-11-23T16:00:00"}', None) == SecretToken("t", END)
+    secret = b'{"token":"MIIToken","expires_at":"2025-11-23T16:00:00"}'
+    assert read_secret(secret, None) == SecretToken("MIIToken", END)
 
 
 def test_repr__of_what_was_found_hides_it() -> None:
@@ -70,21 +80,16 @@ def test_repr__of_what_was_found_hides_it() -> None:
         (b"\xff\xfeM\0I\0", None, "the secret is UTF-16, not UTF-8"),  # C36
         (b"M\xff", None, "the secret is not UTF-8 text"),
         (b"M" * 65_537, None, "the secret is longer than 64 KiB"),
-        *(
-            (secret, key, _NO_TOKEN)
-            for secret, key in (
-                (b"a b", None),
-                (b"username=x password=y", None),
-                (b'{"token":"{\\"password\\":1}"}', None),
-                (b'{"roma":"[1]"}', "roma"),
-                (b'{"roma":"\\"MII\\""}', "roma"),
-            )
-        ),
+        (b"a b", None, SPACE),
+        (b"username=x password=y", None, not_sent("has the form NAME=value")),
+        (b'{"token":"{\\"password\\":1}"}', None, JSON_TEXT),
+        (b'{"roma":"[1]"}', "roma", JSON_TEXT),
+        (b'{"roma":"\\"MII\\""}', "roma", QUOTES),
         (b'{"roma":"{\\"password\\":"}', "roma", "the secret looks like JSON and is not sound: a syntax error"),
-        (b"MII\nTok", None, _NO_TOKEN),  # C34
-        (b"MII\0", None, _NO_TOKEN),
-        ("MII\u200b".encode(), None, _NO_TOKEN),  # C35
-        ("\u201cMII\u201d".encode(), None, _NO_TOKEN),
+        (b"MII\nTok", None, SPACE),  # C34
+        (b"MIIToken\0", None, ODD),
+        ("MIIToken\u200b".encode(), None, ODD),  # C35
+        ("\u201cMII\u201d".encode(), None, QUOTES),
         (b'{"roma_token":"MII"}', None, 'the secret is a JSON object without "token" and without credentials'),  # C86
         (b'{"token":""}', None, 'the JSON secret has no text under "token"'),
         (b'{"token":5}', None, 'the JSON secret has no text under "token"'),
@@ -92,7 +97,8 @@ def test_repr__of_what_was_found_hides_it() -> None:
         (b'{"a":"b"}', "c", "the JSON secret has no text under the key that the secret URL names"),
         (b"MII", "token", "the secret looks like JSON and is not sound: a syntax error"),
         (b'["MII"]', None, "the secret is JSON but no object"),
-        (b'"MII"', None, "the secret is JSON but no object"),
+        (b'"MII"', None, QUOTES),
+        (b"{{token}}", None, not_sent("is a placeholder")),
         (b'"MII"', "token", "the secret is JSON but no object"),
         (b'{"token":"MII"', None, "the secret looks like JSON and is not sound: a syntax error"),
         (
@@ -100,8 +106,32 @@ def test_repr__of_what_was_found_hides_it() -> None:
             None,
             "the secret looks like JSON and is not sound: a key stands twice in one object",
         ),
-        (b'{"token":"a","expires_at":"soon"}', None, '"expires_at" of the JSON secret is no moment'),
-        (b'{"token":"a","expires_at":5}', None, '"expires_at" of the JSON secret is no moment'),
+        *(
+            (
+                b'{"token":"MIIToken","expires_at":%s}' % end,
+                key,
+                '"expires_at" of the JSON secret is not a timestamp of the years 2000 to 2099',
+            )
+            for key in (None, "token")
+            for end in (
+                b'"soon"',
+                b"5",
+                b"1795536000",
+                b'"1795536000"',
+                b"true",
+                b"{}",
+                b'"0001-01-01T00:00:00Z"',  # D51
+                b'"1999-12-31T23:59:59Z"',
+                b'"2100-01-01T00:00:00Z"',
+                b'"9999-12-31T23:59:59Z"',
+                b'"2026-11-25"',
+                b'"20261125"',
+                b'"2026-W48-3T16:00:00Z"',
+                b'"2026-13-25T16:00:00Z"',
+                b'"2026-11-25T16:00:00+99:00"',
+                '"\uff12\uff10\uff12\uff16-11-25T16:00:00Z"'.encode(),
+            )
+        ),
         (b'{"token":"a","password":"b"}', None, "the secret holds both a token and credentials"),
         (
             b'{"username":"u","password":"p"}',

@@ -138,12 +138,44 @@ def test_foreign_text__never_shows_eight_characters_of_a_secret(text: str, secre
         assert all(secret[i : i + window].casefold() not in remainder for i in range(len(secret) - window + 1))
 
 
+SECRETS = st.lists(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=8, max_size=60), max_size=20)
+
+
+@given(st.data(), SECRETS, st.text(max_size=30), st.text(max_size=30))
+def test_foreign_text__with_any_eight_characters_of_several_secrets__redacts_them(
+    data: st.DataObject, secrets: list[str], before: str, after: str
+) -> None:  # H09
+    shown = clean(f"{before} quotes {after}", secrets, 512)
+    assert shown is None or "[redacted]" not in shown or any(len(secret) >= 8 for secret in secrets)
+    for secret in secrets:
+        start = data.draw(st.integers(0, len(secret) - 8))
+        end = data.draw(st.integers(start + 8, len(secret)))
+        part = secret[start:end]
+        # Its case is changed only where no letter becomes two.
+        echoed = part.upper() if part.isascii() and data.draw(st.booleans()) else part
+        shown = clean(f"before {echoed} after", secrets, 512) or ""
+        assert "[redacted]" in shown
+        assert shown.replace("[redacted]", "") in (
+            "before  after",
+            "before  fter",
+            "befor  after",
+            "befor  fter",
+        ) or all(part[place : place + 8].lower() not in shown.lower() for place in range(len(part) - 7))
+
+
 def test_foreign_text__with_no_secret_is_only_cleaned() -> None:
     assert clean("text", "", 10) == "text"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.9, "1970-01-01T00:00:00Z"), (1e300, "a moment beyond the calendar"), (float("nan"), None)]
+    ("seconds", "text"),
+    [
+        (0.9, "1970-01-01T00:00:00Z"),
+        (-62_135_596_800.0, "0001-01-01T00:00:00Z"),  # D51
+        (253_402_300_799.0, "9999-12-31T23:59:59Z"),
+        (1e300, "a moment beyond the calendar"),
+        (float("nan"), None),
+    ],
 )
 def test_moment_text__never_fails(seconds: float, text: str | None) -> None:
     assert moment_text(seconds) == (text or "a moment beyond the calendar")

@@ -47,7 +47,7 @@ def reads_more(tokens: Tokens, shelf: Shelf) -> bool:
 @pytest.mark.parametrize(("life", "ahead"), [(6000, 300), (3000, 300), (1000, 100), (0.5, 0.05)])
 def test_token__is_got_anew_five_minutes_or_a_tenth_of_its_life_ahead(life: float, ahead: float) -> None:
     clock = Clock()
-    tokens, shelf = held(clock, ending_in(life), b"two")
+    tokens, shelf = held(clock, ending_in(life), b"MII-two-2")
     clock.monotonic = life - ahead - 0.01
     assert not reads_more(tokens, shelf)
     clock.monotonic = life - ahead
@@ -95,7 +95,7 @@ def test_token__tells_its_end() -> None:
 
 
 def test_token_under_a_key__is_found() -> None:
-    assert Tokens(Shelf([b'{"roma":"one"}']), NO_IAM, "roma").current(soon()).value == "one"
+    assert Tokens(Shelf([b'{"roma":"MII-one-1"}']), NO_IAM, "roma").current(soon()).value == "MII-one-1"
 
 
 def test_life_of_a_token_for_credentials__goes_by_iam_s_clock_alone(upstream: Simulator, iam: SimulatedIam) -> None:
@@ -136,7 +136,7 @@ def test_readiness__is_not_lost_by_a_read_ahead_that_fails() -> None:
 
 def test_readiness__is_lost_by_a_refusal_that_could_not_be_mended() -> None:
     class Moody:
-        secrets = iter([Secret(b"one")])
+        secrets = iter([Secret(b"MII-one-1")])
 
         def read(self, deadline: Deadline) -> Secret:
             for secret in self.secrets:
@@ -154,7 +154,7 @@ def test_readiness__is_lost_by_a_refusal_that_could_not_be_mended() -> None:
 
 def test_readiness__is_not_regained_by_the_late_refusal_of_an_older_token() -> None:
     class Moody:
-        secrets = iter([Secret(b"one"), Secret(b"two")])
+        secrets = iter([Secret(b"MII-one-1"), Secret(b"MII-two-2")])
 
         def read(self, deadline: Deadline) -> Secret:
             for secret in self.secrets:
@@ -174,5 +174,5 @@ def test_readiness__is_not_regained_by_the_late_refusal_of_an_older_token() -> N
 def test_now__is_what_a_read_waits_by() -> None:
     began = time.monotonic()
     with pytest.raises(CheckError, match="before the deadline"):
-        Tokens(Shelf([b"one"], wait_seconds=0.5), NO_IAM).current(soon(0.05))
+        Tokens(Shelf([b"MII-one-1"], wait_seconds=0.5), NO_IAM).current(soon(0.05))
     assert time.monotonic() - began < 0.05 + 0.3

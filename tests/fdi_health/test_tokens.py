@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 
 def test_token__is_read_once_for_everybody() -> None:
-    shelf = Shelf([b"one"], wait_seconds=0.1)
+    shelf = Shelf([b"MII-one-1"], wait_seconds=0.1)
     tokens = Tokens(shelf, NO_IAM)
     with ThreadPoolExecutor(24) as callers:
         values = list(callers.map(lambda _: tokens.current(soon()).value, range(24)))
-    assert values == ["one"] * 24
+    assert values == ["MII-one-1"] * 24
     assert shelf.reads == 1
 
 
@@ -54,24 +54,24 @@ def test_missing_secret__is_asked_for_once_by_those_who_ask_at_once() -> None:
 
 
 def test_renewal__is_one_read_for_all_who_were_refused() -> None:
-    shelf = Shelf([b"one", b"two"])
+    shelf = Shelf([b"MII-one-1", b"MII-two-2"])
     tokens = Tokens(shelf, NO_IAM)
     refused = tokens.current(soon())
 
     with ThreadPoolExecutor(10) as callers:
         renewed = {token.value for token in callers.map(lambda _: tokens.renew(refused, soon()), range(10))}
 
-    assert renewed == {"two"}
+    assert renewed == {"MII-two-2"}
     assert shelf.reads == 2
-    assert tokens.current(soon()).value == "two"
+    assert tokens.current(soon()).value == "MII-two-2"
 
 
 def test_renewal__with_the_same_secret_is_one_read_too() -> None:
-    shelf = Shelf([b"one"])
+    shelf = Shelf([b"MII-one-1"])
     tokens = Tokens(shelf, NO_IAM)
     refused = tokens.current(soon())
 
-    assert tokens.renew(refused, soon()).value == tokens.renew(refused, soon()).value == "one"
+    assert tokens.renew(refused, soon()).value == tokens.renew(refused, soon()).value == "MII-one-1"
     assert shelf.reads == 2
 
 
@@ -115,7 +115,7 @@ def test_renewal_that_hangs__is_token_unavailable_at_the_deadline(
     checked = function("healthy", FDI_DEADLINE_SECONDS="0.4")
     assert checked.verdict()["healthy"] is True
     (target,) = checked.process.service().targets
-    target.tokens._vault = Shelf([b"never"], hang=over)
+    target.tokens._vault = Shelf([b"MII-never"], hang=over)
     upstream.tokens.clear()
 
     for _ in range(4):
@@ -128,7 +128,7 @@ def test_renewal_that_hangs__is_token_unavailable_at_the_deadline(
 
 def test_hanging_reads__are_not_piled_up() -> None:
     over = threading.Event()
-    shelf = Shelf([b"one"], hang=over)
+    shelf = Shelf([b"MII-one-1"], hang=over)
     tokens = Tokens(shelf, NO_IAM, read_seconds=0.15)
 
     messages = []
@@ -145,23 +145,23 @@ def test_hanging_reads__are_not_piled_up() -> None:
     assert messages[2:] == ["earlier reads of the secret are stuck, or no thread was free"] * 2
     over.set()
     until(lambda: tokens.state() is not None)
-    assert tokens.current(soon()).value == "one"  # what came late is news all the same
+    assert tokens.current(soon()).value == "MII-one-1"  # what came late is news all the same
     assert shelf.reads == 2
 
 
 def test_hasty_callers__do_not_end_the_read_of_a_patient_one() -> None:
-    shelf = Shelf([b"one"], wait_seconds=0.4)
+    shelf = Shelf([b"MII-one-1"], wait_seconds=0.4)
     tokens = Tokens(shelf, NO_IAM)
     for _ in range(5):
         with pytest.raises(CheckError, match="before the deadline"):
             tokens.current(soon(0.02))
-    assert tokens.current(soon()).value == "one"
+    assert tokens.current(soon()).value == "MII-one-1"
     assert shelf.reads == 1
 
 
 def test_overdue_read__is_not_waited_for_by_those_who_joined_it() -> None:
     over = threading.Event()
-    shelf = Shelf([b"one", b"two"])
+    shelf = Shelf([b"MII-one-1", b"MII-two-2"])
     tokens = Tokens(shelf, NO_IAM, read_seconds=0.3)
     refused = tokens.current(soon())
     shelf.hang = over
@@ -169,7 +169,7 @@ def test_overdue_read__is_not_waited_for_by_those_who_joined_it() -> None:
         waiting = [callers.submit(tokens.renew, refused, soon(3)) for _ in range(3)]
         time.sleep(0.1)
         shelf.hang = None
-        assert {token.result(1).value for token in waiting} == {"two"}
+        assert {token.result(1).value for token in waiting} == {"MII-two-2"}
     over.set()
 
 
@@ -186,6 +186,8 @@ def test_late_renewals__are_announced_only_if_they_go_on(
     for _ in range(4):
         tokens.current(soon())
         until(lambda: not tokens._held.is_being_read())
+        # The login goes on for a moment after its read was given up; the cooldown begins when it ends.
+        until(lambda: not any(thread.name == "fdi-health-secret" for thread in threading.enumerate()))
         announced.append(tokens.expiring() is not None)
         clock.wall += 10
     assert announced == [False, False, True, True]
@@ -247,6 +249,47 @@ def test_refusal_that_many_meet_at_once__counts_as_one_login(
     assert len(iam.logins) == 11
 
 
+def test_secret_that_can_not_be_read__is_read_again_after_1_2_4_and_at_most_30_seconds() -> None:  # H05
+    clock = Clock()
+    shelf = Shelf([b"missing"])
+    tokens = Tokens(shelf, NO_IAM, clock=clock)
+    start, read = clock.wall, []
+    for second in range(100):
+        clock.wall = start + second
+        before = shelf.reads
+        with pytest.raises(CheckError, match="the secret does not exist"):
+            tokens.current(soon())
+        read += [second] * (shelf.reads - before)
+    assert read == [0, 1, 2, 3, 5, 9, 17, 33, 63, 93]
+    shelf.secrets = [TOKEN.encode()]
+    clock.wall += 30
+    assert tokens.current(soon()).value == TOKEN
+
+
+def test_secret_that_can_not_be_read__if_a_token_was_refused__backs_off_too() -> None:
+    clock = Clock()
+    shelf = Shelf([TOKEN.encode(), b"missing"])
+    tokens = Tokens(shelf, NO_IAM, clock=clock)
+    refused = tokens.current(soon())
+    for _ in range(20):
+        with pytest.raises(CheckError, match="the secret does not exist"):
+            tokens.renew(refused, soon())
+    assert shelf.reads == 4
+
+
+def test_secret_in_a_wrong_form__backs_off_and_is_seen_when_corrected() -> None:
+    clock = Clock()
+    shelf = Shelf([b"'quoted'"])
+    tokens = Tokens(shelf, NO_IAM, clock=clock)
+    for _ in range(20):
+        with pytest.raises(CheckError, match="in quotes"):
+            tokens.current(soon())
+    assert shelf.reads == 3
+    shelf.secrets = [TOKEN.encode()]
+    clock.wall += 1
+    assert tokens.current(soon()).value == TOKEN
+
+
 @pytest.mark.parametrize("kind", [IsADirectoryError, AttributeError, TypeError, RuntimeError])
 def test_fault_of_a_vendors_library__is_token_unavailable_and_logged(
     caplog: pytest.LogCaptureFixture, kind: type[Exception]
@@ -268,33 +311,33 @@ def test_fault_of_a_vendors_library__is_token_unavailable_and_logged(
 
 
 def test_hasty_joiner__does_not_end_the_read() -> None:
-    shelf = Shelf([b"one"], wait_seconds=0.3)
+    shelf = Shelf([b"MII-one-1"], wait_seconds=0.3)
     tokens = Tokens(shelf, NO_IAM)
     with ThreadPoolExecutor(2) as callers:
         patient = callers.submit(tokens.current, soon(2))
         time.sleep(0.05)
         hasty = callers.submit(tokens.current, soon(0.1))
         assert isinstance(hasty.exception(), CheckError)
-        assert patient.result().value == "one"
+        assert patient.result().value == "MII-one-1"
 
 
 @pytest.mark.parametrize("stopped", ["wall", "monotonic"])
 def test_token_near_its_end__is_read_ahead_on_the_side(stopped: str) -> None:  # C90
     clock = Clock()
-    shelf = Shelf([b'{"token":"one","expires_at":"1970-01-12T13:48:20Z"}', b"two"])  # 1,000,100: in 100 s
+    shelf = Shelf([b'{"token":"MII-one-1","expires_at":"2023-11-14T22:15:00Z"}', b"MII-two-2"])  # in 100 s
     tokens = Tokens(shelf, NO_IAM, clock=clock, warn_seconds=0)
-    assert tokens.current(soon()).value == "one"
+    assert tokens.current(soon()).value == "MII-one-1"
 
     clock.wall += 89 * (stopped != "wall")
     clock.monotonic += 89 * (stopped != "monotonic")
-    assert tokens.current(soon()).value == "one"
+    assert tokens.current(soon()).value == "MII-one-1"
     assert shelf.reads == 1
 
     clock.wall += 2 * (stopped != "wall")
     clock.monotonic += 2 * (stopped != "monotonic")
-    assert tokens.current(soon()).value == "one"  # at once; the read goes on beside it
+    assert tokens.current(soon()).value == "MII-one-1"  # at once; the read goes on beside it
     for _ in range(50):
-        if tokens.current(soon()).value == "two":
+        if tokens.current(soon()).value == "MII-two-2":
             break
         time.sleep(0.01)
     else:
@@ -304,12 +347,12 @@ def test_token_near_its_end__is_read_ahead_on_the_side(stopped: str) -> None:  #
 
 def test_reading_ahead__that_fails_keeps_the_token_and_rests() -> None:
     clock = Clock()
-    shelf = Shelf([b'{"token":"one","expires_at":"1970-01-12T13:48:20Z"}', b"missing"])
+    shelf = Shelf([b'{"token":"MII-one-1","expires_at":"2023-11-14T22:15:00Z"}', b"missing"])
     tokens = Tokens(shelf, NO_IAM, clock=clock)
     tokens.current(soon())
     clock.wall += 95
     for _ in range(5):
-        assert tokens.current(soon()).value == "one"
+        assert tokens.current(soon()).value == "MII-one-1"
         time.sleep(0.02)
     assert shelf.reads == 2
     clock.wall += 5
@@ -320,9 +363,9 @@ def test_reading_ahead__that_fails_keeps_the_token_and_rests() -> None:
 
 def test_token_past_its_end_when_read__is_tried_all_the_same() -> None:  # C89
     clock = Clock()
-    shelf = Shelf([b'{"token":"one","expires_at":"1970-01-01T00:00:00Z"}'])
+    shelf = Shelf([b'{"token":"MII-one-1","expires_at":"2020-01-01T00:00:00Z"}'])
     tokens = Tokens(shelf, NO_IAM, clock=clock)
-    assert [tokens.current(soon()).value for _ in range(3)] == ["one"] * 3
+    assert [tokens.current(soon()).value for _ in range(3)] == ["MII-one-1"] * 3
     assert shelf.reads == 1
 
 
@@ -541,11 +584,11 @@ def test_ready__tells_source_kind_version_and_end(function: Callable[..., Functi
     }
 
 
-@pytest.mark.parametrize("brought", [b"one", b"missing"])
+@pytest.mark.parametrize("brought", [b"MII-one-1", b"missing"])
 def test_refusal_while_a_read_on_the_side_is_under_way__is_answered_by_a_read_of_its_own(brought: bytes) -> None:
     # What was begun before the rotation may bring what was there before it.
     clock = Clock()
-    shelf = Shelf([b'{"token":"one","expires_at":"1970-01-12T13:48:20Z"}', brought, b"two"])
+    shelf = Shelf([b'{"token":"MII-one-1","expires_at":"2023-11-14T22:15:00Z"}', brought, b"MII-two-2"])
     tokens = Tokens(shelf, NO_IAM, clock=clock)
     refused = tokens.current(soon())
     clock.wall += 95
@@ -558,19 +601,19 @@ def test_refusal_while_a_read_on_the_side_is_under_way__is_answered_by_a_read_of
         renewed = [callers.submit(tokens.renew, refused, soon()) for _ in range(4)]
         time.sleep(0.1)
         over.set()
-        assert {token.result().value for token in renewed} == {"two"}
+        assert {token.result().value for token in renewed} == {"MII-two-2"}
     assert shelf.reads == 3
 
 
 def test_refusal_after_a_read_on_the_side__brought_the_same_is_answered_by_another() -> None:
     clock = Clock()
-    shelf = Shelf([b'{"token":"one","expires_at":"1970-01-12T13:48:20Z"}', b"one", b"two"])
+    shelf = Shelf([b'{"token":"MII-one-1","expires_at":"2023-11-14T22:15:00Z"}', b"MII-one-1", b"MII-two-2"])
     tokens = Tokens(shelf, NO_IAM, clock=clock)
     refused = tokens.current(soon())
     clock.wall += 95
     tokens.current(soon())
     until(lambda: tokens.current(soon()).serial == 2)
-    assert tokens.renew(refused, soon()).value == "two"
+    assert tokens.renew(refused, soon()).value == "MII-two-2"
 
 
 def test_new_token_that_is_refused_too__is_said_to_be_new(
@@ -600,7 +643,7 @@ def test_ready__knows_that_the_token_held_was_refused(
 
 
 def test_no_thread_for_a_read__is_token_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens = Tokens(Shelf([b"one"]), NO_IAM)
+    tokens = Tokens(Shelf([b"MII-one-1"]), NO_IAM)
 
     def none_left(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -609,7 +652,7 @@ def test_no_thread_for_a_read__is_token_unavailable(monkeypatch: pytest.MonkeyPa
         patched.setattr(threading.Thread, "start", none_left)
         with pytest.raises(CheckError, match="no thread was free"):
             tokens.current(soon())
-    assert tokens.current(soon()).value == "one"
+    assert tokens.current(soon()).value == "MII-one-1"
     assert repr(tokens._held.copy) == "Copy(serial=2)"
     assert tokens._held.copy is not None
     assert repr(tokens._held.copy.value) == "_Held(expires_at=None)"

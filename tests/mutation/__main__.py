@@ -44,6 +44,7 @@ TESTS = {
             "fdi_health/test_client.py",
             "fdi_health/transport/test_retry.py",
             "fdi_health/test_small_pieces.py",
+            "fdi_health/test_redaction.py",
             "test_upstream_faults.py",
             "test_fail_closed.py",
             "fdi_health/test_tokens.py",
@@ -74,10 +75,17 @@ TESTS = {
         ],
     ),
     "tokens": (
-        ["fdi_health/tokens.py", "fdi_health/held.py", "fdi_health/secret.py", "fdi_health/moments.py"],
+        [
+            "fdi_health/tokens.py",
+            "fdi_health/held.py",
+            "fdi_health/secret.py",
+            "fdi_health/token_form.py",
+            "fdi_health/moments.py",
+        ],
         [
             "fdi_health/test_held.py",
             "fdi_health/test_secret.py",
+            "fdi_health/test_token_form.py",
             "fdi_health/test_token_ends.py",
             "fdi_health/test_tokens.py",
             "fdi_health/test_iam.py",
@@ -85,8 +93,13 @@ TESTS = {
         ],
     ),
     "iam": (
-        ["fdi_health/iam.py", "fdi_health/iam_errors.py"],
-        ["fdi_health/test_iam.py", "fdi_health/test_tokens.py"],
+        ["fdi_health/iam.py", "fdi_health/iam_errors.py", "fdi_health/cooldown.py"],
+        [
+            "fdi_health/test_cooldown.py",
+            "fdi_health/test_iam.py",
+            "fdi_health/test_logins.py",
+            "fdi_health/test_tokens.py",
+        ],
     ),
     "schemas": (
         ["schemas/*.py"],

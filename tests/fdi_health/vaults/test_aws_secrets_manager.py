@@ -162,7 +162,7 @@ class TestStandIn(VaultSuite):
 
 
 def test_read__asks_for_the_current_version(stand_in: StandIn) -> None:
-    assert token_of(stand_in) == "token"
+    assert token_of(stand_in) == "s3cr3t-token"
     assert stand_in.server.asked == [{"SecretId": ARN, "VersionStage": "AWSCURRENT"}]
 
 
@@ -197,7 +197,7 @@ def test_region__comes_from_the_arn_the_url_or_the_environment(
     stand_in: StandIn, place: str, environ: dict[str, str], region: str
 ) -> None:
     stand_in.url, stand_in.environ = f"awssecretsmanager://{place}", environ
-    assert token_of(stand_in) == "token"
+    assert token_of(stand_in) == "s3cr3t-token"
     assert stand_in.server.regions == [region]
 
 

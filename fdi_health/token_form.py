@@ -1,0 +1,168 @@
+"""Whether a text is clearly a token, and what it looks like otherwise.
+
+An IAM token is base64 of a signed binary document: it begins with `MI` and may be 20 kB long. Other regions and
+partners issue shorter, opaque tokens. Any other text may be a secret of another kind in a wrong wrapping, such as
+credentials, and would reach ROMA Connect in X-Auth-Token. No message here holds any part of the text.
+"""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MIN_TOKEN_CHARACTERS = 6
+"""Shorter texts are placeholders or mistakes; the shortest tokens of IAM have 32 characters."""
+
+_MAX_PLACEHOLDER_CHARACTERS = 64
+_MIN_ASCII_BYTES = 6
+_MIN_UTF_8_BYTES = 32
+_MIN_TEXT_RUN_BYTES = 24
+"""Bytes of text in a row that hardly occur in random bytes, and that JSON credentials always have."""
+
+_BARE = "Store the bare token, or IAM credentials as JSON."
+_NOT_WRAPPED = "Store it without this wrapping: the bare token, or IAM credentials as JSON."
+
+
+class Form(NamedTuple):
+    """What a text that is not clearly a token looks like.
+
+    Attributes:
+        seen: goes on after "the token", e.g. "is in quotes".
+        next_step: what to store instead.
+
+    """
+
+    seen: str
+    next_step: str
+
+
+_QUOTES = "\"'`\u00b4\u2018-\u201f\u00ab\u00bb\u2039\u203a\u300c-\u300f\uff02\uff07"
+"""ASCII's and typographic ones; goes into a class of a regular expression."""
+
+_FORMS: tuple[tuple[str, str, str], ...] = (
+    (r"-----", "is a PEM block", "Store an IAM token or IAM credentials, not a key or a certificate."),
+    (r"(?!\{\{)[{\[]", "is JSON text", "Store the JSON object as the whole secret, or name its key in the secret URL."),
+    (rf"(?s:.*)[{_QUOTES}]", "is in quotes or holds some", f"Store it without quotes. {_BARE}"),
+    (r"(?s:.*)%[0-9a-f]{2}", "is percent-encoded", f"Store it decoded. {_BARE}"),
+    (r"<|\{|\$|%|(?s:.*)(?:\.\.\.|\u2026)", "is a placeholder", f"Replace the placeholder. {_BARE}"),
+    (r"[a-z][a-z0-9+.-]*://", "is a URL", _BARE),
+    (r"(?-i:[~.]{0,2}/(?:[a-z0-9._-]+/)+[a-z0-9._-]+\Z)", "is a path", "Name the file in the secret URL."),
+    (r"(?:bearer|basic|token|digest|negotiate)\s", "begins with an authentication scheme", _NOT_WRAPPED),
+    (r"(?:[?-]\s*)?[\w.-]+\s*:", "has the form `name: value`", _NOT_WRAPPED),
+    (r"(?:[a-z]+\s+)?[\w.-]+\s*=+\s*[^\s=]", "has the form NAME=value", _NOT_WRAPPED),
+    (r"(?s:.*)\s", "holds white space", f"Store it again: a space or a line break got into it. {_BARE}"),
+)
+"""Pattern for the beginning of a text → what it looks like, and what to store; the first match counts."""
+
+_TOKEN68 = r"[A-Za-z0-9._~+/-]+={0,2}"
+"""Of RFC 9110 (11.2); every known kind of token is one."""
+
+_ODD_CHARACTER = Form(
+    "holds a character that no token has", f"Store it again: a special character got into it. {_BARE}"
+)
+_CUT_OFF = Form("ends in `=` like a name without a value, or is cut off", f"Store the whole token. {_BARE}")
+_ENCODED = Form("is encoded text (base64 or the like), such as JSON or credentials", f"Store it decoded. {_BARE}")
+_PRIVATE_KEY = Form("is a private key", "Store an IAM token or IAM credentials, not a key.")
+_PLACEHOLDER = Form("is a placeholder or too short", f"Replace the placeholder. {_BARE}")
+
+_STANDARD_ALPHABET = str.maketrans("-_", "+/")
+
+_PRIVATE_KEY_DER = rb"(?s)0(?:[\x02-\x7f]|\x81.|\x82..)\x02\x01[\x00\x01\x03][\x02\x040]"
+"""A DER sequence that begins with a version: PKCS#1, PKCS#8, PKCS#12 and SEC 1. A token begins with an object type."""
+
+_COMPRESSED = (b"\x1f\x8b\x08", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+"""How gzip, zip, bzip2, xz and zstd begin."""
+
+_TEXT_RUN = rb"[\t\n\r\x20-\x7e]{%d}" % _MIN_TEXT_RUN_BYTES
+_TELLING = rb"(?i)password|user_?name|domain_name|\"token\"|secret_?key|access_?key"
+
+_FILLER_WORDS = (
+    "your|change|replace|insert|paste|put|enter|fill|here|place|holder|dummy|example|sample|todo|fixme|tbd|none|null"
+    "|nil|undefined|unset|redacted|hidden|masked|foo|bar|baz|please|admin|x{3,}"
+)
+_PLAIN_WORDS = "token|secret|password|passwd|pass|pwd|value|key|credentials?|iam|auth|with|the|this|real|own|me|it|in"
+_FILLER = (
+    rf"(?i)(?:{_PLAIN_WORDS})*(?:{_FILLER_WORDS})(?:{_FILLER_WORDS}|{_PLAIN_WORDS})*[0-9]*"
+    rf"|{_PLAIN_WORDS}|(?:password|passwd|secret)?[0-9]{{1,20}}"
+)
+_SAME_CHARACTER = r"([xX0._~-])\1*=*"
+
+
+def form_of(text: str) -> Form | None:
+    """Return what a text looks like that is not clearly a token, or None for a token.
+
+    Limits: a password that consists of the characters of a token can't be told from one.
+    """
+    for pattern, seen, next_step in _FORMS:
+        # Compiled at the first use, and kept by `re`: at import each would delay a cold start.
+        if re.match(pattern, text, re.ASCII | re.IGNORECASE):
+            return Form(seen, next_step)
+    if not re.fullmatch(_TOKEN68, text):
+        return _ODD_CHARACTER
+    if _is_placeholder(text):
+        return _PLACEHOLDER
+    if _is_encoded_text(text):
+        return _ENCODED
+    beginning = re.sub("[.~=].*", "", text[:16])
+    if re.match(_PRIVATE_KEY_DER, _decode_base64(beginning[: len(beginning) // 4 * 4])):
+        return _PRIVATE_KEY
+    return _CUT_OFF if text.endswith("=") and len(text) % 4 else None
+
+
+def _is_placeholder(text: str) -> bool:
+    if len(text) < MIN_TOKEN_CHARACTERS or re.fullmatch(_SAME_CHARACTER, text):
+        return True
+    if len(text) > _MAX_PLACEHOLDER_CHARACTERS:
+        return False
+    return re.fullmatch(_FILLER, re.sub(r"[._~+/=-]", "", text)) is not None
+
+
+def _is_encoded_text(text: str) -> bool:
+    """Whether a usual decoding shows text or compressed data, which no token does.
+
+    A prefix such as `base64-` moves what follows, so decoding is tried from several characters on.
+    """
+    decodings: list[tuple[str, int, Callable[[str], bytes]]] = [
+        (r"[0-9A-Fa-f]{32,}", 2, bytes.fromhex),
+        (r"[A-Z2-7]{32,}", 8, base64.b32decode),
+    ]
+    if not text.startswith("MI"):
+        # Else it is a DER document: never text, but a token holds JSON that it may show.
+        decodings.append((r"[A-Za-z0-9+/_-]{8,}", 4, _decode_base64))
+    for pattern, group, decode in decodings:
+        for encoded in re.findall(pattern, text):
+            for offset in range(group):
+                end = offset + (len(encoded) - offset) // group * group
+                data = _without_nulls(decode(encoded[offset:end]))
+                if (offset == 0 and _is_text(data)) or _shows_text(data):
+                    return True
+    return False
+
+
+def _decode_base64(text: str) -> bytes:
+    return base64.b64decode(text.translate(_STANDARD_ALPHABET))
+
+
+def _without_nulls(data: bytes) -> bytes:
+    """Return UTF-16 of ASCII text, which PowerShell encodes, as ASCII."""
+    return data.replace(b"\0", b"")
+
+
+def _shows_text(data: bytes) -> bool:
+    return bool(re.search(_TEXT_RUN, data) or re.search(_TELLING, data) or data.startswith(_COMPRESSED))
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether bytes are text, which may be cut off; a few random bytes may be UTF-8 by chance."""
+    if len(data) < _MIN_ASCII_BYTES or (len(data) < _MIN_UTF_8_BYTES and not data.isascii()):
+        return False
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(data)
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character in "\t\n\r" for character in text)

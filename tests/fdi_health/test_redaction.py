@@ -1,0 +1,146 @@
+"""Secrets that a process has used before are redacted as well as the one in use."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fdi_health.foreign_text import clean
+from fdi_health.model import Token
+from fdi_health.secret_history import MAX_SECRETS, SecretHistory
+from simulator import User
+from simulator.answers import json_answer
+from tests.conftest import CREDENTIALS, PASSWORD, TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from simulator import Iam, Request, Simulator
+    from simulator.answers import Answer
+    from tests.conftest import Function
+
+ROTATED = "MIIRotated5Hs8Wd1Qk3Vb"
+
+
+def echoes(text: Callable[[], str], status: int = 500) -> Callable[[Request], Answer]:
+    def answer(_: Request) -> Answer:
+        return json_answer({"error_code": "FDI.9999", "error_msg": f"saw {text()} before"}, status)
+
+    return answer
+
+
+def test_earlier_token__in_a_later_response__is_redacted(
+    function: Callable[..., Function], upstream: Simulator, tmp_path: Path
+) -> None:  # H09
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    checked = function("healthy", FDI_TOKEN=f"file://{file}")
+    assert checked.verdict()["healthy"] is True
+    upstream.tokens.clear()
+    upstream.tokens.add(ROTATED)
+    file.write_text(ROTATED)
+    assert checked.verdict()["healthy"] is True
+
+    for echoed in (TOKEN, TOKEN.lower(), TOKEN[3:14], " ".join(TOKEN), ROTATED):
+        upstream.play("id-one", echoes(lambda echoed=echoed: echoed))  # type: ignore[misc] # a default binds the variable
+        response = checked.get()
+        assert response.get_json()["instances"][0]["error"]["upstream_message"] == "saw [redacted] before"
+
+
+def test_earlier_tokens_and_passwords__in_a_later_response__are_redacted(
+    function: Callable[..., Function], upstream: Simulator, iam: Iam, tmp_path: Path
+) -> None:  # H09
+    file = tmp_path / "credentials"
+    file.write_text(CREDENTIALS)
+    checked = function("healthy", FDI_TOKEN=f"file://{file}")
+    assert checked.verdict()["healthy"] is True
+    (first,) = iam.issued
+    second_password = "Pw-Second8Gf2Lz6Tn4Xc"
+    iam.users["fdi-probe"] = User(second_password)
+    file.write_text(CREDENTIALS.replace(PASSWORD, second_password))
+    iam.revoke()
+    assert checked.verdict()["healthy"] is True
+    (second,) = iam.issued
+
+    for echoed in (first[100:400], second[:300], PASSWORD, second_password):
+        upstream.play("id-one", echoes(lambda echoed=echoed: echoed))  # type: ignore[misc] # a default binds the variable
+        error = checked.instance()["error"]
+        assert error["upstream_message"] == "saw [redacted] before"
+
+
+def test_password_that_iam_refused__in_a_later_response__is_redacted(
+    function: Callable[..., Function], upstream: Simulator, tmp_path: Path
+) -> None:  # H09
+    file = tmp_path / "credentials"
+    file.write_text(CREDENTIALS.replace(PASSWORD, "Pw-Mistyped9Rk2"))
+    checked = function("healthy", FDI_TOKEN=f"file://{file}")
+    assert checked.verdict()["status"] == "unknown"
+    file.write_text(CREDENTIALS)
+    upstream.play("id-one", echoes(lambda: "pw-mistyped9rk2"))
+    assert checked.instance()["error"]["upstream_message"] == "saw [redacted] before"
+
+
+def test_history__keeps_the_newest_secrets_each_once() -> None:
+    history = SecretHistory()
+    for number in range(MAX_SECRETS + 4):
+        history.add("the password")
+        history.add(f"token-{number}")
+    values = history.values()
+    assert len(values) == MAX_SECRETS
+    assert values[-2:] == ("the password", f"token-{MAX_SECRETS + 3}")
+    assert values.count("the password") == 1
+    assert "password" not in repr(history)
+
+
+def test_token__with_known_secrets__shows_none_of_them() -> None:
+    assert repr(Token(TOKEN, 1, known_secrets=(PASSWORD,))) == "Token(serial=1, expires_at=None)"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("abc and XYZ", "[redacted] and [redacted]"),  # short ones are redacted whole
+        ("a b c", "[redacted]"),
+        ("abab ab", "abab ab"),
+        ("first-secret-1 second-secret-2", "[redacted] [redacted]"),
+        ("FIRST-SEC and secret-2", "[redacted] and [redacted]"),
+        ("first-se", "[redacted]"),
+        ("first-s", "first-s"),
+        ("secret-", "secret-"),
+        ("xfirst-secret-1second-secret-2x", "x[redacted]x"),
+        ("first-secret-9", "[redacted]9"),
+        ("other-second-secret-2", "other-[redacted]"),
+        ("wörter-öffnen", "[redacted]"),
+    ],
+)
+def test_parts_of_several_secrets__are_redacted(text: str, shown: str) -> None:
+    secrets = ("first-secret-1", "second-secret-2", "abc", "xyz", "", "wörter-öffnen", "first-secret-1")
+    assert clean(text, secrets, 512) == shown
+
+
+def test_redaction__with_many_long_secrets__is_quick() -> None:
+    secrets = tuple(f"{number:02}" + "0123456789abcdefghijklmnopqrstuv" * 625 for number in range(MAX_SECRETS))
+    clean("nothing", secrets, 512)
+    began = time.monotonic()
+    for _ in range(10):
+        assert clean(secrets[0][5:1000], secrets, 512) == "[redacted]"
+    assert time.monotonic() - began < 1.0
+
+
+def test_log_and_body__after_a_rotation__hold_no_earlier_secret(
+    function: Callable[..., Function], upstream: Simulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:  # H09
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    checked = function("healthy", FDI_TOKEN=f"file://{file}")
+    checked.get()
+    upstream.tokens.clear()
+    file.write_text(json.dumps({"token": ROTATED}))
+    upstream.play("id-one", echoes(lambda: TOKEN, 401))
+    texts = checked.get().text + checked.get("/?format=text").text + caplog.text
+    assert TOKEN[:8] not in texts
+    assert ROTATED[:8] not in texts
