@@ -11,7 +11,7 @@ from fdi_health.errors import CheckError
 from fdi_health.foreign_text import clean
 from fdi_health.model import GROUPS, Statistics, TaskCounts
 from fdi_health.transport.retry import Retries, retry_after
-from fdi_health.upstream_errors import code_of, next_step_of
+from fdi_health.upstream_errors import ErrorResponse, explain_response, is_html_page
 from schemas import strict_json
 from schemas.statistics import StatisticsSchema
 
@@ -74,6 +74,8 @@ class Client:
         try:
             document = strict_json.loads(reply.body)
         except strict_json.InvalidJSON as error:
+            if is_html_page(reply.headers.get("Content-Type"), reply.body):
+                raise self._failure(reply, token) from None
             raise CheckError("invalid_response", f"the answer is no sound JSON: {error}", upstream_status=200) from None
         try:
             loaded = self._schema.load(document)
@@ -93,12 +95,12 @@ class Client:
         except strict_json.InvalidJSON:
             document = None
         words = _own_words(document, token)
-        raw_code = document.get("error_code") if isinstance(document, dict) else None
-        code, message = code_of(reply.status, raw_code)
+        response = ErrorResponse(reply.status, reply.headers, reply.body, document, self._transport.endpoint)
+        explanation = explain_response(response, words["upstream_message"])
         return CheckError(
-            code,
-            message,
-            next_step=next_step_of(raw_code, words["upstream_message"]),
+            explanation.code,
+            explanation.message,
+            next_step=explanation.next_step,
             upstream_status=reply.status,
             retry_after=retry_after(reply.headers, self._wall()),
             **words,

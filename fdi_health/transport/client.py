@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import urlsplit
 
-import certifi
 import requests
 import urllib3
 import urllib3.exceptions
@@ -21,6 +19,8 @@ from requests.utils import get_environ_proxies, select_proxy
 from fdi_health.errors import CheckError
 from fdi_health.transport.connections import Adapter, Exchange, carrying
 from fdi_health.transport.exception_mapping import FOREIGN, map_exception
+from fdi_health.transport.proxies import proxy_fault, proxy_url
+from fdi_health.transport.tls import ca_folder_variable, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 BODY_LIMIT = 256 * 1024
 """The largest answer that is read, in bytes; a statistics document has some 400."""
-
-CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 _NO_RETRIES = urllib3.Retry(0, read=False)
 
@@ -74,6 +72,7 @@ class Transport:
         self.endpoint = endpoint
         self.context = context
         self._no_context = context if isinstance(context, CheckError) else None
+        self._ca_folder_variable: str | None = None
         self._adapter = Adapter(context if isinstance(context, ssl.SSLContext) else None, connections)
         self._proxies = dict(proxies or {})
         self._way: tuple[urllib3.HTTPConnectionPool, str] | None = None
@@ -101,7 +100,10 @@ class Transport:
         """
         if not endpoint.startswith("https:"):
             return cls(endpoint, connections=connections)
-        return cls(endpoint, context or tls_context(environ), get_environ_proxies(endpoint), connections)
+        transport = cls(endpoint, context or tls_context(environ), get_environ_proxies(endpoint), connections)
+        transport._no_context = transport._no_context or proxy_fault(transport.proxy)
+        transport._ca_folder_variable = ca_folder_variable(environ)
+        return transport
 
     def get(self, path: str, headers: Mapping[str, str], deadline: Deadline, abort: Abort) -> Reply:
         """Return the answer to a GET; see `post`."""
@@ -142,7 +144,7 @@ class Transport:
     @property
     def proxy(self) -> str | None:
         """The URL of the proxy that leads to the endpoint, or None; may hold a password, and may be malformed."""
-        return _proxy_url(select_proxy(self.endpoint, self._proxies))
+        return proxy_url(select_proxy(self.endpoint, self._proxies))
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -174,7 +176,7 @@ class Transport:
                 with contextlib.closing(response):
                     content = _read(response)
         except FOREIGN as error:
-            raise _meaning(error, exchange) from error
+            raise _meaning(error, exchange, self._ca_folder_variable) from error
         if exchange.abort.fired or exchange.deadline.expired:
             raise _timeout()
         return Reply(response.status, response.headers, content)
@@ -186,10 +188,6 @@ class Transport:
         way = pool, urlsplit(self.endpoint).path
         self._way = way
         return way
-
-
-def _proxy_url(proxy: str | None) -> str | None:
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
 def _read(response: urllib3.BaseHTTPResponse) -> bytes:
@@ -219,24 +217,7 @@ def _timeout() -> CheckError:
     return CheckError("timeout", "no answer before the deadline")
 
 
-def _meaning(error: BaseException, exchange: Exchange) -> CheckError:
+def _meaning(error: BaseException, exchange: Exchange, ca_folder_variable: str | None) -> CheckError:
     if exchange.abort.fired or exchange.deadline.expired:
         return _timeout()
-    return map_exception(error)
-
-
-def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext | CheckError:
-    """Return the context that trusts the CA bundle of the environment, or the error that keeps us from making one."""
-    variable = next((name for name in CA_VARIABLES if environ.get(name)), None)
-    place = Path(environ[variable] if variable else certifi.where())
-    try:
-        if place.is_dir():
-            return ssl.create_default_context(capath=str(place))
-        return ssl.create_default_context(cafile=str(place))
-    except (OSError, ValueError):
-        source = f"the CA bundle that {variable} names" if variable else "the built-in CA bundle"
-        return CheckError(
-            "tls_error",
-            f"{source} could not be read",
-            next_step=f"Let {variable} name a PEM file or a folder of certificates, or unset it." if variable else None,
-        )
+    return map_exception(error, ca_folder_variable)

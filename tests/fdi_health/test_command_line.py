@@ -19,7 +19,7 @@ import pytest
 import trustme
 
 from fdi_health import __main__ as command_line
-from fdi_health.transport.client import CA_VARIABLES
+from fdi_health.transport.tls import CA_VARIABLES
 from simulator import Simulator
 from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
 from tests.servers import ROOT
