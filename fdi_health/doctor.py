@@ -16,6 +16,7 @@ from fdi_health.formats.text_format import finding
 from fdi_health.moments import moment_text
 from fdi_health.service import Service
 from fdi_health.transport.exception_mapping import map_exception
+from fdi_health.transport.proxies import proxy_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +29,6 @@ SETTINGS, SECRET, NETWORK, INSTANCE = 10, 11, 12, 13
 """Exit statuses: where it broke."""
 
 _Address: TypeAlias = "tuple[socket.AddressFamily, Any]"
-_PROXY_STEP = "Correct the proxy variables, e.g. HTTPS_PROXY=http://proxy.example:3128 (escape / # [ in a password)."
 
 
 class Step(NamedTuple):
@@ -114,14 +114,12 @@ def _instance_step(found: InstanceVerdict, warnings: Sequence[VerdictWarning]) -
 def _network_steps(transport: Transport, seconds: float) -> Iterator[Step]:
     """Yield DNS, TCP and TLS as far as they go: to the endpoint, or to the proxy that leads there."""
     whose = "the proxy" if transport.proxy else "the endpoint"
-    try:
-        hop = urlsplit(transport.proxy or transport.endpoint)
-        host, port = hop.hostname or "", hop.port or (443 if hop.scheme == "https" else 80)
-    except ValueError:
-        yield Step(
-            "DNS", NETWORK, ok=False, seconds=0.0, finding=f"the URL of {whose} is malformed", next_step=_PROXY_STEP
-        )
+    fault = proxy_fault(transport.proxy)
+    if fault is not None:
+        yield Step("DNS", NETWORK, ok=False, seconds=0.0, finding=fault.message, next_step=fault.next_step)
         return
+    hop = urlsplit(transport.proxy or transport.endpoint)
+    host, port = hop.hostname or "", hop.port or (443 if hop.scheme == "https" else 80)
     with contextlib.ExitStack() as opened:
         addresses: list[_Address] = []
         connections: list[socket.socket] = []

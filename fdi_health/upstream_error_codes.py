@@ -14,7 +14,7 @@ class Explanation(NamedTuple):
 
     Attributes:
         code: the finding code.
-        message: what happened, with the HTTP status.
+        message: what happened.
         next_step: what the person on call does, or None for the code's own next step.
 
     """
@@ -26,7 +26,7 @@ class Explanation(NamedTuple):
 
 _TICKET = "Open a ticket with the vendor and give the request ID."
 ADDRESS_STEP = "Check FDI_REGION or FDI_ENDPOINT: the address is wrong, or ROMA Connect is not offered in that region."
-TOKEN = Explanation("token_rejected", "ROMA Connect refused the token")
+TOKEN = Explanation("token_rejected", "the token was refused")
 _NO_TOKEN = Explanation(
     "token_rejected",
     "ROMA Connect saw no token",

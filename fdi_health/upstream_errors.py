@@ -154,14 +154,13 @@ def explain_response(response: ErrorResponse, error_msg: str | None = None) -> E
 
     """
     error_code = response.document.get("error_code") if isinstance(response.document, dict) else None
-    known = _by_code(error_code, response) if isinstance(error_code, str) else None
-    found = known or _by_status(response)
-    next_step = found.next_step
+    found = (_by_code(error_code, response) if isinstance(error_code, str) else None) or _by_status(response)
     if found.code == "token_rejected":
+        # The verdict's reason for a refused token is a fixed text; the status stands beside it.
         words = (error_msg or "").casefold()
-        next_step = next((step for phrase, step in _TOKEN_PHRASES if phrase in words), next_step)
-    seen = f"HTTP {response.status}, {error_code}" if known else f"HTTP {response.status}"
-    return Explanation(found.code, f"{found.message} ({seen})", next_step)
+        next_step = next((step for phrase, step in _TOKEN_PHRASES if phrase in words), found.next_step)
+        return found._replace(next_step=next_step)
+    return found._replace(message=f"{found.message} (HTTP {response.status})")
 
 
 def _by_code(error_code: str, response: ErrorResponse) -> Explanation | None:
@@ -231,7 +230,7 @@ def _unauthorized(response: ErrorResponse) -> Explanation:
         return TOKEN
     if _PASSWORD_SCHEME.search(response.headers.get("WWW-Authenticate", "")):
         return Explanation("blocked", "a proxy or gateway asks for a user name and a password", _LOGIN_STEP)
-    return Explanation("token_rejected", "the token was refused", _REFUSED_STEP)
+    return TOKEN._replace(next_step=_REFUSED_STEP)
 
 
 def _leads_to_another_host(response: ErrorResponse) -> bool:

@@ -42,4 +42,4 @@ def proxy_fault(url: str | None) -> CheckError | None:
         sound = bool(parts.hostname) and parts.port != 0 and not any(character.isspace() for character in url)
     except ValueError:
         sound = False
-    return None if sound else CheckError("unreachable", "the proxy's URL is malformed", next_step=PROXY_STEP)
+    return None if sound else CheckError("unreachable", "the URL of the proxy is malformed", next_step=PROXY_STEP)
