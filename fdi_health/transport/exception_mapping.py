@@ -40,7 +40,9 @@ _PROXY_ERRORS = (
     urllib3.exceptions.ProxyError,
     requests.exceptions.InvalidProxyURL,
 )
-_PROXY_CHECK_STEP = "Check HTTPS_PROXY and that the proxy runs, or exempt the endpoint's host with NO_PROXY."
+_PROXY_CHECK_STEP = (
+    "Check the host and port in HTTPS_PROXY, and that the proxy runs, or exempt the endpoint's host with NO_PROXY."
+)
 _TUNNEL_STEP = "Have the proxy allow connections to the endpoint, or exempt the endpoint's host with NO_PROXY."
 _LOGIN_STEP = "Put the proxy's user name and password into HTTPS_PROXY, before an @ that precedes its host name."
 
@@ -129,8 +131,8 @@ def map_exception(error: BaseException, ca_folder_variable: str | None = None) -
         _NO_CONNECTION,
     )
     if by_proxy:
-        message = f"the proxy did not let the request through: {message}"
-        return CheckError("tls_error" if code == "tls_error" else "unreachable", message, next_step=_PROXY_CHECK_STEP)
+        code = "tls_error" if code == "tls_error" else "unreachable"
+        return CheckError(code, "the proxy did not let the request through", next_step=_PROXY_CHECK_STEP)
     return CheckError(code, message)
 
 
