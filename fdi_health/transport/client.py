@@ -122,7 +122,7 @@ class Transport:
             abort: ends the exchange from another thread, as the deadline would.
 
         Raises:
-            CheckError: `timeout`, `unreachable`, `tls_error` or `invalid_response`.
+            CheckError: `timeout`, `unreachable`, `blocked` (by a proxy), `tls_error` or `invalid_response`.
 
         """
         return self._send("POST", path, headers, body, deadline, abort)
