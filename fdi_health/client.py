@@ -11,7 +11,7 @@ from fdi_health.errors import CheckError
 from fdi_health.foreign_text import clean
 from fdi_health.model import Statistics, TaskCounts
 from fdi_health.transport.retry import Retries, retry_after
-from fdi_health.upstream_errors import code_of, next_step_of
+from fdi_health.upstream_errors import ErrorResponse, explain_response, is_html_page
 from schemas import strict_json
 from schemas.statistics import MAX_GROUP_NAME_LENGTH, OTHER_GROUPS, REQUIRED_GROUPS, StatisticsSchema
 
@@ -74,14 +74,17 @@ class Client:
         try:
             document = strict_json.loads(reply.body)
         except strict_json.InvalidJSON as error:
-            raise CheckError("invalid_response", f"the answer is no sound JSON: {error}", upstream_status=200) from None
+            if is_html_page(reply.headers.get("Content-Type"), reply.body):
+                raise self._failure(reply, token) from None
+            message = f"the response is not valid JSON: {error}" if reply.complete else "the response is too large"
+            raise CheckError("invalid_response", message, upstream_status=200) from None
         try:
             loaded = self._schema.load(document)
             _refuse_token_in_names(loaded[OTHER_GROUPS], token)
         except ValidationError as error:
             raise CheckError(
                 "invalid_response",
-                f"the answer is no valid statistics document ({_where(error.messages_dict)})",
+                f"the response is not a valid statistics document ({_where(error.messages_dict)})",
                 upstream_status=200,
                 **_own_words(document, token),
             ) from None
@@ -94,12 +97,12 @@ class Client:
         except strict_json.InvalidJSON:
             document = None
         words = _own_words(document, token)
-        raw_code = document.get("error_code") if isinstance(document, dict) else None
-        code, message = code_of(reply.status, raw_code)
+        response = ErrorResponse(reply.status, reply.headers, reply.body, document, self._transport.endpoint)
+        explanation = explain_response(response, words["upstream_message"])
         return CheckError(
-            code,
-            message,
-            next_step=next_step_of(raw_code, words["upstream_message"]),
+            explanation.code,
+            explanation.message,
+            next_step=explanation.next_step,
             upstream_status=reply.status,
             retry_after=retry_after(reply.headers, self._wall()),
             **words,
@@ -108,8 +111,12 @@ class Client:
 
 def _refuse_token_in_names(names: Iterable[str], token: Token) -> None:
     """Raise ValidationError if a further group's name, which is shown, holds a part of the token."""
-    if any(clean(name, token.value, MAX_GROUP_NAME_LENGTH) != name for name in names):
+    if any(clean(name, _secrets(token), MAX_GROUP_NAME_LENGTH) != name for name in names):
         raise ValidationError({OTHER_GROUPS: ["the name of a further task group is not plain"]})
+
+
+def _secrets(token: Token) -> tuple[str, ...]:
+    return (token.value, *token.known_secrets)
 
 
 def _where(messages: Mapping[str, Any]) -> str:
@@ -131,7 +138,7 @@ class _OwnWords(TypedDict):
 def _own_words(document: Any, token: Token) -> _OwnWords:
     """Return the upstream's code, message and request ID, safe to show to callers who may see details."""
     answer = document if isinstance(document, dict) else {}
-    secrets = (token.value, *token.known_secrets)
+    secrets = _secrets(token)
     return {
         "upstream_code": clean(answer.get("error_code"), secrets, 64),
         "upstream_message": clean(answer.get("error_msg"), secrets, 512),

@@ -16,6 +16,7 @@ from fdi_health.iam_errors import ON_THE_WAY
 from fdi_health.transport.connect import Address, connect_first, resolve
 from fdi_health.transport.deadline_socket import Exchange, bound_to
 from fdi_health.transport.exception_mapping import map_exception
+from fdi_health.transport.proxies import proxy_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,8 +27,6 @@ SETTINGS, SECRET, NETWORK, INSTANCE = 10, 11, 12, 13
 """Exit statuses: where it broke."""
 
 StepStatus: TypeAlias = Literal["ok", "warning", "failed", "skipped"]
-
-_PROXY_STEP = "Correct the proxy variables, e.g. HTTPS_PROXY=http://proxy.example:3128 (escape / # [ in a password)."
 
 
 class Step(NamedTuple):
@@ -101,13 +100,13 @@ def network_steps(transport: Transport, seconds: float, *, is_iam: bool = False)
     prefix, server = ("IAM ", "IAM") if is_iam else ("", "the endpoint")
     if transport.proxy:
         server = "the proxy to IAM" if is_iam else "the proxy"
-    try:
-        hop = urlsplit(transport.proxy or transport.endpoint)
-        host, port = hop.hostname or "", hop.port or (443 if hop.scheme == "https" else 80)
-    except ValueError:
-        yield failed(f"{prefix}DNS", NETWORK, began, f"the URL of {server} is malformed", _PROXY_STEP)
+    fault = proxy_fault(transport.proxy)
+    if fault is not None:
+        yield failed(f"{prefix}DNS", NETWORK, began, fault.message, fault.next_step)
         yield skipped(f"{prefix}TCP", NETWORK, "not tried: there is no address")
         return
+    hop = urlsplit(transport.proxy or transport.endpoint)
+    host, port = hop.hostname or "", hop.port or (443 if hop.scheme == "https" else 80)
     with contextlib.ExitStack() as opened:
         addresses: list[Address] = []
         connections: list[socket.socket] = []

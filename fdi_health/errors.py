@@ -8,8 +8,10 @@ CheckError(code)
  │   ├─ instance_not_found     the upstream does not know the instance
  │   ├─ instance_not_running   the instance exists and is not running
  │   ├─ bad_request            the upstream refuses the request as we make it
- │   ├─ throttled              the upstream asks us to call less often
- │   ├─ upstream_error         the upstream failed, or answered with something that is no answer (a redirect)
+ │   ├─ api_not_found          the API is not known at the endpoint: wrong address or region
+ │   ├─ blocked                a proxy, a web application firewall or an access rule refused the request
+ │   ├─ throttled              the upstream is rate limiting
+ │   ├─ upstream_error         the upstream failed, or redirected the request to itself
  │   ├─ timeout                no whole answer before the deadline
  │   ├─ unreachable            no connection: DNS, refused, reset, proxy
  │   ├─ tls_error              no trusted connection
@@ -44,8 +46,10 @@ NEXT_STEPS = {
     "forbidden": "Grant the token's user roma:tasks:list and roma:tasks:get in this project.",
     "instance_not_found": "Compare the ID in FDI_INSTANCES, the project and the region with the console.",
     "instance_not_running": "Start the instance in the console, or take it out of FDI_INSTANCES.",
-    "bad_request": "Check that FDI_PROJECT_ID is the project that the instance and the token belong to.",
-    "throttled": "Ask less often: raise FDI_CACHE_SECONDS, or give this function an IAM user of its own.",
+    "bad_request": "Check FDI_ENDPOINT and any proxy on the way; if it goes on, open a ticket with the request ID.",
+    "api_not_found": "Check FDI_REGION or FDI_ENDPOINT, and that ROMA Connect is offered in that region.",
+    "blocked": "Find the proxy, firewall or access rule that refuses the request, and let it allow this function.",
+    "throttled": "Use a separate IAM user for this function, or raise FDI_CACHE_SECONDS.",
     "upstream_error": "Look at the vendor's status page; if it goes on, open a ticket with the request ID.",
     "timeout": "Ask again; if it goes on, check the network path to the endpoint or raise FDI_DEADLINE_SECONDS.",
     "unreachable": "Check FDI_REGION or FDI_ENDPOINT, name resolution, proxy variables and outbound firewall rules.",

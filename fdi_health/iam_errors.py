@@ -21,6 +21,10 @@ ON_THE_WAY: dict[str, tuple[str, str]] = {
     "timeout": ("IAM did not answer before the deadline", LATE_STEP),
     "unreachable": ("there is no connection to IAM", _ENDPOINT_STEP),
     "tls_error": ("there is no trusted connection to IAM", "Check the CA bundle variables and FDI_IAM_ENDPOINT."),
+    "blocked": (
+        "a proxy on the way to IAM refused the request",
+        "Check HTTPS_PROXY and the proxy's rules, or exempt IAM's host with NO_PROXY.",
+    ),
     "throttled": ("IAM asks for fewer calls", "Give this function an IAM user of its own, or run fewer processes."),
     "invalid_response": ("what answered at IAM's address is not IAM", "Check FDI_IAM_ENDPOINT and proxy variables."),
     "upstream_error": ("IAM failed", "Look at the vendor's status page."),

@@ -97,6 +97,7 @@ CONTENT_FAULTS: dict[str, Behaviour] = {
     # C23: somebody else's page
     "html_200": body_answer(_HTML, content_type=_HTML_TYPE),
     "html_labelled_json": body_answer(_HTML),
+    "html_after_bom": body_answer(b"\xef\xbb\xbf\r\n <HTML><body>maintenance</body></HTML>", content_type=None),
     "text_200": body_answer(b"OK", content_type="text/plain"),
     # C24: an error that calls itself a success
     "error_body_200": json_answer({"error_code": "APIG.9999", "error_msg": "System error", "request_id": REQUEST_ID}),

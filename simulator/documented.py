@@ -45,7 +45,20 @@ class DocumentedError(NamedTuple):
 ERRORS: Final = {
     # The gateway.
     "APIG.0101": DocumentedError(404, "The API does not exist or has not been published in the environment"),
+    "APIGW.0101": DocumentedError(404, "The API is not known."),  # our words, down to APIC.0802
+    "APIC.0101": DocumentedError(404, "The API is not known."),
+    "APIG.0103": DocumentedError(404, "No backend is configured."),
+    "APIG.0201": DocumentedError(504, "The backend took too long."),
+    "APIGW.0302": DocumentedError(403, "The user may not call the API."),
+    "APIG.0303": DocumentedError(401, "The app's key is wrong."),
+    "APIG.0306": DocumentedError(403, "The access is denied."),
+    "APIG.0309": DocumentedError(403, "No quota is left."),
+    "APIG.0310": DocumentedError(403, "The project cannot be used."),
+    "APIG.0311": DocumentedError(401, "The gateway could not authenticate the request."),
+    "APIG.0606": DocumentedError(503, "The gateway starts."),
+    "APIC.0802": DocumentedError(403, "The user may not use the region."),
     "APIG.0301": DocumentedError(401, "Incorrect IAM authentication information: decrypt token fail"),
+    "APIG.0307": DocumentedError(401, "The token must be updated."),
     "APIG.0308": DocumentedError(429, "policy user over ratelimit, limit:60, time:1 second"),
     "APIG.1002": DocumentedError(401, "Incorrect token or token resolution failed"),
     "APIG.1005": DocumentedError(403, "No permissions to request this method"),

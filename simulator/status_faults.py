@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Another host to any client, with nobody listening: a client that follows takes its token there.
 _ELSEWHERE = "http://127.0.0.2:1/x"
+_TOO_LARGE_PAGE = b"<html><body><h1>400 Bad Request</h1>Request header or cookie too large</body></html>"
 _MARKER_TEXT = 'FDI-OK "healthy":true \x1b[32mFDI-OK\x1b[0m \x00\x07\r\nFDI-OK\u202eKO-IDF\u2066'
 
 
@@ -63,6 +64,12 @@ STATUS_FAULTS: dict[str, Behaviour] = {
     "status_304": raw_answer(head_bytes(304, (("ETag", '"1"'),))),  # to a request that had no condition
     # Statuses without an error code: the status alone has to do
     **{f"status_{status}": _plain(status) for status in (400, 401, 403, 404, 405, 408, 418, 429, 500, 503, 504, 599)},
+    # D39, D40: something on the way refuses the request, and it is not ROMA Connect
+    **{f"status_{status}": _plain(status) for status in (407, 421, 431, 451, 511)},
+    **{f"html_{status}": _html(status) for status in (400, 401, 403, 404, 418)},
+    "html_400_header_too_large": body_answer(_TOO_LARGE_PAGE, 400, content_type="text/html"),
+    "redirect_same_host": lambda request: redirect(302, f"http://{request.header('Host')}/login"),
+    "redirect_relative": redirect(302, "/login"),
     "status_502": _html(502),  # the page a proxy makes when nobody stands behind it
     # Interim statuses
     "status_100_continue": raw_answer(head_bytes(100) + response_bytes(200, json.dumps(HEALTHY).encode())),  # fine

@@ -1,4 +1,4 @@
-"""A loopback stand-in for AWS Secrets Manager in the moods that moto does not have: forbidding, throttling, silent."""
+"""A loopback stand-in for AWS Secrets Manager and STS in the states that moto does not have."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 
 class AwsStandIn:
-    """Answers GetSecretValue.
+    """Answers GetSecretValue, and AssumeRoleWithWebIdentity with a refusal.
 
     Attributes:
         answer: the document of a success.
         failures: (status, error code, message) that answer the next calls before the success does; the last one for
             good if `keep_failing`.
+        sts_failure: (status, error code, message) that STS refuses with.
         silent: whether it never answers.
         asked: the documents that were sent.
         regions: the region that each call was signed for.
@@ -28,6 +29,7 @@ class AwsStandIn:
         self.answer: dict[str, Any] = {"Name": "roma", "SecretString": "s3cr3t-token"}
         self.failures: list[tuple[int, str, str]] = []
         self.keep_failing = False
+        self.sts_failure = (400, "InvalidIdentityToken", "s3cr3t words")
         self.silent = False
         self.asked: list[dict[str, Any]] = []
         self.regions: list[str] = []
@@ -42,12 +44,29 @@ class AwsStandIn:
             disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
+                if "X-Amz-Target" not in self.headers:
+                    self._refuse_for_sts()
+                    return
                 # AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, …
                 stand_in.regions.append(self.headers["Authorization"].split("/")[2])
                 status, document = stand_in.reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 body = json.dumps(document).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/x-amz-json-1.1")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def _refuse_for_sts(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                status, code, message = stand_in.sts_failure
+                stand_in.wait_if_silent()
+                body = (
+                    '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>'
+                    f"<Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+                ).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "text/xml")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -72,11 +91,15 @@ class AwsStandIn:
         self._server.server_close()
         self._thread.join()
 
+    def wait_if_silent(self) -> None:
+        """Answer nothing for as long as this stands in, if it is to be silent."""
+        if self.silent:
+            self._over.wait(30)
+
     def reply(self, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Return status and document for a call."""
         self.asked.append(asked)
-        if self.silent:
-            self._over.wait(30)
+        self.wait_if_silent()
         if self.failures:
             status, code, message = self.failures[0] if self.keep_failing else self.failures.pop(0)
             return status, {"__type": code, "message": message}

@@ -51,6 +51,8 @@ CODES = {
     "throttled": {"error_APIG_0308", "status_429"},  # and every retry_after_…: C06
     "token_rejected": {
         "error_APIG_0301",
+        "error_APIG_0303",
+        "error_APIG_0307",
         "error_APIG_1002",
         "error_APIGW_0301",
         "error_APIC_0301",
@@ -58,25 +60,58 @@ CODES = {
         "error_ROMA_1000",
         "error_ROMA_1002",
         "status_401",
+        "html_401",
         "refuses_token",
         "echoes_token",
         "echoes_access_key",
         "token_expired_msg",
         "decrypt_token_fail",
     },
-    "forbidden": {"error_APIG_1005", "error_APIC_7106", "error_ROMA_1006", "status_403"},
-    "instance_not_found": {
-        "error_APIG_0101",
-        "error_APIC_7302",
-        "error_ROMA_00110002",
-        "status_404",
-        "error_code_number",
+    "forbidden": {
+        "error_APIG_0309",
+        "error_APIG_0310",
+        "error_APIG_1005",
+        "error_APIC_7106",
+        "error_ROMA_1006",
+        "status_403",
     },
+    "api_not_found": {"error_APIG_0101", "error_APIGW_0101", "error_APIC_0101", "status_404"},  # D37
+    "instance_not_found": {"error_APIC_7302", "error_ROMA_00110002", "error_code_number"},
     "instance_not_running": {"error_ROMA_4001026"},
-    "bad_request": {"error_FDI_3002", "error_FDI_3039", "status_400", "status_405", "status_408", "status_418"},
+    "bad_request": {"error_FDI_3002", "error_FDI_3039", "status_400", "status_405", "status_408"},
+    "blocked": {  # D38, D39, D40
+        "error_APIGW_0302",
+        "error_APIG_0306",
+        "error_APIC_0802",
+        "redirect_301",
+        "redirect_302",
+        "redirect_303",
+        "redirect_307",
+        "redirect_308",
+        "status_407",
+        "status_418",
+        "status_421",
+        "status_431",
+        "status_451",
+        "status_511",
+        "html_200",
+        "html_400",
+        "html_403",
+        "html_404",
+        "html_418",
+        "html_400_header_too_large",
+        "html_labelled_json",
+        "html_after_bom",
+    },
     "upstream_error": {
+        "error_APIG_0103",
+        "error_APIG_0201",
+        "error_APIG_0311",
+        "error_APIG_0606",
         "error_FDI_3081",
         "error_FDI_9999",
+        "redirect_same_host",
+        "redirect_relative",
         "status_300",
         "status_304",
         "status_500",
@@ -87,9 +122,9 @@ CODES = {
         "echoes_marker",
         "error_msg_1mb",
         "error_code_odd",
-    },  # and every redirect: C30
+    },
 }
-PREFIXES = {"retry_after_": "throttled", "redirect_": "upstream_error"}
+PREFIXES = {"retry_after_": "throttled"}
 
 
 def expected(name: str) -> tuple[str, str | None]:
@@ -133,11 +168,74 @@ def test_upstream_fault__leaves_the_neighbours_alone(function: Callable[..., Fun
     assert two["duration_seconds"] == pytest.approx(0.5, abs=0.2)
 
 
-def test_redirect__is_not_followed(function: Callable[..., Function], upstream: Simulator) -> None:  # C30
-    error = function("redirect_302").instance()["error"]
+@pytest.mark.parametrize("name", ["redirect_302", "redirect_same_host", "redirect_relative"])
+def test_redirect__is_not_followed(function: Callable[..., Function], upstream: Simulator, name: str) -> None:  # C30
+    error = function(name).instance()["error"]
 
     assert error["upstream_status"] == 302
     assert len(upstream.requests) == 1
+
+
+BLOCKED_STEPS = {
+    "error_APIGW_0302": "allow or deny list",
+    "error_APIG_0306": "IP address",
+    "error_APIC_0802": "region",
+    "redirect_302": "login page",
+    "status_407": "HTTPS_PROXY",
+    "status_418": "firewall",
+    "status_421": "load balancer",
+    "status_431": "header size limit",
+    "status_451": "which rule",
+    "status_511": "portal",
+    "html_200": "FDI_ENDPOINT",
+    "html_400_header_too_large": "header size limit",
+    "html_403": "FDI_ENDPOINT",
+}
+
+
+@pytest.mark.parametrize(("name", "words"), BLOCKED_STEPS.items())
+def test_blocked_request__has_a_next_step_that_fits(
+    function: Callable[..., Function], upstream: Simulator, name: str, words: str
+) -> None:  # D38, D39, D40
+    error = function((name, "healthy")).instance()["error"]
+
+    assert error["code"] == "blocked"
+    assert words in error["next_step"]
+    assert f"(HTTP {error['upstream_status']})" in error["message"]
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("name", ["status_431", "html_400_header_too_large"])
+def test_header_that_is_too_large__is_the_tokens_length(function: Callable[..., Function], name: str) -> None:  # D40
+    assert "the token is too long" in function(name).instance()["error"]["message"]
+
+
+@pytest.mark.parametrize("name", ["error_APIG_0101", "error_APIGW_0101", "error_APIC_0101", "status_404"])
+def test_api_that_is_not_found__asks_for_endpoint_and_region(
+    function: Callable[..., Function], name: str
+) -> None:  # D37
+    error = function(name).instance()["error"]
+    assert error["next_step"].startswith("Check FDI_REGION or FDI_ENDPOINT")
+
+
+@pytest.mark.parametrize("name", fault_names())
+def test_project_id__is_the_next_step_only_where_the_upstream_said_so(
+    function: Callable[..., Function], name: str
+) -> None:  # D39
+    error = function(name, FDI_DEADLINE_SECONDS="0.3").instance()["error"] or {}
+    assert ("FDI_PROJECT_ID" in str(error.get("next_step"))) is (name == "error_FDI_3039")
+
+
+def test_gateway_timeout__is_tried_again_and_named(function: Callable[..., Function], upstream: Simulator) -> None:
+    error = function("error_APIG_0201").instance()["error"]
+    assert error["message"] == "ROMA Connect's backend did not answer its gateway in time (HTTP 504)"
+    assert len(upstream.requests) > 1
+
+
+def test_valid_statistics_labelled_as_html__are_used(function: Callable[..., Function], upstream: Simulator) -> None:
+    checked = function("healthy")
+    upstream.play("id-one", body_answer(HEALTHY_BODY, content_type="text/html"))
+    assert checked.verdict()["status"] == "healthy"
 
 
 def test_error_body_with_200__names_the_upstreams_code(function: Callable[..., Function]) -> None:  # C24

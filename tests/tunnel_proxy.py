@@ -17,6 +17,7 @@ class TunnelProxy:
 
     Args:
         ssl_context: of a proxy that is itself spoken to over TLS.
+        refusal: the status that it refuses every tunnel with, or None.
 
     Attributes:
         url: what a proxy variable is set to.
@@ -25,11 +26,11 @@ class TunnelProxy:
 
     """
 
-    def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, ssl_context: ssl.SSLContext | None = None, refusal: int | None = None) -> None:
         self.heads: list[str] = []
         self.seen = b""
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._ssl_context = ssl_context
+        self._ssl_context, self._refusal = ssl_context, refusal
         self.url = f"http{'s' if ssl_context else ''}://127.0.0.1:{self._listener.getsockname()[1]}"
         self._threads: list[threading.Thread] = []
 
@@ -57,7 +58,11 @@ class TunnelProxy:
             while True:
                 caller, _ = self._listener.accept()
                 if self._ssl_context is not None:
-                    caller = self._ssl_context.wrap_socket(caller, server_side=True)
+                    try:
+                        caller = self._ssl_context.wrap_socket(caller, server_side=True)
+                    except OSError:
+                        caller.close()
+                        continue
                 self._start(self._serve, caller)
 
     def _serve(self, caller: socket.socket) -> None:
@@ -71,6 +76,9 @@ class TunnelProxy:
             method, target, *_ = head.decode("latin-1").split()
             if method != "CONNECT":
                 caller.sendall(b"HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n")
+                return
+            if self._refusal is not None:
+                caller.sendall(f"HTTP/1.1 {self._refusal} No\r\nContent-Length: 0\r\n\r\n".encode())
                 return
             host, _, port = target.rpartition(":")
             with socket.create_connection((host, int(port)), 5) as upstream:

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import urlsplit
 
-import certifi
 import requests
 import urllib3
 import urllib3.exceptions
@@ -21,6 +19,8 @@ from fdi_health.errors import CheckError
 from fdi_health.transport.connections import Connections, is_reusable
 from fdi_health.transport.deadline_socket import Exchange, bound_to
 from fdi_health.transport.exception_mapping import FOREIGN, map_exception
+from fdi_health.transport.proxies import proxy_fault, proxy_url
+from fdi_health.transport.tls import ca_folder_variable, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +35,6 @@ MAX_IAM_BYTES = 256 * 1024
 
 _PIECE_BYTES = 1024
 """How much of a body is decoded between two looks at the deadline: a body may come in chunks of one byte."""
-
-CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 _NO_RETRIES = urllib3.Retry(0, read=False)
 
@@ -82,6 +80,7 @@ class Transport:
         self.endpoint = endpoint
         self.context = context
         self._no_context = context if isinstance(context, CheckError) else None
+        self._ca_folder_variable: str | None = None
         self._proxies = dict(proxies or {})
         self._connections = Connections(
             requests.Request("GET", endpoint).prepare(),
@@ -114,7 +113,10 @@ class Transport:
         """
         if not endpoint.startswith("https:"):
             return cls(endpoint, connections=connections)
-        return cls(endpoint, context or tls_context(environ), get_environ_proxies(endpoint), connections)
+        transport = cls(endpoint, context or tls_context(environ), get_environ_proxies(endpoint), connections)
+        transport._no_context = transport._no_context or proxy_fault(transport.proxy)
+        transport._ca_folder_variable = ca_folder_variable(environ)
+        return transport
 
     def get(
         self,
@@ -138,7 +140,7 @@ class Transport:
             max_body_bytes: the largest body.
 
         Raises:
-            CheckError: `timeout`, `unreachable`, `tls_error` or `invalid_response`.
+            CheckError: `timeout`, `unreachable`, `blocked` (by a proxy), `tls_error` or `invalid_response`.
 
         """
         exchange = Exchange(deadline, max_body_bytes)
@@ -168,7 +170,7 @@ class Transport:
     @property
     def proxy(self) -> str | None:
         """The URL of the proxy that leads to the endpoint, or None; may hold a password, and may be malformed."""
-        return _proxy_url(select_proxy(self.endpoint, self._proxies))
+        return proxy_url(select_proxy(self.endpoint, self._proxies))
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -188,7 +190,7 @@ class Transport:
         try:
             reply = self._exchange(method, path, headers, body, exchange, instance_id)
         except FOREIGN as error:
-            raise _timeout() if exchange.deadline.expired else map_exception(error) from error
+            raise _timeout() if exchange.deadline.expired else map_exception(error, self._ca_folder_variable) from error
         if exchange.deadline.expired:
             raise _timeout()
         return reply
@@ -232,10 +234,6 @@ class Transport:
         return Reply(response.status, response.headers, content, complete)
 
 
-def _proxy_url(proxy: str | None) -> str | None:
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
-
-
 def _read(response: urllib3.BaseHTTPResponse, exchange: Exchange) -> tuple[bytes, bool]:
     """Return the body and whether it is complete.
 
@@ -265,20 +263,3 @@ def _encoded() -> CheckError:
 
 def _timeout() -> CheckError:
     return CheckError("timeout", "no response before the deadline")
-
-
-def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext | CheckError:
-    """Return the context that trusts the CA bundle of the environment, or the error that keeps us from making one."""
-    variable = next((name for name in CA_VARIABLES if environ.get(name)), None)
-    place = Path(environ[variable] if variable else certifi.where())
-    try:
-        if place.is_dir():
-            return ssl.create_default_context(capath=str(place))
-        return ssl.create_default_context(cafile=str(place))
-    except (OSError, ValueError):
-        source = f"the CA bundle that {variable} names" if variable else "the built-in CA bundle"
-        return CheckError(
-            "tls_error",
-            f"{source} could not be read",
-            next_step=f"Let {variable} name a PEM file or a folder of certificates, or unset it." if variable else None,
-        )

@@ -2,7 +2,7 @@
 
 First match wins, over the exception and all its causes:
 
- a proxy's                                   → unreachable
+ a proxy's refusal of a tunnel               → blocked
  a certificate refused                       → tls_error
  a connection closed during TLS              → unreachable
  other TLS failures                          → tls_error
@@ -11,11 +11,14 @@ First match wins, over the exception and all its causes:
  a timeout                                   → timeout
  a broken status line, header, chunk, length → invalid_response
  anything else of theirs                     → unreachable
+
+Where the connection to a proxy failed, the message says so, and all but TLS failures are `unreachable`.
 """
 
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 from typing import TYPE_CHECKING
@@ -24,6 +27,7 @@ import requests
 import urllib3.exceptions
 
 from fdi_health.errors import CheckError
+from fdi_health.transport.tls import explain_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,13 +35,18 @@ if TYPE_CHECKING:
 FOREIGN = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
 """What a call may raise that is not ours."""
 
+_PROXY_ERRORS = (
+    requests.exceptions.ProxyError,
+    urllib3.exceptions.ProxyError,
+    requests.exceptions.InvalidProxyURL,
+)
+_PROXY_CHECK_STEP = (
+    "Check the host and port in HTTPS_PROXY, and that the proxy runs, or exempt the endpoint's host with NO_PROXY."
+)
+_TUNNEL_STEP = "Have the proxy allow connections to the endpoint, or exempt the endpoint's host with NO_PROXY."
+_LOGIN_STEP = "Put the proxy's user name and password into HTTPS_PROXY, before an @ that precedes its host name."
+
 _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
-    (
-        (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError, requests.exceptions.InvalidProxyURL),
-        "unreachable",
-        "the proxy did not let the request through",
-    ),
-    ((ssl.SSLCertVerificationError,), "tls_error", "the server's certificate was refused"),
     ((ssl.SSLEOFError, ssl.SSLZeroReturnError), "unreachable", "the connection was closed during TLS"),
     ((ssl.SSLError, urllib3.exceptions.SSLError, requests.exceptions.SSLError), "tls_error", "TLS failed"),
     ((socket.gaierror, urllib3.exceptions.NameResolutionError), "unreachable", "the host name could not be resolved"),
@@ -64,37 +73,67 @@ _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
         "invalid_response",
         "the answer was broken or cut off",
     ),
-    (FOREIGN, "unreachable", "no connection could be made"),
 )
+_NO_CONNECTION = ("unreachable", "no connection could be made")
 
-_CERTIFICATE_FAULTS = {
-    10: "the server's certificate has expired",
-    9: "the server's certificate is not valid yet",
-    18: "the server's certificate is signed by itself",
-    19: "the server's certificate comes from an unknown CA",
-    20: "the server's certificate comes from an unknown CA",
-    21: "the server's certificate comes from an unknown CA",
-    62: "the server's certificate is for another host name",
-    64: "the server's certificate is for another IP address",
+_OLD_TLS = (
+    "{party} speaks only a TLS version that is no longer safe",
+    "Have TLS 1.2 or later enabled on the server or on the proxy that intercepts TLS.",
+)
+_CLIENT_CERTIFICATE = (
+    "{party} asks for a client certificate, which is not supported",
+    "Check FDI_ENDPOINT, and exempt this function from client certificates on the proxy or gateway on the way.",
+)
+_TLS_FAULTS: dict[str, tuple[str, str]] = {
+    "TLSV1_ALERT_PROTOCOL_VERSION": _OLD_TLS,
+    "UNSUPPORTED_PROTOCOL": _OLD_TLS,
+    "WRONG_VERSION_NUMBER": (
+        "{party} does not speak TLS there",
+        "Check the port in FDI_ENDPOINT, and write http:// in HTTPS_PROXY where the proxy itself speaks no TLS.",
+    ),
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": _CLIENT_CERTIFICATE,
+    "TLSV1_UNRECOGNIZED_NAME": (
+        "{party} does not serve the host name over TLS",
+        "Check FDI_ENDPOINT, and what intercepts TLS on the way.",
+    ),
+    "UNSAFE_LEGACY_RENEGOTIATION_DISABLED": (
+        "{party} does not support secure renegotiation",
+        "Have the proxy that intercepts TLS updated, or exempt the endpoint's host with NO_PROXY.",
+    ),
 }
-"""OpenSSL's X509_V_ERR_… → our words (x509_vfy.h)."""
+"""OpenSSL's reason → our words and the next step; TLS below 1.2 is refused (RFC 8996)."""
+
+_TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: ([1-5][0-9]{2})\b")
+"""The beginning of the only message that http.client and urllib3 have for a refused CONNECT."""
 
 
-_TLS_FAULTS = {
-    "TLSV1_ALERT_PROTOCOL_VERSION": "the server speaks only a TLS version that is no longer safe",
-    "UNSUPPORTED_PROTOCOL": "the server speaks only a TLS version that is no longer safe",
-    "WRONG_VERSION_NUMBER": "the server does not speak TLS there",
-}
-"""OpenSSL's reason → our words; TLS below 1.2 is refused (RFC 8996)."""
+def map_exception(error: BaseException, ca_folder_variable: str | None = None) -> CheckError:
+    """Return what a foreign exception means, by the table in the module docstring; none of its text is kept.
 
+    Args:
+        error: the exception.
+        ca_folder_variable: the variable that names the folder of trusted CA certificates, or None.
 
-def map_exception(error: BaseException) -> CheckError:
-    """Return what a foreign exception means, by the table in the module docstring; none of its text is kept."""
+    """
     causes = tuple(_causes(error))
-    for types, code, message in _MEANINGS:
-        if any(isinstance(cause, types) for cause in causes):
-            return CheckError(code, _what_tls_says(causes) or message)
-    return CheckError("unreachable", "no connection could be made")
+    by_proxy = any(isinstance(cause, _PROXY_ERRORS) for cause in causes)
+    party = "the proxy" if by_proxy else "the server"
+    for cause in causes:
+        if type(cause) is OSError and (tunnel := _TUNNEL_REFUSED.match(str(cause))):
+            return _refused_tunnel(int(tunnel[1]))
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            message, next_step = explain_certificate(cause.verify_code, ca_folder_variable)
+            return CheckError("tls_error", f"{party}'s certificate {message}", next_step=next_step)
+        if isinstance(cause, ssl.SSLError) and (found := _TLS_FAULTS.get(str(getattr(cause, "reason", None)))):
+            return CheckError("tls_error", found[0].format(party=party), next_step=found[1])
+    code, message = next(
+        ((code, message) for types, code, message in _MEANINGS if any(isinstance(cause, types) for cause in causes)),
+        _NO_CONNECTION,
+    )
+    if by_proxy:
+        code = "tls_error" if code == "tls_error" else "unreachable"
+        return CheckError(code, "the proxy did not let the request through", next_step=_PROXY_CHECK_STEP)
+    return CheckError(code, message)
 
 
 _BEFORE_SENDING = (
@@ -123,13 +162,18 @@ def may_have_been_sent(error: CheckError) -> bool:
     return error.code != "tls_error" and not any(isinstance(cause, _BEFORE_SENDING) for cause in _causes(error))
 
 
-def _what_tls_says(causes: tuple[BaseException, ...]) -> str | None:
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return _CERTIFICATE_FAULTS.get(cause.verify_code)
-        if isinstance(cause, ssl.SSLError):
-            return _TLS_FAULTS.get(str(getattr(cause, "reason", None)))
-    return None
+def _refused_tunnel(status: int) -> CheckError:
+    """Return what a proxy's response to CONNECT means; one of 5xx says that the proxy did not get through itself."""
+    if status >= 500 and status != 511:
+        return CheckError(
+            "unreachable", f"the proxy could not reach the server (HTTP {status})", next_step=_PROXY_CHECK_STEP
+        )
+    if status == 407:
+        message = "the proxy asks for a user name and a password (HTTP 407)"
+        return CheckError("blocked", message, next_step=_LOGIN_STEP)
+    return CheckError(
+        "blocked", f"the proxy refused a connection to the server (HTTP {status})", next_step=_TUNNEL_STEP
+    )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

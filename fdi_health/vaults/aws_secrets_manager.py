@@ -6,6 +6,7 @@ Credentials are found as boto3 finds them everywhere, and its own variables, AWS
 from __future__ import annotations
 
 import logging
+import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fdi_health.deadline import Deadline
+    from fdi_health.errors import CheckError
     from fdi_health.vaults import SecretUrl
 
 _NAME = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}", re.ASCII)
@@ -27,6 +29,26 @@ _ATTEMPTS = 2
 _NO_CREDENTIALS = (
     "was not asked for: no AWS credentials were found",
     "Give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+)
+_REFUSED_SOURCE = (
+    "was not asked for: what gives this function its AWS credentials gave none",
+    "Check the role that the platform gives to this function (task role, pod identity), or the credential process.",
+)
+_BAD_IDENTITY = (
+    "was not asked for: AWS refuses the identity token that this function's credentials come from",
+    "Check the role's trust policy, the service account, and the token's audience (sts.amazonaws.com).",
+)
+_NO_IDENTITY_PROVIDER = (
+    "was not asked for: AWS could not check this function's credentials with their identity provider",
+    "Ask again; if it goes on, check that AWS can reach the identity provider's issuer URL.",
+)
+_WRONG_CLOCK = (
+    "was asked for with a signature of another time: this machine's clock is wrong",
+    "Set this machine's clock, e.g. by NTP, then ask again.",
+)
+_NO_CURRENT_VALUE = (
+    "has no current value: none of its versions is labelled AWSCURRENT",
+    "Store a value in it, or finish its rotation.",
 )
 _BAD_CREDENTIALS = ("was asked for with credentials that AWS refuses", "Check the function's role or access key.")
 _THROTTLED = ("was not read: Secrets Manager asks for fewer calls", "Check the account's request quota.")
@@ -51,10 +73,18 @@ _FAULTS: dict[str, tuple[str, str]] = {
     ),
     "ExpiredToken": _BAD_CREDENTIALS,
     "SignatureDoesNotMatch": _BAD_CREDENTIALS,
-    "RequestExpired": _BAD_CREDENTIALS,
+    "RequestExpired": _WRONG_CLOCK,
+    "RequestInTheFuture": _WRONG_CLOCK,
+    "RequestTimeTooSkewed": _WRONG_CLOCK,
+    "IDPCommunicationError": _NO_IDENTITY_PROVIDER,
+    "IDPRejectedClaim": _BAD_IDENTITY,
+    "InvalidIdentityToken": _BAD_IDENTITY,
+    "RegionDisabledException": (
+        "was not asked for: AWS gives no credentials in this region",
+        "Activate AWS STS in the region, or use a region that the account has enabled.",
+    ),
     "MissingAuthenticationTokenException": _BAD_CREDENTIALS,
     "OptInRequired": _BAD_CREDENTIALS,
-    "InvalidIdentityToken": _BAD_CREDENTIALS,
     "UnrecognizedClientException": _BAD_CREDENTIALS,
     "InvalidClientTokenId": _BAD_CREDENTIALS,
     "InvalidSignatureException": _BAD_CREDENTIALS,
@@ -62,16 +92,41 @@ _FAULTS: dict[str, tuple[str, str]] = {
     "IncompleteSignature": _BAD_CREDENTIALS,
     "NoCredentialsError": _NO_CREDENTIALS,
     "PartialCredentialsError": _NO_CREDENTIALS,
-    "CredentialRetrievalError": _NO_CREDENTIALS,
+    "CredentialRetrievalError": _REFUSED_SOURCE,
     "ProfileNotFound": _NO_CREDENTIALS,
     "SSOError": _NO_CREDENTIALS,
     "TokenRetrievalError": _NO_CREDENTIALS,
     "ReadTimeoutError": _LATE,
     "ConnectTimeoutError": _LATE,
+    "SSLError": (
+        "was not read: there is no trusted connection to Secrets Manager",
+        "Check AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE and whether something intercepts TLS on the way.",
+    ),
+    "ProxyConnectionError": (
+        "was not read: the proxy did not let the request through",
+        "Check HTTPS_PROXY, or exempt Secrets Manager's host with NO_PROXY.",
+    ),
     "HTTPClientError": _OUT_OF_REACH,
     "ConnectionError": _OUT_OF_REACH,
 }
 """AWS's error code or name of boto3's exception class, or of a base of it → what we say."""
+
+_PHRASES: tuple[tuple[frozenset[str], re.Pattern[str], tuple[str, str]], ...] = (
+    (
+        frozenset({"ResourceNotFoundException"}),
+        re.compile("staging label:? *AWSCURRENT", re.IGNORECASE),
+        _NO_CURRENT_VALUE,
+    ),
+    (
+        frozenset({"InvalidSignatureException", "SignatureDoesNotMatch", "AuthFailure"}),
+        re.compile("signature expired|signature not yet current|is now (?:earlier|later) than", re.IGNORECASE),
+        _WRONG_CLOCK,
+    ),
+)
+"""AWS's error codes, and a phrase of AWS's text that tells one of their causes from the others → what we say."""
+
+_TOKEN_FILE_VARIABLES = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+_UNREADABLE_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +166,11 @@ class NamedSecret:
             finally:
                 client.close()
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            raise fault_of(error, _FAULTS, ("could not be read", "Check AWS's status page."), str(code)) from None
+            raise _refusal(error, error.response.get("Error", {})) from None
         except BotoCoreError as error:
             raise fault_of(error, _FAULTS, ("could not be read", "Check region and AWS configuration.")) from None
+        except _UNREADABLE_FILE as error:
+            raise _unreadable_file(error) from None
         version = answer.get("VersionId")
         return Secret(_value(answer), version if isinstance(version, str) else None)
 
@@ -131,9 +187,35 @@ class NamedSecret:
         config = Config(
             connect_timeout=share, read_timeout=share, retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"}
         )
+        # What boto3 asks for credentials, such as STS, has a minute per request by default.
+        session.set_default_client_config(config)
         return boto3.session.Session(botocore_session=session).client(
             "secretsmanager", region_name=region, config=config
         )
+
+
+def _refusal(error: Exception, details: Mapping[str, Any]) -> CheckError:
+    """Return what AWS's error response means; for some codes only the text tells the causes apart."""
+    code, text = str(details.get("Code", "")), str(details.get("Message", ""))
+    # STS documents some codes with the suffix and sends them without it.
+    names = (code, code.removesuffix("Exception"))
+    for codes, phrase, meaning in _PHRASES:
+        if code in codes and phrase.search(text):
+            return unavailable(*meaning)
+    return fault_of(error, _FAULTS, ("could not be read", "Check AWS's status page."), *names)
+
+
+def _unreadable_file(error: OSError) -> CheckError:
+    """Return what it means that boto3 could not open a file; boto3 reads its variables in the process's environment."""
+    named = next((name for name in _TOKEN_FILE_VARIABLES if os.environ.get(name) == error.filename), None)
+    source = f"the token file that {named} names" if named else "a file that the AWS configuration names"
+    what = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be read"
+    return unavailable(
+        f"was not asked for: {source} {what}",
+        f"Mount the service account's projected token there, or unset {named}."
+        if named
+        else "Check the files that the AWS variables and the AWS configuration file name.",
+    )
 
 
 def _value(answer: Mapping[str, Any]) -> bytes:

@@ -1,5 +1,6 @@
 """`gcpsecretmanager://projects/P/secrets/S/versions/V`: a secret in Google Cloud Secret Manager.
 
+A regional secret, `projects/P/locations/L/secrets/S/versions/V`, is known only at its region's own endpoint.
 Credentials are the application default ones (https://google.aip.dev/auth/4110). SECRET_MANAGER_EMULATOR_HOST, named as
 Google's own libraries name such variables, points at a server on this machine that speaks the API without TLS.
 """
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fdi_health.vaults import InvalidSecretUrl, Secret, fault_of, unavailable
+from fdi_health.vaults.google_credentials import find_credentials
 from schemas.settings_fields import is_loopback
 
 if TYPE_CHECKING:
@@ -25,7 +27,12 @@ if TYPE_CHECKING:
 
 EMULATOR_VARIABLE = "SECRET_MANAGER_EMULATOR_HOST"
 
-_NAME = re.compile(r"projects/[a-z0-9:.-]+/secrets/[A-Za-z0-9_-]{1,255}/versions/[A-Za-z0-9_-]+", re.ASCII)
+# The location becomes a part of a host name: nothing that could end that name may be in it.
+_NAME = re.compile(
+    r"projects/[a-z0-9:.-]+/(?:locations/(?P<location>(?=[a-z0-9-]{1,32}/)[a-z]+(?:-[a-z0-9]+)*)/)?"
+    r"secrets/[A-Za-z0-9_-]{1,255}/versions/[A-Za-z0-9_-]+",
+    re.ASCII,
+)
 
 _FAULTS: dict[str, tuple[str, str]] = {
     "NotFound": ("does not exist", "Create the secret and a version of it, or correct the name in the secret URL."),
@@ -34,10 +41,6 @@ _FAULTS: dict[str, tuple[str, str]] = {
         "Grant roles/secretmanager.secretAccessor on this secret to the function's service account.",
     ),
     "Unauthenticated": ("was asked for without valid credentials", "Check the function's service account."),
-    "DefaultCredentialsError": (
-        "was not asked for: no Google credentials were found",
-        "Run as a service account, or set GOOGLE_APPLICATION_CREDENTIALS.",
-    ),
     "GoogleAuthError": ("was not asked for: the Google credentials could not be used", "Check the service account."),
     "FailedPrecondition": ("is not in a state to be read", "Enable the version, or add a new one."),
     "InvalidArgument": ("has a name that Secret Manager refuses", "Correct the name in the secret URL."),
@@ -62,11 +65,13 @@ class Version:
 
     Attributes:
         name: `projects/P/secrets/S/versions/V`.
+        location: the region of a regional secret, or None.
         environ: where the emulator's address may stand.
 
     """
 
     name: str
+    location: str | None
     environ: Mapping[str, str] = field(repr=False)
 
     def read(self, deadline: Deadline) -> Secret:
@@ -79,7 +84,7 @@ class Version:
         from google.auth.exceptions import GoogleAuthError
 
         try:
-            client = self._client()
+            client = self._client(deadline)
             try:
                 for _ in range(2):
                     answer = self._access(client, deadline)
@@ -91,12 +96,15 @@ class Version:
             raise _fault(error) from None
         raise unavailable("was read twice and failed its checksum", "Add the version again; it was damaged.")
 
-    def _client(self) -> secretmanager_v1.SecretManagerServiceClient:
+    def _client(self, deadline: Deadline) -> secretmanager_v1.SecretManagerServiceClient:
         from google.cloud import secretmanager_v1
 
         emulator = self.environ.get(EMULATOR_VARIABLE)
         if not emulator:
-            return secretmanager_v1.SecretManagerServiceClient()
+            options = {"api_endpoint": f"secretmanager.{self.location}.rep.googleapis.com"} if self.location else None
+            return secretmanager_v1.SecretManagerServiceClient(
+                credentials=find_credentials(deadline), client_options=options
+            )
         if not is_loopback(emulator.rpartition(":")[0]):
             raise unavailable(
                 f"was not asked for: {EMULATOR_VARIABLE} is not on this machine",
@@ -146,9 +154,11 @@ def _fault(error: Exception) -> CheckError:
 
 def open_vault(url: SecretUrl, environ: Mapping[str, str]) -> Version:
     """Return the version that the URL names; raises InvalidSecretUrl."""
-    if not _NAME.fullmatch(url.place) or url.query:
+    name = _NAME.fullmatch(url.place)
+    if name is None or url.query:
         raise InvalidSecretUrl(
-            "must be gcpsecretmanager://projects/PROJECT/secrets/SECRET/versions/VERSION, "
+            "must be gcpsecretmanager://projects/PROJECT/secrets/SECRET/versions/VERSION, for a regional secret with "
+            "locations/LOCATION before secrets, "
             "e.g. gcpsecretmanager://projects/acme/secrets/roma-token/versions/latest"
         )
-    return Version(url.place, environ)
+    return Version(url.place, name["location"], environ)

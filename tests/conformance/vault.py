@@ -39,6 +39,13 @@ MESSAGES = {
     "silent": "before the deadline",
     "gone": ("out of reach", "before the deadline"),
     "no credentials": "credentials",
+    "no current value": "has no current value",  # D20
+    "wrong clock": "clock is wrong",  # D21
+    "no token file": "the token file that AWS_WEB_IDENTITY_TOKEN_FILE names does not exist",  # D23
+    "no pod token file": "the token file that AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE names does not exist",
+    "token file is a folder": "the token file that AWS_WEB_IDENTITY_TOKEN_FILE names cannot be read",
+    "refused identity": "credentials",  # D28
+    "silent STS": "before the deadline",
     "throttled for good": ("asks for fewer calls", "before the deadline"),
 }
 """State → what its message must say, one of these."""

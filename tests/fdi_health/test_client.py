@@ -8,11 +8,10 @@ import pytest
 
 from fdi_health.client import Client
 from fdi_health.deadline import Deadline
-from fdi_health.errors import CheckError
+from fdi_health.errors import NEXT_STEPS, CheckError
 from fdi_health.model import Instance, Statistics, TaskCounts, Token
 from fdi_health.transport.client import Transport
 from fdi_health.transport.retry import Retries
-from fdi_health.upstream_errors import code_of, next_step_of
 from simulator.answers import body_answer, json_answer
 from tests.conftest import PROJECT_ID, TOKEN
 
@@ -114,7 +113,7 @@ def test_further_group_named_after_the_token__is_refused_and_not_shown(
 
 
 def test_answer_that_is_no_json__is_told_with_its_status(ask: Callable[..., Statistics]) -> None:
-    error = failure(ask, body_answer(b"<html>"))
+    error = failure(ask, body_answer(b"{"))
     assert (error.code, error.upstream_status) == ("invalid_response", 200)
     assert error.message.startswith("the answer is no sound JSON: ")
 
@@ -140,29 +139,27 @@ def test_upstream_that_asks_for_fewer_calls__is_named_as_such(ask: Callable[...,
     assert failure(ask, "healthy", retries=retries).message.startswith("the upstream asked for fewer requests")
 
 
-@pytest.mark.parametrize("error_code", ["FDI.3039", "FDI.3081"])
-def test_next_step__is_the_code_s_own(ask: Callable[..., Statistics], error_code: str) -> None:
-    step = failure(ask, json_answer({"error_code": error_code, "error_msg": "m"}, 400)).next_step
-    assert step == next_step_of(error_code, None)
-    assert step is not None
-
-
 @pytest.mark.parametrize(
-    ("error_msg", "step"),
+    ("error_msg", "words"),
     [
-        ("The token expires at 5", "The token has expired: put a fresh one into the secret."),
-        (
-            "Decrypt token fail",
-            "The token is cut off, expired, or from another region: put a fresh one into the secret.",
-        ),
-        ("something else", None),
-        (None, None),
+        ("The token expires at 5", "has expired"),
+        ("Decrypt token fail", "cut off, expired, or from another region"),
+        ("x-auth-token not found", "X-Auth-Token"),
+        ("The token must be updated", "changed rights"),
+        ("the user decrypt-token of fail-expires", "Put a fresh IAM token"),
+        (None, "Put a fresh IAM token"),
     ],
 )
-def test_next_step__is_that_of_the_words(error_msg: str | None, step: str | None) -> None:
-    assert next_step_of("APIGW.0301", error_msg) == step
+def test_refused_token__text_decides_the_next_step(
+    ask: Callable[..., Statistics], error_msg: str | None, words: str
+) -> None:
+    document = {"error_code": "APIGW.0301", "error_msg": error_msg}
+    error = failure(ask, json_answer(document, 401))
+    assert error.code == "token_rejected"
+    assert words in str(error.next_step)
 
 
-@pytest.mark.parametrize("status", [0, 99, 204, 600, 999])
-def test_status_that_says_nothing__is_no_valid_answer(status: int) -> None:
-    assert code_of(status, None)[0] == "invalid_response"
+def test_text_about_a_token__decides_nothing_for_another_code(ask: Callable[..., Statistics]) -> None:
+    document = {"error_code": "FDI.9999", "error_msg": "decrypt token fail"}
+    error = failure(ask, json_answer(document, 500))
+    assert (error.code, error.next_step) == ("upstream_error", NEXT_STEPS["upstream_error"])

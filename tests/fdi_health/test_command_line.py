@@ -19,7 +19,7 @@ import pytest
 import trustme
 
 from fdi_health import __main__ as command_line
-from fdi_health.transport.client import CA_VARIABLES
+from fdi_health.transport.tls import CA_VARIABLES
 from simulator import Simulator
 from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
 from tests.servers import ROOT
@@ -211,6 +211,7 @@ def test_doctor__walks_the_whole_way(run: Run) -> None:
             "URL of the proxy is malf",
         ),
         ({"FDI_ENDPOINT": "https://a.invalid", "https_proxy": "127.0.0.1:9"}, 12, "the connection was refused"),
+        ({"FDI_ENDPOINT": "https://a.invalid", "https_proxy": "socks5h://127.0.0.1:9"}, 12, "SOCKS proxy"),  # D47
         ({"FDI_ENDPOINT": f"https://{'a' * 80}.example"}, 12, "the host name could not be resolved"),
         ({}, 13, "unknown: the token was refused (token_rejected, HTTP 401, APIGW.0301"),
     ],

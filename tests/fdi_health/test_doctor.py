@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fdi_health import doctor
-from fdi_health.transport.client import CA_VARIABLES
+from fdi_health.transport.tls import CA_VARIABLES
 from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
 from tests.fdi_health.conftest import PLAYS
 

@@ -37,11 +37,13 @@ TESTS = {
         [
             "fdi_health/client.py",
             "fdi_health/upstream_errors.py",
+            "fdi_health/upstream_error_codes.py",
             "fdi_health/foreign_text.py",
             "fdi_health/transport/retry.py",
         ],
         [
             "fdi_health/test_client.py",
+            "fdi_health/test_upstream_errors.py",
             "fdi_health/transport/test_retry.py",
             "fdi_health/test_small_pieces.py",
             "fdi_health/test_redaction.py",
@@ -55,9 +57,13 @@ TESTS = {
             "fdi_health/transport/client.py",
             "fdi_health/transport/connections.py",
             "fdi_health/transport/exception_mapping.py",
+            "fdi_health/transport/proxies.py",
+            "fdi_health/transport/tls.py",
         ],
         [
             "fdi_health/transport/test_client.py",
+            "fdi_health/transport/test_proxies.py",
+            "fdi_health/transport/test_tls.py",
             "fdi_health/test_client.py",
             "test_forged_requests.py",
             "test_upstream_faults.py",

@@ -21,8 +21,9 @@ import urllib3.exceptions
 from fdi_health.deadline import Deadline
 from fdi_health.errors import NEXT_STEPS, CheckError
 from fdi_health.transport import connections
-from fdi_health.transport.client import CA_VARIABLES, Transport, tls_context
+from fdi_health.transport.client import Transport
 from fdi_health.transport.exception_mapping import map_exception
+from fdi_health.transport.tls import CA_VARIABLES, tls_context
 from simulator import Simulator
 from simulator.answers import body_answer, raw_answer
 from tests.conftest import PROJECT_ID, TOKEN
@@ -156,13 +157,6 @@ def test_endpoint__may_have_a_path(upstream: Simulator) -> None:
     opened.get(PATH, HEADERS, Deadline.after(2), instance_id="i")
     opened.close()
     assert upstream.requests[0].target == f"/gateway{PATH}"
-
-
-def test_ca_folder__is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(ssl, "create_default_context", lambda **kwargs: asked.append(kwargs))
-    tls_context({"SSL_CERT_FILE": str(tmp_path)})
-    assert asked == [{"capath": str(tmp_path)}]
 
 
 def test_built_in_ca_bundle__that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,10 +362,6 @@ def test_ca_variable__that_points_nowhere_is_named(
     )
     assert "REQUESTS_CA_BUNDLE" in error["next_step"]
     assert str(tmp_path) not in response.text
-
-
-def test_ca_variable__may_name_a_folder(tls_upstream: Simulator, tmp_path: Path) -> None:
-    assert code_of(Transport.open(tls_upstream.url, {"REQUESTS_CA_BUNDLE": str(tmp_path)}, 1)) == "tls_error"
 
 
 @pytest.fixture

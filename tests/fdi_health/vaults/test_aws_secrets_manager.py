@@ -17,6 +17,7 @@ import boto3
 import pytest
 import requests
 
+from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.vaults import InvalidSecretUrl, open_vault, parse
 from tests.aws_stand_in import AwsStandIn
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from tests.conftest import Function
 
 REGION = "eu-west-1"
+NO_CURRENT_VALUE = "no secret value for staging label: AWSCURRENT"
+EXPIRED_SIGNATURE = "Signature expired: 20251128T100000Z is now earlier than 20251128T105500Z"
 ARN = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:roma"
 
 
@@ -97,7 +100,9 @@ def moto(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Moto]:
 class TestMoto(VaultSuite):
     """The suite against moto."""
 
-    states: ClassVar = {"pending deletion": lambda harness: harness.client.delete_secret(SecretId="roma")}
+    states: ClassVar = {
+        "pending deletion": lambda harness: harness.client.delete_secret(SecretId="roma"),
+    }
 
     @pytest.fixture
     def harness(self, moto: Moto) -> Moto:
@@ -110,6 +115,7 @@ class StandIn:
 
     server: AwsStandIn
     monkeypatch: pytest.MonkeyPatch
+    folder: Path
     url: str = f"awssecretsmanager://{ARN}"
     environ: Mapping[str, str] = field(default_factory=dict)
 
@@ -119,8 +125,8 @@ class StandIn:
     def remove(self) -> None:
         self.fail("ResourceNotFoundException")
 
-    def fail(self, code: str, status: int = 400, *, once: bool = False) -> None:
-        self.server.failures, self.server.keep_failing = [(status, code, "s3cr3t words")], not once
+    def fail(self, code: str, status: int = 400, text: str = "", *, once: bool = False) -> None:
+        self.server.failures, self.server.keep_failing = [(status, code, f"s3cr3t words {text}")], not once
 
     def be_silent(self) -> None:
         self.server.silent = True
@@ -128,16 +134,35 @@ class StandIn:
     def be_gone(self) -> None:
         self.monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
 
+    def use_web_identity(self, token_file: Path, failure: str = "InvalidIdentityToken", text: str = "") -> None:
+        self.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        self.monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/s3cr3t-probe")
+        self.monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token_file))
+        self.server.sts_failure = (400, failure, f"s3cr3t words {text}")
+
+    def be_refused_by_sts(self, failure: str, text: str = "") -> None:
+        self.use_web_identity(self.folder / "token", failure, text)
+        (self.folder / "token").write_text("eyJ.made.up")
+
+    def be_silent_in_sts(self) -> None:
+        self.be_refused_by_sts("InvalidIdentityToken")
+        self.server.silent = True
+
+    def lose_pod_token(self) -> None:
+        self.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        self.monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{self.server.url}/v1/credentials")
+        self.monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", str(self.folder / "s3cr3t-missing"))
+
     def lose_credentials(self) -> None:
         self.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         self.monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
 @pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
     with AwsStandIn() as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        yield StandIn(server, monkeypatch)
+        yield StandIn(server, monkeypatch, tmp_path)
 
 
 class TestStandIn(VaultSuite):
@@ -150,6 +175,13 @@ class TestStandIn(VaultSuite):
         "silent": StandIn.be_silent,
         "gone": StandIn.be_gone,
         "no credentials": StandIn.lose_credentials,
+        "no current value": lambda harness: harness.fail("ResourceNotFoundException", text=NO_CURRENT_VALUE),
+        "wrong clock": lambda harness: harness.fail("InvalidSignatureException", text=EXPIRED_SIGNATURE),
+        "no token file": lambda harness: harness.use_web_identity(harness.folder / "s3cr3t-missing"),
+        "no pod token file": StandIn.lose_pod_token,
+        "token file is a folder": lambda harness: harness.use_web_identity(harness.folder),
+        "refused identity": lambda harness: harness.be_refused_by_sts("IDPRejectedClaim"),
+        "silent STS": StandIn.be_silent_in_sts,
     }
     passing_states: ClassVar = {
         "throttled once": lambda harness: harness.fail("ThrottlingException", once=True),
@@ -233,6 +265,92 @@ def test_refusal__is_named_and_not_repeated(stand_in: StandIn, code: str, messag
     stand_in.fail(code)
     assert message_of(stand_in) == message
     assert len(stand_in.server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("InvalidSignatureException", EXPIRED_SIGNATURE),
+        ("InvalidSignatureException", "Signature not yet current: 20251128T100000Z is still later than …"),
+        ("SignatureDoesNotMatch", EXPIRED_SIGNATURE),
+        ("RequestExpired", ""),
+        ("RequestTimeTooSkewed", ""),
+        ("RequestInTheFuture", ""),
+    ],
+)
+def test_clock__that_is_wrong__is_named(stand_in: StandIn, code: str, text: str) -> None:  # D21
+    stand_in.fail(code, text=text)
+    assert "this machine's clock is wrong" in message_of(stand_in)
+
+
+@pytest.mark.parametrize("code", ["InvalidSignatureException", "SignatureDoesNotMatch"])
+def test_signature__that_is_wrong_for_another_reason__is_not_the_clock(stand_in: StandIn, code: str) -> None:
+    stand_in.fail(code, text="the secret expired-signature is not current")
+    assert message_of(stand_in) == "the secret was asked for with credentials that AWS refuses"
+
+
+def test_secret__with_a_name_like_the_label__does_not_exist(stand_in: StandIn) -> None:  # D20
+    stand_in.fail("ResourceNotFoundException", text="the secret AWSCURRENT")
+    assert message_of(stand_in) == "the secret does not exist"
+
+
+def test_clock__of_sts__is_named(stand_in: StandIn) -> None:  # D21
+    stand_in.be_refused_by_sts("SignatureDoesNotMatch", EXPIRED_SIGNATURE)
+    assert "this machine's clock is wrong" in message_of(stand_in)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("IDPRejectedClaim", "refuses the identity token"),
+        ("IDPRejectedClaimException", "refuses the identity token"),
+        ("InvalidIdentityToken", "refuses the identity token"),
+        ("InvalidIdentityTokenException", "refuses the identity token"),
+        ("IDPCommunicationError", "with their identity provider"),
+        ("IDPCommunicationErrorException", "with their identity provider"),
+        ("ExpiredTokenException", "credentials that AWS refuses"),
+        ("RegionDisabledException", "in this region"),
+        ("AccessDenied", "may not be read by this function"),
+    ],
+)
+def test_refusal__of_the_identity__is_about_credentials(stand_in: StandIn, code: str, words: str) -> None:  # D28
+    stand_in.be_refused_by_sts(code)
+    assert words in message_of(stand_in, seconds=5)
+    assert stand_in.server.asked == []
+
+
+def test_token_file__that_only_the_configuration_names__is_not_called_a_variable(stand_in: StandIn) -> None:
+    config = stand_in.folder / "config"
+    config.write_text(
+        "[default]\nrole_arn = arn:aws:iam::123456789012:role/probe\nweb_identity_token_file = /nowhere/s3cr3t\n"
+    )
+    stand_in.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    stand_in.monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    message = "the secret was not asked for: a file that the AWS configuration names does not exist"
+    assert message_of(stand_in) == message
+
+
+def test_sts__that_is_silent__leaves_no_thread_behind(stand_in: StandIn) -> None:
+    stand_in.be_silent_in_sts()
+    began = time.monotonic()
+    with pytest.raises(CheckError, match="before the deadline"):
+        open_vault(parse(stand_in.url), {}).read(Deadline.after(0.6))
+    assert time.monotonic() - began < 0.6 + 1.3  # boto3 waits up to a second between its two attempts
+
+
+def test_source_of_credentials__that_refuses__is_about_credentials(stand_in: StandIn) -> None:
+    stand_in.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    # The stand-in answers 501 to every GET.
+    stand_in.monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{stand_in.server.url}/v1/credentials")
+    assert "what gives this function its AWS credentials gave none" in message_of(stand_in, seconds=4)
+
+
+def test_proxy__that_is_gone__is_named(stand_in: StandIn) -> None:
+    stand_in.monkeypatch.setenv("AWS_ENDPOINT_URL", "https://secretsmanager.example")
+    stand_in.monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
+    stand_in.monkeypatch.delenv("NO_PROXY", raising=False)
+    stand_in.monkeypatch.delenv("no_proxy", raising=False)
+    assert "the proxy" in message_of(stand_in, seconds=3)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 NAME = "projects/acme/secrets/roma-token/versions/latest"
 URL = f"gcpsecretmanager://{NAME}"
+REGIONAL_NAME = "projects/acme/locations/europe-west3/secrets/roma-token/versions/latest"
 
 
 @pytest.fixture
@@ -91,6 +92,25 @@ class TestSecretManager(VaultSuite):
     @pytest.fixture
     def harness(self, manager: SecretManager) -> Harness:
         return Harness(manager)
+
+
+class TestRegionalSecret(VaultSuite):
+    """The suite against a regional secret (D17)."""
+
+    states: ClassVar = TestSecretManager.states
+    passing_states: ClassVar = TestSecretManager.passing_states
+
+    @pytest.fixture
+    def harness(self, manager: SecretManager) -> Harness:
+        return Harness(manager, f"gcpsecretmanager://{REGIONAL_NAME}")
+
+
+def test_regional_secret__is_asked_for_by_its_whole_name(
+    function: Callable[..., Function], manager: SecretManager
+) -> None:  # D17
+    url = f"gcpsecretmanager://{REGIONAL_NAME}"
+    assert function("healthy", FDI_TOKEN=url, SECRET_MANAGER_EMULATOR_HOST=manager.host).verdict()["healthy"] is True
+    assert manager.names == [REGIONAL_NAME]
 
 
 def read(host: str, seconds: float = 2.0) -> bytes:
@@ -227,13 +247,6 @@ def test_emulator_elsewhere__is_refused() -> None:
     assert "SECRET_MANAGER_EMULATOR_HOST" in failure("vault.example:443").message
 
 
-def test_missing_credentials__are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "nowhere.json"))
-    with pytest.raises(CheckError) as caught:
-        open_vault(parse(URL), {}).read(Deadline.after(2))
-    assert caught.value.message == "the secret was not asked for: no Google credentials were found"
-
-
 def test_payload__is_not_logged_at_debug(manager: SecretManager, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     logging.getLogger("google").setLevel(logging.DEBUG)
@@ -250,6 +263,16 @@ def test_payload__is_not_logged_at_debug(manager: SecretManager, caplog: pytest.
         "projects/acme/secrets/../versions/1",
         f"{NAME}?x=1",
         f"{NAME}/",
+        "projects/acme/locations//secrets/roma/versions/1",
+        "projects/acme/locations/evil.example/secrets/roma/versions/1",  # D17: it must not become another host
+        "projects/acme/locations/evil.example:443/secrets/roma/versions/1",
+        "projects/acme/locations/x@evil/secrets/roma/versions/1",
+        "projects/acme/locations/a/b/secrets/roma/versions/1",
+        "projects/acme/locations/-a/secrets/roma/versions/1",
+        "projects/acme/locations/a-/secrets/roma/versions/1",
+        "projects/acme/locations/EU/secrets/roma/versions/1",
+        "projects/acme/locations/1/secrets/roma/versions/1",
+        f"projects/acme/locations/{'a' * 33}/secrets/roma/versions/1",
     ],
 )
 def test_malformed_url__says_the_form(place: str) -> None:
