@@ -96,7 +96,7 @@ def test_document_that_is_not_valid__is_told_by_its_first_field_at_fault(
 ) -> None:
     error = failure(ask, json_answer(document))
     assert (error.code, error.upstream_status) == ("invalid_response", 200)
-    assert error.message == f"the answer is no valid statistics document ({where})"
+    assert error.message == f"the response is not a valid statistics document ({where})"
 
 
 def test_further_group__is_in_the_statistics(ask: Callable[..., Statistics]) -> None:  # D59
@@ -109,13 +109,13 @@ def test_further_group_named_after_the_token__is_refused_and_not_shown(
     ask: Callable[..., Statistics], echo: str
 ) -> None:  # D59
     error = failure(ask, json_answer({**SOUND, f"{echo}_task_details": SOUND["cdc_task_details"]}))
-    assert error.message == "the answer is no valid statistics document (other_task_details)"
+    assert error.message == "the response is not a valid statistics document (other_task_details)"
 
 
 def test_answer_that_is_no_json__is_told_with_its_status(ask: Callable[..., Statistics]) -> None:
     error = failure(ask, body_answer(b"{"))
     assert (error.code, error.upstream_status) == ("invalid_response", 200)
-    assert error.message.startswith("the answer is no sound JSON: ")
+    assert error.message.startswith("the response is not valid JSON: ")
 
 
 @pytest.mark.parametrize("status", [200, 400])

@@ -189,7 +189,7 @@ def test_iam__behind_a_proxy_is_called_iam(run: Run, monkeypatch: pytest.MonkeyP
     assert steps["IAM TCP"]["finding"] == "connected to the proxy to IAM"
 
     _, steps = walk(run, **settings, https_proxy="http://u:s3cr3t@proxy:abc")
-    assert steps["IAM DNS"]["finding"] == "the URL of the proxy to IAM is malformed"
+    assert steps["IAM DNS"]["finding"] == "the URL of the proxy is malformed"
     assert steps["IAM TCP"]["status"] == "skipped"
     assert "s3cr3t" not in json.dumps(steps)
 
