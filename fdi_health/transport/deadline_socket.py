@@ -24,9 +24,10 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_FRAMING_RATIO = 2
 """How many bytes of chunk framing may come for each byte that a body may have."""
 
+SMALL_RESPONSE_BYTES = 4 * 1024
 MAX_DECODING = 2
-"""How many responses are decoded at once. Decoding keeps Python's interpreter lock: if hundreds of threads compete for
-it, the thread that has to answer at the deadline gets it too late."""
+"""How many responses that are not small are decoded at once. Decoding keeps Python's interpreter lock: if hundreds of
+threads compete for it, the thread that has to answer at the deadline gets it too late."""
 
 _decoding = threading.BoundedSemaphore(MAX_DECODING)
 
@@ -59,6 +60,7 @@ class Exchange:
         self.surplus = False
         self.may_be_stray = False
         self.connection: Any = None
+        self._received = 0
         self._bytes_left = MAX_HEAD_BYTES
         self._decodes = False
 
@@ -92,13 +94,15 @@ class Exchange:
             TimeoutError: the deadline has passed.
 
         """
+        self._received += received
         self._bytes_left -= received
         if self._bytes_left < 0:
             self.too_large = True
             raise ResponseTooLargeError
-        if not _decoding.acquire(timeout=self.seconds_left()):
-            raise TimeoutError
-        self._decodes = True
+        if self._received > SMALL_RESPONSE_BYTES:
+            if not _decoding.acquire(timeout=self.seconds_left()):
+                raise TimeoutError
+            self._decodes = True
 
 
 _thread = threading.local()

@@ -12,7 +12,7 @@ import pytest
 
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
-from fdi_health.transport import connections
+from fdi_health.transport import connections, deadline_socket
 from fdi_health.transport.client import MAX_IAM_BYTES, MAX_STATISTICS_BYTES, Transport
 from fdi_health.transport.deadline_socket import MAX_HEAD_BYTES
 from simulator.answers import Answer, body_answer, head_bytes, raw_answer, response_bytes
@@ -343,6 +343,22 @@ def test_framing__is_counted_too(transport: Transport, upstream: Simulator) -> N
     chunks = b"1;" + b"x" * 1000 + b"\r\n \r\n"
     upstream.play("i", raw_answer(head_bytes(200, (("Transfer-Encoding", "chunked"),)) + chunks * 60 + b"0\r\n\r\n"))
     assert not transport.get(path("i"), HEADERS, Deadline.after(2), instance_id="i").complete
+
+
+def test_large_response__others_are_being_decoded__waits_until_the_deadline_at_most(
+    transport: Transport, upstream: Simulator
+) -> None:  # H01
+    upstream.play("i", body_answer(b" " * MAX_STATISTICS_BYTES), "healthy")
+    for _ in range(deadline_socket.MAX_DECODING):
+        deadline_socket._decoding.acquire()
+    began = time.monotonic()
+    try:
+        with pytest.raises(CheckError) as caught:
+            get(transport, seconds=0.3)
+        assert (caught.value.code, time.monotonic() - began < 0.3 + 0.3) == ("timeout", True)
+        assert get(transport) == 200  # a small one does not wait
+    finally:
+        deadline_socket._decoding.release(deadline_socket.MAX_DECODING)
 
 
 @pytest.mark.parametrize("name", ["X-Long", "\tfolded"])
