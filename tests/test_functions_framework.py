@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import threading
@@ -254,3 +255,22 @@ def test_dripping_chunked_bodies__delay_no_other_chunked_post(
         dripping.join()
     assert response.status_code == 200 or response.json()["code"] == "overloaded"
     assert seconds < 1 + 0.3
+
+
+def test_process_that_is_stopped_in_the_middle_of_a_probe__does_not_use_the_old_result(
+    upstream: Simulator, tmp_path: Path
+) -> None:
+    upstream.play("id-good", "healthy")
+    upstream.latency_seconds = 0.5
+    changes = {"FDI_INSTANCES": "good=id-good", "FDI_CACHE_SECONDS": "60"}
+    with functions_framework(settings(upstream, **changes), tmp_path) as (url, process):
+        worker = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+        with ThreadPoolExecutor(1) as callers:
+            stopped = callers.submit(requests.get, url, timeout=10)
+            time.sleep(0.3)
+            os.kill(worker, signal.SIGSTOP)
+            time.sleep(1.5)
+            upstream.play("id-good", "doc_example")
+            os.kill(worker, signal.SIGCONT)
+            assert stopped.result().json()["status"] == "unknown"
+        assert requests.get(url, timeout=10).json()["status"] == "unhealthy"

@@ -56,12 +56,16 @@ TESTS = {
         [
             "fdi_health/transport/client.py",
             "fdi_health/transport/connections.py",
+            "fdi_health/transport/connect.py",
+            "fdi_health/transport/deadline_socket.py",
             "fdi_health/transport/exception_mapping.py",
             "fdi_health/transport/proxies.py",
             "fdi_health/transport/tls.py",
         ],
         [
             "fdi_health/transport/test_client.py",
+            "fdi_health/transport/test_connect.py",
+            "fdi_health/transport/test_connections.py",
             "fdi_health/transport/test_proxies.py",
             "fdi_health/transport/test_tls.py",
             "fdi_health/test_client.py",
@@ -70,7 +74,7 @@ TESTS = {
             "test_deadline_holds.py",
         ],
     ),
-    "fleet": (
+    "checker": (
         ["fdi_health/checker.py", "fdi_health/concurrency/single_flight.py"],
         [
             "fdi_health/test_checker.py",
