@@ -56,6 +56,14 @@ class Reply(NamedTuple):
     complete: bool = True
 
 
+class _Request(NamedTuple):
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes | None = None
+    instance_id: str | None = None
+
+
 class Transport:
     """Kept connections to one endpoint.
 
@@ -143,9 +151,10 @@ class Transport:
             CheckError: `timeout`, `unreachable`, `blocked` (by a proxy), `tls_error` or `invalid_response`.
 
         """
+        request = _Request("GET", path, headers, instance_id=instance_id)
         exchange = Exchange(deadline, max_body_bytes)
         try:
-            reply = self._send("GET", path, headers, None, exchange, instance_id)
+            reply = self._send(request, exchange)
         except CheckError as error:
             if error.code != "unreachable" or exchange.connected:
                 raise
@@ -153,7 +162,7 @@ class Transport:
             if not exchange.may_be_stray:
                 return reply
         # The kept connection is closed now, so this one is new.
-        return self._send("GET", path, headers, None, Exchange(deadline, max_body_bytes), instance_id)
+        return self._send(request, Exchange(deadline, max_body_bytes))
 
     def post(
         self,
@@ -165,7 +174,7 @@ class Transport:
         max_body_bytes: int = MAX_IAM_BYTES,
     ) -> Reply:
         """Return the response to a POST over a new connection; see `get`."""
-        return self._send("POST", path, headers, body, Exchange(deadline, max_body_bytes), None)
+        return self._send(_Request("POST", path, headers, body), Exchange(deadline, max_body_bytes))
 
     @property
     def proxy(self) -> str | None:
@@ -176,45 +185,31 @@ class Transport:
         """Close the kept connections."""
         self._connections.close()
 
-    def _send(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        exchange: Exchange,
-        instance_id: str | None,
-    ) -> Reply:
+    def _send(self, request: _Request, exchange: Exchange) -> Reply:
         if self._no_context is not None:
             raise self._no_context
         try:
-            reply = self._exchange(method, path, headers, body, exchange, instance_id)
+            reply = self._exchange(request, exchange)
         except FOREIGN as error:
-            raise _timeout() if exchange.deadline.expired else map_exception(error, self._ca_folder_variable) from error
+            raise (
+                _timeout() if exchange.deadline.expired else map_exception(error, self._ca_folder_variable)
+            ) from error
         if exchange.deadline.expired:
             raise _timeout()
         return reply
 
-    def _exchange(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        exchange: Exchange,
-        instance_id: str | None,
-    ) -> Reply:
-        connection = self._connections.take(instance_id)
+    def _exchange(self, request: _Request, exchange: Exchange) -> Reply:
+        connection = self._connections.take(request.instance_id)
         keep_for = None
         try:
             # The pool directly: what the adapter's `send` adds, cookies and a copy of every header among it, costs a
             # third of the CPU of a probe.
             with bound_to(exchange):
                 response = connection.pool.urlopen(
-                    method,
-                    f"{self._path_prefix}{path}",
-                    body=body,
-                    headers={"Accept-Encoding": "identity", **headers},
+                    request.method,
+                    f"{self._path_prefix}{request.path}",
+                    body=request.body,
+                    headers={"Accept-Encoding": "identity", **request.headers},
                     retries=_NO_RETRIES,
                     redirect=False,
                     preload_content=False,
@@ -225,7 +220,7 @@ class Transport:
                     content, complete = _read(response, exchange)
             if response.status == 200 and complete and is_reusable(exchange):
                 exchange.may_be_stray = not exchange.connected and self._connections.may_be_stray(connection, content)
-                keep_for = None if exchange.may_be_stray else instance_id
+                keep_for = None if exchange.may_be_stray else request.instance_id
         finally:
             if keep_for is None:
                 connection.close()

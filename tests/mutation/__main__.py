@@ -58,6 +58,7 @@ TESTS = {
             "fdi_health/transport/connections.py",
             "fdi_health/transport/connect.py",
             "fdi_health/transport/deadline_socket.py",
+            "fdi_health/transport/strict_response.py",
             "fdi_health/transport/exception_mapping.py",
             "fdi_health/transport/proxies.py",
             "fdi_health/transport/tls.py",

@@ -1,0 +1,110 @@
+"""A response with unambiguous framing, which tells whether more bytes came than it has.
+
+Uses `begin`, `fp` and `_read_next_chunk_size` of http.client.HTTPResponse (read in Python 3.11 to 3.14), which are not
+documented.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+from fdi_health.transport.deadline_socket import current_exchange
+
+if TYPE_CHECKING:
+    import socket
+
+    from fdi_health.transport.deadline_socket import Exchange
+
+MAX_INTERIM_RESPONSES = 8
+"""How many interim responses (1xx; RFC 9110, 15.2) are skipped before a final one."""
+
+_SWITCHING_PROTOCOLS = 101
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LENGTH = re.compile(r"[0-9]{1,18}(, *[0-9]{1,18})*")
+"""Several lengths in one line are fine if they agree, which urllib3 checks (RFC 9110, 8.6)."""
+
+
+class _ResponseStream(io.RawIOBase):
+    """The bytes of one response's connection; `stop` makes the buffer above it show only what it holds."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        super().__init__()
+        self._raw = raw
+        self._stopped = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        return 0 if self._stopped else self._raw.readinto(buffer)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _ResponseBuffer(io.BufferedReader):
+    """Tells the exchange at its end whether bytes were read that do not belong to the response."""
+
+    def __init__(self, raw: io.RawIOBase, exchange: Exchange) -> None:
+        self._stream = _ResponseStream(raw)
+        self._exchange = exchange
+        super().__init__(self._stream)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.stop()
+            if self.peek():
+                self._exchange.surplus = True
+        super().close()
+
+
+class StrictResponse(http.client.HTTPResponse):
+    """A response with unambiguous framing.
+
+    http.client stops at the first header line that it cannot read and drops the rest, lengths and encodings among it.
+    It reads to the end of the connection where it cannot read the length, and it takes a chunk of a negative size to
+    mean everything. urllib3 would log what was dropped, which may be our token.
+    """
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        buffered: Any = self.fp
+        self.fp = _ResponseBuffer(buffered.detach(), current_exchange())
+
+    def begin(self) -> None:
+        """Read status line and headers, skipping interim responses.
+
+        Raises:
+            http.client.HTTPException: a header cannot be trusted, or there are too many interim responses.
+
+        """
+        for _ in range(MAX_INTERIM_RESPONSES + 1):
+            # The base reads another head only while it has none.
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
+            if self.status >= 200 or self.status == _SWITCHING_PROTOCOLS:
+                break
+        else:
+            raise http.client.HTTPException("too many interim responses")
+        lengths = self.msg.get_all("Content-Length", [])
+        if (
+            self.msg.defects
+            or self.msg.get_payload()
+            or not all(_HEADER_NAME.fullmatch(name) for name in self.msg)
+            or not all(_LENGTH.fullmatch(length) for length in lengths)
+        ):
+            raise http.client.HTTPException("a broken header")
+        current_exchange().begin_body()
+
+    def _read_next_chunk_size(self) -> int:
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc] # not in the stubs
+        if size < 0:
+            raise ValueError("a chunk of a negative size")
+        return size
