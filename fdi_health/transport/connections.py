@@ -152,6 +152,7 @@ class Connections:
         self._wall = wall
         self._lock = threading.Lock()
         self._idle: OrderedDict[str, PooledConnection] = OrderedDict()
+        self._is_closed = False
 
     def take(self, instance_id: str | None) -> PooledConnection:
         """Return the connection that is kept for an instance, or a new one."""
@@ -178,14 +179,16 @@ class Connections:
         with self._lock:
             closed = [self._idle.pop(instance_id)] if instance_id in self._idle else []
             self._idle[instance_id] = used._replace(last_body=body, last_used=self._wall())
-            if len(self._idle) > self._max_kept:
+            # A request may still be in progress when the process stops.
+            if self._is_closed or len(self._idle) > self._max_kept:
                 closed.append(self._idle.popitem(last=False)[1])
         for connection in closed:
             connection.close()
 
     def close(self) -> None:
-        """Close the kept connections."""
+        """Close the kept connections, and keep none from now on."""
         with self._lock:
+            self._is_closed = True
             closed, self._idle = list(self._idle.values()), OrderedDict()
         for connection in closed:
             connection.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -190,6 +191,20 @@ def test_two_requests_for_one_instance_at_once__keep_one_connection(transport: T
         transport._connections.keep("i", connection, b"")
     assert transport._connections.take("i").pool is taken[1].pool
     assert transport._connections.take("i").pool not in [connection.pool for connection in taken]
+
+
+def test_connection_of_a_request_that_ends_after_the_close__is_not_kept(
+    transport: Transport, upstream: Simulator
+) -> None:
+    upstream.play("i", "healthy")
+    upstream.latency_seconds = 0.2
+    asking = threading.Thread(target=get, args=(transport,))
+    asking.start()
+    time.sleep(0.1)
+    transport.close()
+    asking.join()
+    get(transport)
+    assert connections_used(upstream) == [0, 1]
 
 
 @pytest.mark.parametrize(("idle_seconds", "kept"), [(0.0, True), (29.9, True), (30.0, False), (-1.0, False)])
