@@ -86,10 +86,9 @@ _FILLER_WORDS = (
     "|nil|undefined|unset|redacted|hidden|masked|foo|bar|baz|please|admin|x{3,}"
 )
 _PLAIN_WORDS = "token|secret|password|passwd|pass|pwd|value|key|credentials?|iam|auth|with|the|this|real|own|me|it|in"
-_FILLER = (
-    rf"(?i)(?:{_PLAIN_WORDS})*(?:{_FILLER_WORDS})(?:{_FILLER_WORDS}|{_PLAIN_WORDS})*[0-9]*"
-    rf"|{_PLAIN_WORDS}|(?:password|passwd|secret)?[0-9]{{1,20}}"
-)
+_WORDS = rf"(?i)({_FILLER_WORDS})|({_PLAIN_WORDS})|([0-9]+)|."
+"""Takes a text apart in one pass: a pattern over all of it would try every way to divide it into words."""
+
 _SAME_CHARACTER = r"([xX0._~-])\1*=*"
 
 
@@ -119,7 +118,12 @@ def _is_placeholder(text: str) -> bool:
         return True
     if len(text) > _MAX_PLACEHOLDER_CHARACTERS:
         return False
-    return re.fullmatch(_FILLER, re.sub(r"[._~+/=-]", "", text)) is not None
+    parts = re.findall(_WORDS, re.sub(r"[._~+/=-]", "", text))
+    if not all(filler or plain or digits for filler, plain, digits in parts):
+        return False
+    has_filler = any(filler for filler, _, _ in parts)
+    plain_words = sum(bool(plain) for _, plain, _ in parts)
+    return has_filler or plain_words <= 1
 
 
 def _is_encoded_text(text: str) -> bool:

@@ -263,3 +263,22 @@ def test_wrapped_secret__wherever_it_stands__is_not_sent(
     assert checked.instance()["error"]["code"] == "token_unavailable"
     assert upstream.requests == []
     assert list(iam.logins) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "in" * 32,
+        "pass" * 15,
+        "token" * 12 + "!",
+        "pass" * 15 + "z",
+        "mein" * 15 + "q1",
+        "a=" * 20_000,
+        "=" * 60_000,
+        "/a" * 30_000,
+    ],
+)
+def test_form_of_a_text_that_could_be_divided_in_many_ways__is_found_at_once(text: str) -> None:
+    began = time.process_time()
+    form_of(text)
+    assert time.process_time() - began < 0.5
