@@ -12,6 +12,7 @@ from fdi_health.concurrency.single_flight import Call, SingleFlight
 from fdi_health.deadline import now
 from fdi_health.errors import CheckError
 from fdi_health.model import Finding
+from fdi_health.upstream_errors import TOKEN_STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +26,13 @@ MIN_RETRY_SECONDS = 0.3
 """A caller whose joined call failed starts or joins one more if it has this much time left."""
 
 _RENEWING = "renewing the token"
-_RENEWED_STEP = "IAM gave this token just now: check that its user, FDI_PROJECT_ID and the region belong together."
+_RENEWED_STEP = (
+    "IAM gave this token just now, so it is not expired. Check that its user, FDI_PROJECT_ID and the region belong "
+    "together."
+)
+_REFUSED_AGAIN_STEP = (
+    "ROMA Connect refused several new tokens. Check that the user, FDI_PROJECT_ID and the region belong together."
+)
 
 
 class PendingProbe(NamedTuple):
@@ -64,7 +71,7 @@ class Checker:
         clock: Callable[[], Instant] = now,
     ) -> None:
         self._client = client
-        self._cache_seconds = cache_seconds
+        self._cache_seconds, self._limit_seconds = cache_seconds, limit_seconds
         self._clock = clock
         self._cache: dict[str, Finding] = {}
         self._calls: SingleFlight[str, Finding] = SingleFlight(pool.submit, limit_seconds, self._keep, clock)
@@ -108,7 +115,14 @@ class Checker:
             findings[probe.instance.instance_id] = (
                 probe.call.result.result() if in_time else self._timed_out(probe, began)
             )
-        return [findings[instance.instance_id] for instance in instances]
+        return [self._unless_too_old(findings[instance.instance_id], began) for instance in instances]
+
+    def _unless_too_old(self, finding: Finding, began: Instant) -> Finding:
+        """Return the finding, or the error if the platform froze the process after it arrived."""
+        age = finding.arrived.seconds_until(self._clock())
+        if finding.error is None and age > self._cache_seconds + self._limit_seconds:
+            return self._unknown(finding.instance, _too_late(), began)
+        return finding
 
     def _is_late(self, call: Call[Finding]) -> bool:
         return call.result.cancelled() or (not call.result.done() and call.is_overdue(self._clock()))
@@ -193,13 +207,12 @@ class Checker:
             renewed = tokens.renew(token, call.deadline)
             call.stage = ""
             if renewed.value == token.value:
-                error.next_step = _RENEWED_STEP if token.renewable else error.next_step
+                _improve_next_step(error, token, _REFUSED_AGAIN_STEP)
                 raise
         try:
             return self._client.statistics(instance, renewed, call.deadline)
         except CheckError as error:
-            if error.code == "token_rejected" and renewed.renewable:
-                error.next_step = _RENEWED_STEP
+            _improve_next_step(error, renewed, _RENEWED_STEP)
             raise
 
     def _unknown(self, instance: Instance, error: CheckError, began: Instant) -> Finding:
@@ -212,6 +225,12 @@ class Checker:
     def _keep(self, instance_id: str, finding: Finding) -> None:
         if finding.error is None:
             self._cache[instance_id] = finding
+
+
+def _improve_next_step(error: CheckError, token: Token, next_step: str) -> None:
+    """Change the general next step of a refusal; one that the response itself led to is better."""
+    if token.renewable and error.code == "token_rejected" and error.next_step in TOKEN_STEPS:
+        error.next_step = next_step
 
 
 def _too_late() -> CheckError:

@@ -46,7 +46,7 @@ class Client:
         self._transport = transport
         self._project_id = project_id
         self._schema = StatisticsSchema(optional_groups=optional_groups)
-        self._retries = retries or Retries("the upstream")
+        self._retries = retries or Retries("ROMA Connect")
         self._wall = wall
 
     def statistics(self, instance: Instance, token: Token, deadline: Deadline) -> Statistics:
@@ -67,17 +67,29 @@ class Client:
 
     def _ask(self, instance: Instance, token: Token, deadline: Deadline) -> Reply:
         path = f"/v2/{self._project_id}/fdi/instances/{instance.instance_id}/statistics/tasks"
-        headers = {"X-Auth-Token": token.value, "Accept": "application/json", "User-Agent": "fdi-health"}
+        headers = {
+            "X-Auth-Token": token.value,
+            "Accept": "application/json",
+            "Cache-Control": "no-cache, no-store",
+            "User-Agent": "fdi-health",
+        }
         return self._transport.get(path, headers, deadline, instance_id=instance.instance_id)
 
     def _read(self, reply: Reply, token: Token) -> Statistics:
-        try:
-            document = strict_json.loads(reply.body)
-        except strict_json.InvalidJSON as error:
+        document: Any = None
+        # The beginning of a response that is too large may be a whole document, and its rest may contradict it.
+        fault = None if reply.complete else "the response is too large"
+        if reply.headers.get("Age", "0").strip() != "0":
+            fault = "a cache answered, not ROMA Connect"
+        if fault is None:
+            try:
+                document = strict_json.loads(reply.body)
+            except strict_json.InvalidJSON as error:
+                fault = f"the response is not valid JSON: {error}"
+        if fault is not None:
             if is_html_page(reply.headers.get("Content-Type"), reply.body):
-                raise self._failure(reply, token) from None
-            message = f"the response is not valid JSON: {error}" if reply.complete else "the response is too large"
-            raise CheckError("invalid_response", message, upstream_status=200) from None
+                raise self._failure(reply, token)
+            raise CheckError("invalid_response", fault, upstream_status=200)
         try:
             loaded = self._schema.load(document)
             _refuse_token_in_names(loaded[OTHER_GROUPS], token)

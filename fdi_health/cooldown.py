@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fdi_health.deadline import Instant
 
 
-class Outcome(Enum):
+class LoginOutcome(Enum):
     """How a login failed: certainly not sent, perhaps counted by IAM as a failure, or refused."""
 
     NOT_SENT = "not sent"
@@ -51,7 +51,7 @@ class Cooldown(NamedTuple):
 
     """
 
-    outcome: Outcome
+    outcome: LoginOutcome
     error: CheckError
     failed_at: Instant
     seconds: float
@@ -66,18 +66,18 @@ class Cooldown(NamedTuple):
     def as_error(self) -> CheckError:
         """Return the error for every check until then; says when the login failed and when the next one may be."""
         failed_at = moment_text(self.failed_at.wall)
-        refused = self.outcome is Outcome.REFUSED
+        refused = self.outcome is LoginOutcome.REFUSED
         return CheckError(
             "token_unavailable",
             f"{f'the credentials were refused at {failed_at}' if refused else f'the login at {failed_at} failed'}: "
             f"{self.error.message}",
-            next_step=f"{self.error.next_step} This process logs in with the same credentials again at "
-            f"{moment_text(self.failed_at.wall + self.seconds)} or later, and with changed ones at once.",
+            next_step=f"{self.error.next_step} This process does not send these credentials again before "
+            f"{moment_text(self.failed_at.wall + self.seconds)}. If the secret changes, it uses the new ones at once.",
         )
 
 
 def next_cooldown(
-    previous: Cooldown | None, outcome: Outcome, error: CheckError, failed_at: Instant, *, accepted: bool
+    previous: Cooldown | None, outcome: LoginOutcome, error: CheckError, failed_at: Instant, *, accepted: bool
 ) -> Cooldown:
     """Return the cooldown after one more failed login.
 
@@ -90,12 +90,12 @@ def next_cooldown(
 
     """
     failures = (previous.failures if previous else 0) + 1
-    perhaps_counted = (previous.perhaps_counted if previous else 0) + (outcome is not Outcome.NOT_SENT)
-    refusals = (previous.refusals if previous else 0) + (outcome is Outcome.REFUSED)
+    perhaps_counted = (previous.perhaps_counted if previous else 0) + (outcome is not LoginOutcome.NOT_SENT)
+    refusals = (previous.refusals if previous else 0) + (outcome is LoginOutcome.REFUSED)
     back_off = back_off_seconds(failures - 1)
-    if outcome is Outcome.REFUSED:
+    if outcome is LoginOutcome.REFUSED:
         seconds = max(_nth(REFUSED_SECONDS, refusals), _nth(UNCERTAIN_SECONDS, perhaps_counted))
-    elif outcome is Outcome.NOT_SENT:
+    elif outcome is LoginOutcome.NOT_SENT:
         seconds = min(back_off, NOT_SENT_SECONDS) if accepted else NOT_SENT_SECONDS
     else:
         seconds = back_off if accepted else _nth(UNCERTAIN_SECONDS, perhaps_counted)

@@ -18,6 +18,7 @@ from fdi_health.held import Held
 from fdi_health.moments import moment_text
 from fdi_health.secret import Credentials, read_secret
 from fdi_health.service import Service
+from fdi_health.verdict import next_steps
 from schemas.settings_fields import MARKER
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from fdi_health.model import InstanceVerdict, VerdictWarning
     from fdi_health.service import Target
 
+_EACH_RUN = (
+    "Each run of doctor logs in once, and IAM locks a user after 5 failed logins within 15 minutes: correct the secret "
+    "before the next run."
+)
 _NEW_TOKEN = "Put a new token into the secret, or IAM credentials, which renew it by themselves."  # noqa: S105 -- advice
 
 
@@ -68,7 +73,7 @@ def _target_steps(service: Service, target: Target) -> Iterator[Step]:
         yield step
     missing = [
         *(["no token"] if not token_is_held else []),
-        *(["no way to the endpoint"] if not endpoint_is_reached else []),
+        *(["the endpoint cannot be reached"] if not endpoint_is_reached else []),
     ]
     if missing:
         for instance in target.instances:
@@ -104,14 +109,15 @@ def _token_steps(service: Service, target: Target) -> Iterator[Step]:
             iam_is_reached &= step.ok
             yield step
     if not iam_is_reached:
-        yield skipped("IAM login", SECRET, "not tried: no way to IAM")
+        yield skipped("IAM login", SECRET, "not tried: IAM cannot be reached")
         return
 
     def log_in() -> str:
         target.tokens.current(Deadline.after(service.deadline_seconds))
         return f"the secret holds credentials; IAM gave a token for them{_end_of_token(service, target)}"
 
-    yield _warn_of_end(tried("IAM login", SECRET, log_in), service, target)
+    step = _warn_of_end(tried("IAM login", SECRET, log_in), service, target)
+    yield step if step.ok else step._replace(next_step=f"{step.next_step} {_EACH_RUN}")
 
 
 def _end_of_token(service: Service, target: Target) -> str:
@@ -143,9 +149,7 @@ def _read_keys(service: Service) -> str:
 
 
 def _instance_step(found: InstanceVerdict, warnings: Sequence[VerdictWarning]) -> Step:
-    next_step = found.error.next_step if found.error else None
-    if found.status == "degraded":
-        next_step = next((w.next_step for w in warnings if w.instance in (found.name, None)), None)
+    steps = next_steps(found, warnings) or [warning.next_step for warning in warnings if found.status == "degraded"]
     ok = found.status != "unknown"
     return Step(
         name=f"instance {found.name}",
@@ -153,6 +157,6 @@ def _instance_step(found: InstanceVerdict, warnings: Sequence[VerdictWarning]) -
         ok=ok,
         seconds=found.duration_seconds,
         finding=f"{found.status}: {finding(found)}",
-        next_step=next_step,
-        status="ok" if ok else "failed",
+        next_step=steps[0] if steps else None,
+        status="failed" if not ok else "ok" if found.status == "healthy" else "warning",
     )

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
-from fdi_health.iam_errors import ON_THE_WAY
+from fdi_health.iam_errors import ON_THE_WAY, explain_failure
 from fdi_health.transport.connect import Address, connect_first, resolve
 from fdi_health.transport.deadline_socket import Exchange, bound_to
 from fdi_health.transport.exception_mapping import map_exception
@@ -62,7 +62,9 @@ def skipped(name: str, place: int, reason: str) -> Step:
     return Step(name, place, ok=True, seconds=0.0, finding=reason, status="skipped")
 
 
-def tried(name: str, place: int, work: Callable[[], str], *, is_iam: bool = False) -> Step:
+def tried(
+    name: str, place: int, work: Callable[[], str], *, is_iam: bool = False, ca_folder_variable: str | None = None
+) -> Step:
     """Do the work of a step, and return how it went.
 
     Args:
@@ -70,14 +72,15 @@ def tried(name: str, place: int, work: Callable[[], str], *, is_iam: bool = Fals
         place: the step's exit status.
         work: returns what was seen; may raise CheckError or OSError.
         is_iam: whether a network error is one on the way to IAM, which has next steps of its own.
+        ca_folder_variable: the variable that names a folder of trusted CA certificates, or None.
 
     """
     began = time.monotonic()
     try:
         seen = work()
     except (CheckError, OSError) as error:
-        ours = error if isinstance(error, CheckError) else map_exception(error)
-        next_step = ON_THE_WAY[ours.code][1] if is_iam and ours.code in ON_THE_WAY else ours.next_step
+        ours = error if isinstance(error, CheckError) else map_exception(error, ca_folder_variable)
+        next_step = explain_failure(ours)[1] if is_iam and ours.code in ON_THE_WAY else ours.next_step
         return failed(name, place, began, ours.message, next_step)
     return Step(name, place, ok=True, seconds=since(began), finding=seen)
 
@@ -136,7 +139,9 @@ def network_steps(transport: Transport, seconds: float, *, is_iam: bool = False)
             if broken:
                 yield skipped(f"{prefix}{name}", NETWORK, f"not tried: {broken} failed")
                 continue
-            step = tried(f"{prefix}{name}", NETWORK, work, is_iam=is_iam)
+            step = tried(
+                f"{prefix}{name}", NETWORK, work, is_iam=is_iam, ca_folder_variable=transport.ca_folder_variable
+            )
             broken = None if step.ok else step.name
             yield step
 

@@ -121,5 +121,11 @@ class CheckError(Exception):
             for fault in faults
         )
 
+    def with_next_step(self, next_step: str) -> CheckError:
+        """Return the same error with another next step."""
+        copied = CheckError(self.code, self.message)
+        copied.__dict__.update(self.__dict__, next_step=next_step)
+        return copied
+
     def __repr__(self) -> str:
         return f"CheckError({self.code!r}, {self.message!r})"

@@ -12,6 +12,7 @@ from schemas.settings_fields import MARKER
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+_MAX_SEARCHES = 64
 _READ_CHARACTERS = 1024
 """How much of a text is looked at; more than can ever be shown."""
 
@@ -82,10 +83,14 @@ def _matches(compact: str, secrets: tuple[str, ...]) -> set[tuple[int, int]]:
         for match in re.finditer(f"(?={re.escape(secret)})", compact)
     }
     hits = [place for place in range(len(compact) - _PIECE + 1) if compact[place : place + _PIECE] in pieces]
-    end = 0
+    end = searches = 0
     for start in sorted({start for place in hits for start in range(max(0, place - _STEP + 1), place + 1)}):
         # One search for each quoted part, not for each of its windows: a text may quote a kilobyte.
         if end < start + _WINDOW <= len(compact):
+            searches += 1
+            if searches > _MAX_SEARCHES:
+                # Made of many small parts of the secrets: looking each one up would take longer than a response may.
+                return {(0, len(compact))}
             place = long.find(compact[start : start + _WINDOW])
             if place >= 0:
                 end = start + _shared_length(compact[start:], long[place : place + _READ_CHARACTERS])

@@ -11,10 +11,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fdi_health.cooldown import Outcome, next_cooldown
+from fdi_health.cooldown import LoginOutcome, next_cooldown
 from fdi_health.deadline import now
 from fdi_health.errors import CheckError
-from fdi_health.iam_errors import ON_THE_WAY, refusal_of
+from fdi_health.iam_errors import explain_failure, refusal_of
 from fdi_health.moments import moment
 from fdi_health.secret_history import SecretHistory
 from fdi_health.token_form import form_of
@@ -114,9 +114,7 @@ class Iam:
             accepted = credentials == self._accepted
             # A read that is past its deadline may go on beside the next one, so this login counts as failed until it
             # has ended.
-            pending = self._remember(
-                credentials, previous, Outcome.UNCERTAIN, _meaning_of("timeout"), accepted=accepted
-            )
+            pending = self._remember(credentials, previous, LoginOutcome.UNCERTAIN, _NO_RESPONSE, accepted=accepted)
             self.logins += 1
         self.secrets.add(credentials.password)
         body = json.dumps(_question(credentials, self._project_id)).encode()
@@ -140,12 +138,12 @@ class Iam:
         try:
             issued = self._retries.run(attempt, deadline, ATTEMPTS if accepted else unaccepted)
         except CheckError as error:
-            outcome = Outcome.UNCERTAIN if sent else Outcome.NOT_SENT
+            outcome = LoginOutcome.UNCERTAIN if sent else LoginOutcome.NOT_SENT
             if error.code == "token_unavailable" and error.upstream_status in (401, 403):
-                outcome = Outcome.REFUSED
-            meaning = error if error.code == "token_unavailable" else _meaning_of(error.code, error.retry_after)
+                outcome = LoginOutcome.REFUSED
+            meaning = error if error.code == "token_unavailable" else _explained(error)
             with self._lock:
-                if outcome is Outcome.REFUSED and self._accepted == credentials:
+                if outcome is LoginOutcome.REFUSED and self._accepted == credentials:
                     self._accepted = None
                 if self._cooldowns.get(credentials) is pending:
                     pending = self._remember(credentials, previous, outcome, meaning, accepted=accepted)
@@ -160,7 +158,7 @@ class Iam:
         self,
         credentials: Credentials,
         previous: Cooldown | None,
-        outcome: Outcome,
+        outcome: LoginOutcome,
         meaning: CheckError,
         *,
         accepted: bool,
@@ -200,6 +198,8 @@ def _question(credentials: Credentials, project_id: str) -> dict[str, Any]:
 
 
 def _read(reply: Reply) -> IssuedToken:
+    if not reply.complete:
+        raise CheckError("invalid_response", "too large", upstream_status=reply.status)
     try:
         document = strict_json.loads(reply.body)
     except strict_json.InvalidJSON:
@@ -223,6 +223,9 @@ def _read(reply: Reply) -> IssuedToken:
     return IssuedToken(value, expires_at, life if life > 0 else None)
 
 
-def _meaning_of(code: str, retry_after: float | None = None) -> CheckError:
-    message, next_step = ON_THE_WAY[code]
-    return CheckError("token_unavailable", message, next_step=next_step, retry_after=retry_after)
+def _explained(error: CheckError) -> CheckError:
+    message, next_step = explain_failure(error)
+    return CheckError("token_unavailable", message, next_step=next_step, retry_after=error.retry_after)
+
+
+_NO_RESPONSE = _explained(CheckError("timeout", "no response before the deadline"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from fdi_health.errors import CheckError
+from fdi_health.errors import NEXT_STEPS, CheckError
 from schemas import strict_json
 
 if TYPE_CHECKING:
@@ -25,11 +25,30 @@ ON_THE_WAY: dict[str, tuple[str, str]] = {
         "a proxy on the way to IAM refused the request",
         "Check HTTPS_PROXY and the proxy's rules, or exempt IAM's host with NO_PROXY.",
     ),
-    "throttled": ("IAM asks for fewer calls", "Give this function an IAM user of its own, or run fewer processes."),
-    "invalid_response": ("what answered at IAM's address is not IAM", "Check FDI_IAM_ENDPOINT and proxy variables."),
+    "throttled": (
+        "IAM is rate limiting (HTTP 429)",
+        "Give this function an IAM user of its own, or run fewer processes.",
+    ),
+    "invalid_response": ("another server answered at IAM's address", "Check FDI_IAM_ENDPOINT and proxy variables."),
     "upstream_error": ("IAM failed", "Look at the vendor's status page."),
 }
 """Our code for what happened on the way → what it means for the token."""
+
+
+def explain_failure(error: CheckError) -> tuple[str, str]:
+    """Return message and next step for a login that got no usable response of IAM's.
+
+    The cause is named where the transport knows it; its next step is better than the general one where it has its own.
+    """
+    message, next_step = ON_THE_WAY[error.code]
+    if error.code in ("unreachable", "tls_error", "blocked"):
+        message = f"{message}: {error.message}"
+        if error.next_step not in (None, NEXT_STEPS[error.code]):
+            next_step = str(error.next_step)
+    return message, next_step
+
+
+_MAX_TEXT_CHARACTERS = 512
 
 _WRONG = (
     "IAM refused the user name, the password or the account name",
@@ -51,14 +70,17 @@ _BY_CODE: dict[str, tuple[str, str]] = {"IAM.0020": _MOVED}
 """IAM's code → what it means, whatever the status."""
 
 _BY_STATUS: dict[int, tuple[str, str]] = {
-    400: ("IAM calls the login malformed", "Check the secret's project_id or project_name, and FDI_PROJECT_ID."),
+    400: (
+        "IAM says that the login request is not valid",
+        "Check the secret's project_id or project_name, and FDI_PROJECT_ID.",
+    ),
     401: _WRONG,
     403: (
         "IAM does not let this user log in here",
         "Allow the user programmatic access, and check IAM's access rules.",
     ),
     404: (
-        "IAM does not know the project, or is not what answered",
+        "IAM answered 404: it does not know the project, or another server answered in its place",
         "Check FDI_PROJECT_ID, the secret's project_id or project_name, and FDI_IAM_ENDPOINT.",
     ),
     409: (
@@ -165,7 +187,12 @@ def _own_words(body: bytes) -> _Answer | None:
     error = document.get("error")
     if isinstance(error, dict):
         code = error.get("error_code", document.get("error_code", error.get("code")))
-        return _Answer(str(code), str(error.get("message", error.get("error_msg"))).casefold())
+        return _answer(code, error.get("message", error.get("error_msg")))
     if "error_code" in document or "error_msg" in document:
-        return _Answer(str(document.get("error_code")), str(document.get("error_msg")).casefold())
+        return _answer(document.get("error_code"), document.get("error_msg"))
     return None
+
+
+def _answer(code: object, text: object) -> _Answer:
+    # The phrases are looked for in every place, and IAM's own texts are short.
+    return _Answer(str(code)[:_MAX_TEXT_CHARACTERS], str(text)[:_MAX_TEXT_CHARACTERS].casefold())

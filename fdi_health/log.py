@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from fdi_health import __version__
 from fdi_health.log_writer import LogWriter
-from fdi_health.model import total
+from fdi_health.model import WORST_FIRST, total
 
 if TYPE_CHECKING:
     from fdi_health.errors import CheckError
@@ -119,7 +119,10 @@ def log_verdict(verdict: Verdict, request: Request, project: str | None = None) 
     if details is not None:
         if details.token is not None:
             fields["credentials"] = {"kind": details.token.kind, "version": details.token.version}
-        _add_instances(fields, [part for part in details.instances if part.status != "healthy"])
+        if details.warnings:
+            fields["warnings"] = sorted({warning.code for warning in details.warnings})
+        not_healthy = [part for part in details.instances if part.status != "healthy"]
+        _add_instances(fields, sorted(not_healthy, key=lambda part: WORST_FIRST.index(part.status)))
         if details.is_fresh:
             _add_task_counts(fields, details.instances)
     _write(_LEVELS[verdict.status], f"{verdict.status}: {verdict.reason}", fields)
@@ -137,11 +140,12 @@ def _add_instances(fields: dict[str, Any], not_healthy: list[InstanceVerdict]) -
 
 
 def _logged(part: InstanceVerdict) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": part.name, "status": part.status}
+    found: dict[str, Any] = {"name": part.name, "status": part.status, "reason": part.reason}
     if part.error is not None:
         found |= {
             "code": part.error.code,
             "next_step": part.error.next_step,
+            "upstream_status": part.error.upstream_status,
             "upstream_code": part.error.upstream_code,
             "request_id": part.error.request_id,
         }
@@ -171,8 +175,11 @@ def log_problem(error: CheckError, status: int) -> None:
 
     """
     if status >= 500:
-        variables = list(dict.fromkeys(fault.variable for fault in error.faults))
-        _write(logging.ERROR, f"{error.code}: {error.message}", {"code": error.code, "variables": variables})
+        faults = [fault._asdict() for fault in error.faults[:MAX_INSTANCES]]
+        fields = {"code": error.code, "next_step": error.next_step, "faults": faults}
+        while faults and not _fits(fields):
+            faults.pop()
+        _write(logging.ERROR, f"{error.code}: {error.message}", fields)
 
 
 def log_fault(error: BaseException) -> None:
@@ -226,7 +233,10 @@ def line_of(record: logging.LogRecord) -> str:
         "message": record.getMessage(),
         **getattr(record, "fields", {}),
     }
-    return json.dumps(fields, separators=(",", ":"))
+    line = json.dumps(fields, separators=(",", ":"))
+    if len(line) < MAX_LINE_BYTES:
+        return line
+    return json.dumps({**dict(list(fields.items())[:4]), "message": fields["message"][:1000], "is_cut": True})
 
 
 class _QueueHandler(logging.Handler):

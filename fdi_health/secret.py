@@ -136,7 +136,7 @@ def _string_at(document: dict[str, Any], key: str, name: str) -> str:
 def _token(text: str) -> str:
     form = form_of(text)
     if form is not None:
-        raise _unavailable(f"what is stored as the token {form.seen}, so it was not sent", form.next_step)
+        raise _unavailable(f"the secret {form.seen}, so it was not sent", form.next_step)
     return text
 
 

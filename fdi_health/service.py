@@ -232,6 +232,7 @@ def _load(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, tuple[S
     if faults:
         faults.sort(key=lambda fault: (fault.variable, fault.entry or 0))
         count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
-        variables = ", ".join(dict.fromkeys(fault.variable for fault in faults))
+        names = list(dict.fromkeys(fault.variable for fault in faults))
+        variables = ", ".join([*names[:20], *([f"+{len(names) - 20} more"] if len(names) > 20 else [])])
         raise CheckError("settings_invalid", f"the settings have {count}: {variables}", faults=tuple(faults))
     return settings, secrets

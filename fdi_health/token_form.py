@@ -20,6 +20,9 @@ MIN_TOKEN_CHARACTERS = 6
 
 _MAX_PLACEHOLDER_CHARACTERS = 64
 _MIN_ASCII_BYTES = 6
+_MIN_SEGMENT_BYTES = 12
+"""Of a text that has several parts, one that decodes to fewer bytes may be text by chance."""
+
 _MIN_UTF_8_BYTES = 32
 _MIN_TEXT_RUN_BYTES = 24
 """Bytes of text in a row that hardly occur in random bytes, and that JSON credentials always have."""
@@ -32,7 +35,7 @@ class Form(NamedTuple):
     """What a text that is not clearly a token looks like.
 
     Attributes:
-        seen: goes on after "the token", e.g. "is in quotes".
+        seen: goes on after "the secret", e.g. "is percent-encoded".
         next_step: what to store instead.
 
     """
@@ -47,7 +50,7 @@ _QUOTES = "\"'`\u00b4\u2018-\u201f\u00ab\u00bb\u2039\u203a\u300c-\u300f\uff02\uf
 _FORMS: tuple[tuple[str, str, str], ...] = (
     (r"-----", "is a PEM block", "Store an IAM token or IAM credentials, not a key or a certificate."),
     (r"(?!\{\{)[{\[]", "is JSON text", "Store the JSON object as the whole secret, or name its key in the secret URL."),
-    (rf"(?s:.*)[{_QUOTES}]", "is in quotes or holds some", f"Store it without quotes. {_BARE}"),
+    (rf"(?s:.*)[{_QUOTES}]", "has quotes around its text or inside it", f"Store it without quotes. {_BARE}"),
     (r"(?s:.*)%[0-9a-f]{2}", "is percent-encoded", f"Store it decoded. {_BARE}"),
     (r"<|\{|\$|%|(?s:.*)(?:\.\.\.|\u2026)", "is a placeholder", f"Replace the placeholder. {_BARE}"),
     (r"[a-z][a-z0-9+.-]*://", "is a URL", _BARE),
@@ -55,6 +58,11 @@ _FORMS: tuple[tuple[str, str, str], ...] = (
     (r"(?:bearer|basic|token|digest|negotiate)\s", "begins with an authentication scheme", _NOT_WRAPPED),
     (r"(?:[?-]\s*)?[\w.-]+\s*:", "has the form `name: value`", _NOT_WRAPPED),
     (r"(?:[a-z]+\s+)?[\w.-]+\s*=+\s*[^\s=]", "has the form NAME=value", _NOT_WRAPPED),
+    (
+        r"(?-i:(?:AKIA|ASIA)[A-Z0-9]{16}|gh[pousr]_|github_pat_|glpat-|hv[sb]\.|xox[abp]-|AIza|sk-|SG\.)",
+        "is a key of another service",
+        _BARE,
+    ),
     (r"(?s:.*)\s", "holds white space", f"Store it again: a space or a line break got into it. {_BARE}"),
 )
 """Pattern for the beginning of a text → what it looks like, and what to store; the first match counts."""
@@ -75,8 +83,18 @@ _STANDARD_ALPHABET = str.maketrans("-_", "+/")
 _PRIVATE_KEY_DER = rb"(?s)0(?:[\x02-\x7f]|\x81.|\x82..)\x02\x01[\x00\x01\x03][\x02\x040]"
 """A DER sequence that begins with a version: PKCS#1, PKCS#8, PKCS#12 and SEC 1. A token begins with an object type."""
 
-_COMPRESSED = (b"\x1f\x8b\x08", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
-"""How gzip, zip, bzip2, xz and zstd begin."""
+_COMPRESSED = (
+    b"\x1f\x8b\x08",
+    b"PK\x03\x04",
+    b"BZh",
+    b"\xfd7zXZ",
+    b"\x28\xb5\x2f\xfd",
+    b"\x78\x01",
+    b"\x78\x5e",
+    b"\x78\x9c",
+    b"\x78\xda",
+)
+"""How gzip, zip, bzip2, xz, zstd and zlib begin."""
 
 _TEXT_RUN = rb"[\t\n\r\x20-\x7e]{%d}" % _MIN_TEXT_RUN_BYTES
 _TELLING = rb"(?i)password|user_?name|domain_name|\"token\"|secret_?key|access_?key"
@@ -114,16 +132,18 @@ def form_of(text: str) -> Form | None:
 
 
 def _is_placeholder(text: str) -> bool:
-    if len(text) < MIN_TOKEN_CHARACTERS or re.fullmatch(_SAME_CHARACTER, text):
+    if len(text) < MIN_TOKEN_CHARACTERS or re.fullmatch(_SAME_CHARACTER, text) or re.search("x{8}|X{8}", text[:64]):
         return True
     if len(text) > _MAX_PLACEHOLDER_CHARACTERS:
         return False
     parts = re.findall(_WORDS, re.sub(r"[._~+/=-]", "", text))
     if not all(filler or plain or digits for filler, plain, digits in parts):
         return False
-    has_filler = any(filler for filler, _, _ in parts)
-    plain_words = sum(bool(plain) for _, plain, _ in parts)
-    return has_filler or plain_words <= 1
+    if any(filler for filler, _, _ in parts):
+        return True
+    words = [plain.lower() for _, plain, _ in parts if plain]
+    # A number alone, a word alone, or a password with a number behind it.
+    return len(parts) == 1 or (len(words) == 1 and words[0] in ("password", "passwd", "secret"))
 
 
 def _is_encoded_text(text: str) -> bool:
@@ -135,7 +155,7 @@ def _is_encoded_text(text: str) -> bool:
         (r"[0-9A-Fa-f]{32,}", 2, bytes.fromhex),
         (r"[A-Z2-7]{32,}", 8, base64.b32decode),
     ]
-    if not text.startswith("MI"):
+    if not re.fullmatch(r"MI[A-Za-z0-9+/_-]+={0,2}", text):
         # Else it is a DER document: never text, but a token holds JSON that it may show.
         decodings.append((r"[A-Za-z0-9+/_-]{8,}", 4, _decode_base64))
     for pattern, group, decode in decodings:
@@ -143,7 +163,10 @@ def _is_encoded_text(text: str) -> bool:
             for offset in range(group):
                 end = offset + (len(encoded) - offset) // group * group
                 data = _without_nulls(decode(encoded[offset:end]))
-                if (offset == 0 and _is_text(data)) or _shows_text(data):
+                is_whole = len(encoded) >= len(text.rstrip("="))
+                if (offset == 0 and (is_whole or len(data) >= _MIN_SEGMENT_BYTES) and _is_text(data)) or _shows_text(
+                    data
+                ):
                     return True
     return False
 

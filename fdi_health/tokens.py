@@ -28,6 +28,9 @@ AHEAD_SECONDS = 300.0
 _REST_SECONDS = 5.0
 """How long after one try to get a token ahead of its end the next one may begin, whatever came of it."""
 
+_MIN_REST_SECONDS = 1.0
+"""The same for a token that lives for seconds: a login for every check would be too many."""
+
 _LOOK_SECONDS = 60.0
 """How often a secret is read again, on the side, while the end of its token is announced: somebody may have acted."""
 
@@ -194,5 +197,5 @@ class Tokens:
         since = self._held.seconds_since_read()
         # One that was past its end when it was read is not read again at once for that: it is tried.
         if life > 0 and left <= min(AHEAD_SECONDS, life / 10):
-            return since >= min(_REST_SECONDS, life / 10)
+            return since >= min(_REST_SECONDS, max(_MIN_REST_SECONDS, life / 10))
         return not copy.value.renewable and left <= self._warn_seconds and since >= _LOOK_SECONDS

@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
+from fdi_health.errors import NEXT_STEPS
 from fdi_health.upstream_error_codes import (
     ADDRESS_STEP,
     FORBIDDEN,
@@ -57,6 +58,9 @@ class ErrorResponse(NamedTuple):
     def is_of_vendor(self) -> bool:
         """Whether the body has the form of the vendor's errors, with a code that we know or without."""
         return isinstance(self.document, dict) and ("error_code" in self.document or "error_msg" in self.document)
+
+    def __repr__(self) -> str:
+        return f"ErrorResponse({self.status})"
 
 
 _TOO_LONG = "the request's headers are too large for a proxy or gateway: the token is too long"
@@ -113,10 +117,10 @@ _RIGHTS_OR_PROXY_STEP = (
 )
 
 _TOKEN_PHRASES: tuple[tuple[str, str], ...] = (
-    ("token expires", "The token has expired: put a fresh one into the secret."),
+    ("token expires", "The token has expired. Put a new token into the secret."),
     (
         "decrypt token fail",
-        "The token is cut off, expired, or from another region: put a fresh one into the secret.",
+        "The token is incomplete, expired or from another region. Put a new token into the secret.",
     ),
     ("x-auth-token not found", "Check that no proxy on the way removes the header X-Auth-Token."),
     (
@@ -125,6 +129,9 @@ _TOKEN_PHRASES: tuple[tuple[str, str], ...] = (
     ),
 )
 """A phrase in the vendor's text for a refused token → the next step."""
+
+TOKEN_STEPS = frozenset({NEXT_STEPS["token_rejected"], *(step for _, step in _TOKEN_PHRASES)})
+"""What to do about a refused token that stands in the secret itself; a token of IAM's is not put there."""
 
 _HEADER_TOO_LARGE = re.compile(
     r"\bheaders?(?: \w+){0,4} (?:too (?:large|long|big)|(?:larger|longer) than|exceeds?)\b"
@@ -244,5 +251,5 @@ def _leads_to_another_host(response: ErrorResponse) -> bool:
 
 
 def _says_header_too_large(response: ErrorResponse) -> bool:
-    text = re.sub("<[^>]*>", " ", response.body[:_MAX_SEARCHED_BYTES].decode("latin-1"))
+    text = re.sub("<[^<>]*>", " ", response.body[:_MAX_SEARCHED_BYTES].decode("latin-1"))
     return _HEADER_TOO_LARGE.search(" ".join(text.casefold().split())) is not None

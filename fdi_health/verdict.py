@@ -33,6 +33,10 @@ UNHEALTHY_NEXT_STEP = (
     "newest log of each."
 )
 
+_OTHERS_ACCEPT_STEP = (
+    "ROMA Connect accepts this token for other instances. Check this instance's ID in FDI_INSTANCES, and the rights of "
+    "the token's user on it."
+)
 _NO_TASKS_NEXT_STEP = (
     "Compare with the number of tasks in the console: a user without rights sees none. Give the token's user read "
     "permission on the integration applications, or name the instance in FDI_ALLOW_EMPTY."
@@ -66,7 +70,8 @@ def judge(
         token: what is known of the token in use, or None.
 
     """
-    instances = tuple(_judge_instance(finding, rules) for finding in findings)
+    token_works = any(finding.statistics is not None and finding.error is None for finding in findings)
+    instances = tuple(_judge_instance(finding, rules, token_works=token_works) for finding in findings)
     token_ends = sorted({finding.token_expires_at for finding in findings if finding.token_expires_at is not None})
     warnings = (
         *(_no_tasks_warning(instance.name) for instance in instances if instance.reason == _NO_TASKS),
@@ -113,8 +118,11 @@ def next_steps(instance: InstanceVerdict, warnings: Sequence[VerdictWarning]) ->
     return own + [warning.next_step for warning in warnings if warning.instance == instance.name]
 
 
-def _judge_instance(finding: Finding, rules: Rules) -> InstanceVerdict:
+def _judge_instance(finding: Finding, rules: Rules, *, token_works: bool) -> InstanceVerdict:
     status, reason = _status_and_reason(finding, rules)
+    error = finding.error
+    if error is not None and error.code == "token_rejected" and token_works:
+        error = error.with_next_step(_OTHERS_ACCEPT_STEP)
     statistics = None if finding.error else finding.statistics
     return InstanceVerdict(
         name=finding.instance.name,
@@ -125,7 +133,7 @@ def _judge_instance(finding: Finding, rules: Rules) -> InstanceVerdict:
         common_task_details=statistics.common_task_details if statistics else None,
         cdc_task_details=statistics.cdc_task_details if statistics else None,
         other_task_details=statistics.other_task_details if statistics else {},
-        error=finding.error,
+        error=error,
     )
 
 

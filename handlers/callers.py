@@ -57,7 +57,9 @@ def identify(request: Request, service: Service, deadline: Deadline) -> Caller:
         return Caller(None, service.anonymous == "details")
     name = service.callers.name_of(key, deadline)
     if name is None:
-        raise CheckError("unauthorized", "the key is none of those that FDI_CALLERS names; send a valid one, or none")
+        raise CheckError(
+            "unauthorized", "this key is not in the secret that FDI_CALLERS names; send a valid key, or no key"
+        )
     return Caller(name, sees_details=True)
 
 

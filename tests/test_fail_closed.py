@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simulator.answers import body_answer
+from simulator.answers import body_answer, json_answer
+from simulator.documented import HEALTHY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -234,3 +235,10 @@ def test_fleet__is_as_bad_as_its_worst(function: Callable[..., Function], docume
     statuses = [plain_status(document) for document in documents]
     assert [instance["status"] for instance in verdict["instances"]] == statuses
     assert verdict["status"] == max(statuses, key=BADNESS.__getitem__)
+
+
+@pytest.mark.parametrize(("age", "code"), [("0", None), ("1", "invalid_response"), ("86400", "invalid_response")])
+def test_response_of_a_cache__is_not_believed(function: Callable[..., Function], age: str, code: str | None) -> None:
+    checked = function(json_answer(HEALTHY, headers=(("Age", age),)))
+    error = checked.instance()["error"]
+    assert (error["code"] if error else None) == code

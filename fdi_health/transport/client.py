@@ -46,7 +46,7 @@ class Reply(NamedTuple):
         status: the status code, whatever it is; redirects are not followed.
         headers: case-insensitive.
         body: the bytes; what came of them, where `complete` is false.
-        complete: whether the whole body was read. Always true for 200 and 201 unless the body is too large.
+        complete: whether the whole body was read. For 200 and 201 it is false only if the body is too large.
 
     """
 
@@ -54,6 +54,9 @@ class Reply(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     complete: bool = True
+
+    def __repr__(self) -> str:
+        return f"Reply({self.status})"
 
 
 class _Request(NamedTuple):
@@ -75,6 +78,7 @@ class Transport:
 
     Attributes:
         endpoint, context: as given.
+        ca_folder_variable: the variable that names a folder of trusted CA certificates, or None.
 
     """
 
@@ -88,7 +92,7 @@ class Transport:
         self.endpoint = endpoint
         self.context = context
         self._no_context = context if isinstance(context, CheckError) else None
-        self._ca_folder_variable: str | None = None
+        self.ca_folder_variable: str | None = None
         self._proxies = dict(proxies or {})
         self._connections = Connections(
             requests.Request("GET", endpoint).prepare(),
@@ -123,7 +127,7 @@ class Transport:
             return cls(endpoint, connections=connections)
         transport = cls(endpoint, context or tls_context(environ), get_environ_proxies(endpoint), connections)
         transport._no_context = transport._no_context or proxy_fault(transport.proxy)
-        transport._ca_folder_variable = ca_folder_variable(environ)
+        transport.ca_folder_variable = ca_folder_variable(environ)
         return transport
 
     def get(
@@ -159,7 +163,8 @@ class Transport:
             if error.code != "unreachable" or exchange.connected:
                 raise
         else:
-            if not exchange.may_be_stray:
+            # A rate limit is believed at once: one more request would only make it worse.
+            if not exchange.may_be_stray or reply.status == 429:
                 return reply
         # The kept connection is closed now, so this one is new.
         return self._send(request, Exchange(deadline, max_body_bytes))
@@ -192,7 +197,7 @@ class Transport:
             reply = self._exchange(request, exchange)
         except FOREIGN as error:
             raise (
-                _timeout() if exchange.deadline.expired else map_exception(error, self._ca_folder_variable)
+                _timeout() if exchange.deadline.expired else map_exception(error, self.ca_folder_variable)
             ) from error
         if exchange.deadline.expired:
             raise _timeout()
@@ -218,9 +223,11 @@ class Transport:
                 )
                 with contextlib.closing(response):
                     content, complete = _read(response, exchange)
-            if response.status == 200 and complete and is_reusable(exchange):
-                exchange.may_be_stray = not exchange.connected and self._connections.may_be_stray(connection, content)
-                keep_for = None if exchange.may_be_stray else request.instance_id
+            reusable = is_reusable(exchange)
+            is_news = response.status == 200 and content != connection.last_body
+            exchange.may_be_stray = not exchange.connected and (is_news or not reusable)
+            if response.status == 200 and complete and reusable and not exchange.may_be_stray:
+                keep_for = request.instance_id
         finally:
             if keep_for is None:
                 connection.close()

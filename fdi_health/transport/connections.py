@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
     from fdi_health.transport.deadline_socket import Exchange
 
-STRAY_SECONDS = 0.25
-"""How long after a response a stray one may follow that nobody has seen yet when the connection is used again."""
-
 MAX_IDLE_SECONDS = 30.0
 """How long a kept connection may be idle; what is between us and the server may forget an idle one silently."""
 
@@ -52,7 +49,6 @@ class _Connection(HTTPConnection):
         options: Any = self.socket_options or ()
         try:
             sock = connect_first(addresses, exchange.deadline, DeadlineSocket, options)
-            sock.settimeout(exchange.seconds_left())
         except TimeoutError as error:
             raise ConnectTimeoutError(self, "no address accepted in time") from error
         except OSError as error:
@@ -119,6 +115,9 @@ class PooledConnection(NamedTuple):
     last_body: bytes = b""
     last_used: float = 0.0
 
+    def __repr__(self) -> str:
+        return f"PooledConnection(last_used={self.last_used})"
+
     def close(self) -> None:
         """Close it."""
         self.adapter.close()
@@ -128,7 +127,8 @@ class Connections:
     """Connections to one endpoint. A kept one serves only the instance that it last served.
 
     An HTTP response does not say what it answers: a server that sends one response too many makes the next request on
-    that connection read it. It can then at worst be a response about the same instance.
+    that connection read it. It can then at worst be a response about the same instance, and one that differs from the
+    last is asked for again over a new connection.
 
     Args:
         request: a request to the endpoint.
@@ -165,14 +165,6 @@ class Connections:
         adapter = _Adapter(self._context)
         pool: Any = adapter.get_connection_with_tls_context(self._request, verify=True, proxies=self._proxies)
         return PooledConnection(adapter, pool)
-
-    def may_be_stray(self, taken: PooledConnection, body: bytes) -> bool:
-        """Whether a response may belong to the request before.
-
-        The connection was used moments ago, and the response differs from the last one that came over it. One that is
-        the same says nothing that is not true for its age.
-        """
-        return self._wall() - taken.last_used < STRAY_SECONDS and body != taken.last_body
 
     def keep(self, instance_id: str, used: PooledConnection, body: bytes) -> None:
         """Keep a connection for the next request about an instance; `body` is that of the last response."""

@@ -48,7 +48,8 @@ class Exchange:
         connected: whether a new connection was made for it; otherwise it went over a kept one.
         too_large: whether more bytes arrived than may.
         surplus: whether more bytes were read than the response has.
-        may_be_stray: whether the response may belong to the request before on the same connection.
+        may_be_stray: whether the response, over a kept connection, may belong to the request before: it differs from
+            the last one, or more bytes came than it has, or the connection ends with it.
         connection: what it went over, once a response has begun.
 
     """

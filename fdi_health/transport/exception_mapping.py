@@ -159,7 +159,10 @@ def may_have_been_sent(error: CheckError) -> bool:
         error: as a Transport raised it, with its cause.
 
     """
-    return error.code != "tls_error" and not any(isinstance(cause, _BEFORE_SENDING) for cause in _causes(error))
+    # Without a cause it was the transport that refused to send, e.g. through a SOCKS proxy.
+    refused_by_us = error.code == "unreachable" and error.__cause__ is None
+    sent_nothing = refused_by_us or any(isinstance(cause, _BEFORE_SENDING) for cause in _causes(error))
+    return error.code != "tls_error" and not sent_nothing
 
 
 def _refused_tunnel(status: int) -> CheckError:

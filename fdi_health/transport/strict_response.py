@@ -22,6 +22,8 @@ MAX_INTERIM_RESPONSES = 8
 """How many interim responses (1xx; RFC 9110, 15.2) are skipped before a final one."""
 
 _SWITCHING_PROTOCOLS = 101
+_MAX_CHUNK_LINE_BYTES = 4096
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?\r?\n", re.DOTALL)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LENGTH = re.compile(r"[0-9]{1,18}(, *[0-9]{1,18})*")
 """Several lengths in one line are fine if they agree, which urllib3 checks (RFC 9110, 8.6)."""
@@ -69,8 +71,8 @@ class StrictResponse(http.client.HTTPResponse):
     """A response with unambiguous framing.
 
     http.client stops at the first header line that it cannot read and drops the rest, lengths and encodings among it.
-    It reads to the end of the connection where it cannot read the length, and it takes a chunk of a negative size to
-    mean everything. urllib3 would log what was dropped, which may be our token.
+    It reads to the end of the connection where it cannot read the length or the transfer coding, and it takes a chunk
+    of a negative size to mean everything. urllib3 would log what was dropped, which may be our token.
     """
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
@@ -94,17 +96,20 @@ class StrictResponse(http.client.HTTPResponse):
         else:
             raise http.client.HTTPException("too many interim responses")
         lengths = self.msg.get_all("Content-Length", [])
+        codings = self.msg.get_all("Transfer-Encoding", [])
         if (
             self.msg.defects
             or self.msg.get_payload()
             or not all(_HEADER_NAME.fullmatch(name) for name in self.msg)
             or not all(_LENGTH.fullmatch(length) for length in lengths)
+            or [coding.strip().lower() for coding in codings] not in ([], ["chunked"])
         ):
             raise http.client.HTTPException("a broken header")
         current_exchange().begin_body()
 
     def _read_next_chunk_size(self) -> int:
-        size: int = super()._read_next_chunk_size()  # type: ignore[misc] # not in the stubs
-        if size < 0:
-            raise ValueError("a chunk of a negative size")
-        return size
+        # int() would also take signs, underscores and white space inside.
+        size = _CHUNK_SIZE.match(self.fp.readline(_MAX_CHUNK_LINE_BYTES))
+        if size is None:
+            raise ValueError("a chunk without a valid size")
+        return int(size[1], 16)

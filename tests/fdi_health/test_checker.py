@@ -241,6 +241,33 @@ def test_call_that_waits_for_a_thread_past_its_limit__asks_nobody() -> None:
     assert ([code(finding) for finding in findings], client.asked) == (["timeout", "timeout"], 2)
 
 
+def test_result_from_before_a_freeze__is_not_used(pool: DaemonThreadPool) -> None:
+    client, clock = ScriptedClient(), Clock()
+    ours = checker(client, pool, clock=clock)
+    slow = ScriptedClient()
+    two = Instance("two", "id-two")
+
+    def statistics(instance: Instance, token: Token, deadline: Deadline) -> Statistics:
+        return (slow if instance == two else client).statistics(instance, token, deadline)
+
+    both = ScriptedClient()
+    both.statistics = statistics  # type: ignore[method-assign] # one instance responds, the other one waits
+    ours = checker(both, pool, clock=clock)
+    slow.gate.clear()
+
+    def freeze_and_thaw() -> None:
+        until(lambda: (client.asked, slow.asked) == (1, 1))
+        time.sleep(0.1)
+        clock.wall += 3600.0  # the monotonic clock stood still
+        slow.gate.set()
+
+    thread = threading.Thread(target=freeze_and_thaw)
+    thread.start()
+    findings = ours.check_all([ONE, two], StuckTokens(), Deadline.after(2))
+    thread.join(5)
+    assert [code(finding) for finding in findings] == ["timeout", None]
+
+
 def test_late_result__by_the_wall_clock__is_not_used(pool: DaemonThreadPool) -> None:
     client, clock = ScriptedClient(), Clock()
     ours = checker(client, pool, 5.0, clock=clock)

@@ -64,6 +64,7 @@ def test_request__has_the_api_s_target_and_headers(ask: Callable[..., Statistics
     assert sorted(request.headers) == [
         ("Accept", "application/json"),
         ("Accept-Encoding", "identity"),
+        ("Cache-Control", "no-cache, no-store"),
         ("Host", upstream.url.removeprefix("http://")),
         ("User-Agent", "fdi-health"),
         ("X-Auth-Token", TOKEN),
@@ -143,7 +144,7 @@ def test_upstream_that_asks_for_fewer_calls__is_named_as_such(ask: Callable[...,
     ("error_msg", "words"),
     [
         ("The token expires at 5", "has expired"),
-        ("Decrypt token fail", "cut off, expired, or from another region"),
+        ("Decrypt token fail", "incomplete, expired or from another region"),
         ("x-auth-token not found", "X-Auth-Token"),
         ("The token must be updated", "changed rights"),
         ("the user decrypt-token of fail-expires", "Put a fresh IAM token"),

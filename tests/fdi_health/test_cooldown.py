@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdi_health.cooldown import Cooldown, Outcome, back_off_seconds, next_cooldown
+from fdi_health.cooldown import Cooldown, LoginOutcome, back_off_seconds, next_cooldown
 from fdi_health.deadline import Instant
 from fdi_health.errors import CheckError
 
 START = 1_795_536_000.0  # 2026-11-24T16:00:00Z
-NOT_SENT, UNCERTAIN, REFUSED = Outcome.NOT_SENT, Outcome.UNCERTAIN, Outcome.REFUSED
+NOT_SENT, UNCERTAIN, REFUSED = LoginOutcome.NOT_SENT, LoginOutcome.UNCERTAIN, LoginOutcome.REFUSED
 FAILED = CheckError("token_unavailable", "IAM failed", next_step="Look.")
 
 
-def after(*outcomes: Outcome, accepted: bool = False, error: CheckError = FAILED) -> Cooldown:
+def after(*outcomes: LoginOutcome, accepted: bool = False, error: CheckError = FAILED) -> Cooldown:
     """Return the cooldown after these failures, all of them at START."""
     cooldown = None
     for outcome in outcomes:
@@ -45,7 +45,7 @@ def after(*outcomes: Outcome, accepted: bool = False, error: CheckError = FAILED
     ],
 )
 def test_cooldown__of_credentials_not_accepted_yet__depends_on_what_iam_may_have_counted(
-    outcomes: tuple[Outcome, ...], seconds: float
+    outcomes: tuple[LoginOutcome, ...], seconds: float
 ) -> None:  # H05
     assert after(*outcomes).seconds == seconds
 
@@ -64,7 +64,7 @@ def test_cooldown__of_credentials_not_accepted_yet__depends_on_what_iam_may_have
     ],
 )
 def test_cooldown__of_accepted_credentials__is_short_unless_refused(
-    outcomes: tuple[Outcome, ...], seconds: float
+    outcomes: tuple[LoginOutcome, ...], seconds: float
 ) -> None:  # H05
     assert after(*outcomes, accepted=True).seconds == seconds
 
@@ -87,13 +87,13 @@ def test_error__of_refused_credentials__says_so_and_when() -> None:  # T01
     assert error.code == "token_unavailable"
     assert error.message == "the credentials were refused at 2026-11-24T16:00:00Z: IAM failed"
     assert error.next_step == (
-        "Look. This process logs in with the same credentials again at 2026-11-24T16:05:00Z or later, and with changed "
-        "ones at once."
+        "Look. This process does not send these credentials again before 2026-11-24T16:05:00Z. If the secret changes, "
+        "it uses the new ones at once."
     )
 
 
 @pytest.mark.parametrize("outcome", [NOT_SENT, UNCERTAIN])
-def test_error__of_a_login_that_failed_otherwise__does_not_call_it_refused(outcome: Outcome) -> None:
+def test_error__of_a_login_that_failed_otherwise__does_not_call_it_refused(outcome: LoginOutcome) -> None:
     assert after(outcome).as_error().message == "the login at 2026-11-24T16:00:00Z failed: IAM failed"
 
 
@@ -106,8 +106,8 @@ def test_back_off__doubles_up_to_30_seconds(number: int) -> None:
     outcomes=st.lists(st.sampled_from([UNCERTAIN, REFUSED]), max_size=30),
     processes=st.integers(1, 2),
 )
-def test_refusals__of_one_or_two_processes__stay_below_five_in_any_15_minutes(
-    outcomes: list[Outcome], processes: int
+def test_failures__in_any_15_minutes__are_two_in_a_process_that_is_refused_and_three_otherwise(
+    outcomes: list[LoginOutcome], processes: int
 ) -> None:  # G02
     at, cooldown = 0.0, None
     times: list[float] = []

@@ -78,16 +78,16 @@ def test_token__that_ends_is_marked_for_people_too(run: Run) -> None:
             {
                 "TCP": "not tried: DNS failed",
                 "TLS": "not tried: DNS failed",
-                "instance payments": "not asked: no way to the endpoint",
-                "instance orders": "not asked: no way to the endpoint",
+                "instance payments": "not asked: the endpoint cannot be reached",
+                "instance orders": "not asked: the endpoint cannot be reached",
             },
         ),
         (
             {"FDI_ENDPOINT": "http://127.0.0.1:9", "ROMA_TOKEN": ""},
             11,
             {
-                "instance payments": "not asked: no token and no way to the endpoint",
-                "instance orders": "not asked: no token and no way to the endpoint",
+                "instance payments": "not asked: no token and the endpoint cannot be reached",
+                "instance orders": "not asked: no token and the endpoint cannot be reached",
             },
         ),
         (
@@ -164,7 +164,7 @@ def test_iam__that_is_out_of_reach_is_called_iam(
     assert code == 12
     assert (steps[step]["status"], steps[step]["finding"]) == ("failed", finding)
     assert steps[step]["next_step"].startswith(next_step)
-    assert steps["IAM login"]["finding"] == "not tried: no way to IAM"
+    assert steps["IAM login"]["finding"] == "not tried: IAM cannot be reached"
     assert steps["instance orders"]["finding"] == "not asked: no token"
     assert steps["TCP"]["status"] == "ok"
 
@@ -177,7 +177,7 @@ def test_iam__with_a_certificate_that_nobody_trusts_is_called_iam(
     code, steps = walk(run, ROMA_TOKEN=CREDENTIALS, FDI_IAM_ENDPOINT=tls_upstream.url, **ONE)
 
     assert (code, steps["IAM TLS"]["status"]) == (12, "failed")
-    assert "FDI_IAM_ENDPOINT" in steps["IAM TLS"]["next_step"]
+    assert "CA's certificate" in steps["IAM TLS"]["next_step"]
 
 
 def test_iam__behind_a_proxy_is_called_iam(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,12 @@ END = 1_763_913_600.0
 
 
 def not_sent(seen: str) -> str:
-    return f"what is stored as the token {seen}, so it was not sent"
+    return f"the secret {seen}, so it was not sent"
 
 
 SPACE = not_sent("holds white space")
 ODD = not_sent("holds a character that no token has")
-QUOTES = not_sent("is in quotes or holds some")
+QUOTES = not_sent("has quotes around its text or inside it")
 JSON_TEXT = not_sent("is JSON text")
 
 

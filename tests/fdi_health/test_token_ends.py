@@ -44,7 +44,7 @@ def reads_more(tokens: Tokens, shelf: Shelf) -> bool:
     return shelf.reads > before
 
 
-@pytest.mark.parametrize(("life", "ahead"), [(6000, 300), (3000, 300), (1000, 100), (0.5, 0.05)])
+@pytest.mark.parametrize(("life", "ahead"), [(6000, 300), (3000, 300), (1000, 100), (5, 0.5)])
 def test_token__is_got_anew_five_minutes_or_a_tenth_of_its_life_ahead(life: float, ahead: float) -> None:
     clock = Clock()
     tokens, shelf = held(clock, ending_in(life), b"MII-two-2")

@@ -242,7 +242,7 @@ def test_token_of_an_agency__that_is_wrapped__is_not_sent(
 
     checked = function("healthy", FDI_TOKEN="functiongraph://agency")
     error = checked.instance(environ_overrides={INVOCATION: Context()})["error"]
-    assert error["message"] == ("what is stored as the token begins with an authentication scheme, so it was not sent")
+    assert error["message"] == ("the secret begins with an authentication scheme, so it was not sent")
     assert upstream.requests == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -267,3 +268,10 @@ def test_any_response__has_a_known_code_and_names_its_status(
     assert (f"(HTTP {status})" in found.message) is (found.code != "token_rejected")
     error_code = document.get("error_code") if isinstance(document, dict) else None
     assert ("FDI_PROJECT_ID" in (found.next_step or NEXT_STEPS[found.code])) is (error_code == "FDI.3039")
+
+
+def test_response_of_angle_brackets__is_searched_at_once() -> None:
+    body = b"<" * 16_000
+    began = time.process_time()
+    explain_response(ErrorResponse(400, {"Content-Type": "text/html"}, body, None, "https://roma.example"), None)
+    assert time.process_time() - began < 0.5

@@ -126,7 +126,7 @@ def test_refusal__says_how_to_authenticate(keyed: Callable[..., Function]) -> No
     assert response.headers["Vary"] == "Accept, Authorization, X-Api-Key"
     assert response.content_type == "application/problem+json"
     assert "FDI-Verdict" not in response.headers
-    assert "none of those that FDI_CALLERS names" in response.get_json()["detail"]
+    assert "this key is not in the secret that FDI_CALLERS names" in response.get_json()["detail"]
     refused = keyed(FDI_ANONYMOUS="refuse").get("/").get_json()
     assert "as X-Api-Key, as a Bearer token or as the password of Basic" in refused["detail"]
 

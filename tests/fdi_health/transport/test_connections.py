@@ -108,7 +108,7 @@ def test_stray_response__never_becomes_a_later_one_of_its_own_instance(
     checked = function(Answer(STRAY[stray]))
     checked.get()
     upstream.play("id-one", "doc_example")
-    time.sleep(connections.STRAY_SECONDS)
+    time.sleep(0.25)
     assert [checked.verdict()["status"] for _ in range(3)] == ["unhealthy"] * 3
 
 
@@ -219,23 +219,45 @@ def test_idle_connection__is_trusted_for_half_a_minute(upstream: Simulator, idle
     ours.close()
 
 
-@pytest.mark.parametrize(
-    ("seconds", "body", "may_be_stray"),
-    [(0.0, b"other", True), (0.24, b"other", True), (0.26, b"other", False), (0.0, b"same", False)],
-)
-def test_response_moments_after_another__may_be_stray_if_it_differs(
-    upstream: Simulator, seconds: float, body: bytes, may_be_stray: bool
-) -> None:
-    wall = 1000.0
-    request = Transport(upstream.url)._connections._request
-    ours = connections.Connections(request, None, {}, 4, lambda: wall)
-    ours.keep("i", ours.take("i"), b"same")
-    wall += seconds
-    assert ours.may_be_stray(ours.take("i"), body) is may_be_stray
-    ours.close()
+SECOND = {
+    "stray and real one at once": ((0.0, HEALTHY_RESPONSE + UNHEALTHY_RESPONSE),),
+    "stray that says close": (
+        (0.0, HEALTHY_RESPONSE.replace(b"Content-Length", b"Connection: close\r\nContent-Length") + UNHEALTHY_RESPONSE),
+    ),
+    "stray 401": ((0.0, response_bytes(401, b"{}") + UNHEALTHY_RESPONSE),),
+    "stray 204": ((0.0, head_bytes(204) + UNHEALTHY_RESPONSE),),
+    "stray and half of the real one": ((0.0, HEALTHY_RESPONSE + UNHEALTHY_RESPONSE[:30]),),
+}
 
 
-def test_response_that_differs_from_the_one_moments_ago__is_asked_for_again(
+@pytest.mark.parametrize("pause", [0.0, 0.3])
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("second", sorted(SECOND))
+def test_second_response_on_a_connection__with_a_stray_one_before_it__is_asked_for_again(
+    function: Callable[..., Function],
+    upstream: Simulator,
+    tls_upstream: Simulator,
+    ca_file: str,
+    second: str,
+    tls: bool,
+    pause: float,
+) -> None:  # D01, H04
+    server = tls_upstream if tls else upstream
+    checked = function(FDI_ENDPOINT=server.url, FDI_INSTANCES="i", SSL_CERT_FILE=ca_file)
+    for _ in range(3):
+        server.play("i", "doc_example", Answer(SECOND[second]), "doc_example")
+        assert checked.verdict()["status"] == "unhealthy"
+        time.sleep(pause)
+        assert checked.verdict()["status"] == "unhealthy"
+
+
+def test_rate_limit_on_a_kept_connection__is_not_asked_for_again(transport: Transport, upstream: Simulator) -> None:
+    upstream.play("i", "healthy", body_answer(b"{}", 429), "healthy")
+    get(transport)
+    assert (get(transport), len(upstream.requests)) == (429, 2)
+
+
+def test_response_that_differs_from_the_last_one_on_its_connection__is_asked_for_again(
     transport: Transport, upstream: Simulator
 ) -> None:  # H04
     upstream.play("i", "doc_example", "healthy", "doc_example")
@@ -345,6 +367,57 @@ def test_body__has_a_largest_size(transport: Transport, upstream: Simulator, siz
 def test_body_of_other_apis__may_be_larger(transport: Transport, upstream: Simulator) -> None:
     upstream.play("i", body_answer(b"x" * MAX_IAM_BYTES))
     assert transport.get(path("i"), HEADERS, Deadline.after(2), max_body_bytes=MAX_IAM_BYTES).complete
+
+
+CHUNKED = head_bytes(200, (("Transfer-Encoding", "chunked"),))
+BODY = json.dumps(HEALTHY).encode()
+BROKEN_FRAMING = {
+    "negative size": CHUNKED + b"-1\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "size with a sign": CHUNKED + b"+%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY),
+    "size with an underscore": CHUNKED + b"0_%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY),
+    "size with a prefix": CHUNKED + b"0x%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY),
+    "no size": CHUNKED + b"\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "endless size": CHUNKED + b"0" * 9000 + b"\r\n",
+    "unknown coding": head_bytes(200, (("Transfer-Encoding", "xchunked"),)) + BODY,
+    "two codings": head_bytes(200, (("Transfer-Encoding", "gzip, chunked"),)) + BODY,
+}
+
+
+@pytest.mark.parametrize("framing", sorted(BROKEN_FRAMING))
+def test_framing_that_two_readers_could_read_differently__is_an_invalid_response(
+    function: Callable[..., Function], framing: str
+) -> None:
+    checked = function(raw_answer(BROKEN_FRAMING[framing], "close"))
+    assert checked.instance()["error"]["code"] == "invalid_response"
+
+
+@pytest.mark.parametrize("size", [b"%X", b"000%x", b"%x;a=b", b"%x ;a"])
+def test_chunk_size__in_any_valid_form__is_read(function: Callable[..., Function], size: bytes) -> None:
+    chunk = size % len(BODY) + b"\r\n" + BODY + b"\r\n0\r\n\r\n"
+    assert function(raw_answer(CHUNKED + chunk)).verdict()["status"] == "healthy"
+
+
+TOO_LARGE = {
+    "padding": body_answer(BODY.ljust(17_000)),
+    "padding and a contradiction": body_answer(BODY.ljust(17_000) + b'{"error_code":"FDI.9999"}'),
+    "no length": raw_answer(head_bytes(200) + BODY.ljust(17_000) + json.dumps(DOC_EXAMPLE).encode(), "close"),
+    "chunks of one byte": raw_answer(
+        CHUNKED + b"".join(b"1\r\n%c\r\n" % byte for byte in BODY.ljust(15_000)) + b"0\r\n\r\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(TOO_LARGE))
+def test_valid_document_at_the_beginning_of_a_response_that_is_too_large__is_not_believed(
+    function: Callable[..., Function], name: str
+) -> None:
+    error = function(TOO_LARGE[name]).instance()["error"]
+    assert (error["code"], error["message"]) == ("invalid_response", "the response is too large")
+
+
+def test_html_page_that_is_too_large__is_named_as_a_page(function: Callable[..., Function]) -> None:
+    page = body_answer(b"<!doctype html>".ljust(300_000), content_type="text/html")
+    assert function(page).instance()["error"]["code"] == "blocked"
 
 
 @pytest.mark.parametrize("status", [200, 404])
