@@ -246,14 +246,14 @@ class _QueueHandler(logging.Handler):
         _writer.write(f"{line_of(record)}\n".encode("ascii"))
 
 
-def _dropped(count: int) -> bytes:
+def dropped_line(count: int) -> bytes:
     """Return the line that says how many lines nobody took."""
     message = f"{count} log lines were dropped: nobody read this log for a while"
     record = logging.makeLogRecord({"levelname": "WARNING", "created": time.time(), "msg": message})
     return f"{line_of(record)}\n".encode("ascii")
 
 
-_writer = LogWriter(_dropped)
+_writer = LogWriter(dropped_line)
 atexit.register(_writer.flush)
 
 

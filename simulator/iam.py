@@ -102,6 +102,7 @@ FAULTS: Final[dict[str, Answer]] = {
     "encoded_201": body_answer(gzip.compress(b'{"token": {}}'), 201, headers=(_SOMEBODY, ("Content-Encoding", "gzip"))),
     "no_document": body_answer(b"<html>", 201, "text/html", headers=(_SOMEBODY,)),
     "other_document": body_answer(b"{}", 201, headers=(_SOMEBODY,)),
+    "too_large": body_answer(b" " * (300 * 1024), 201, headers=(_SOMEBODY,)),
     "list_document": body_answer(b"[1]", 201, headers=(_SOMEBODY,)),
     "silent": Answer(end="hang"),
     "reset": Answer(end="reset"),

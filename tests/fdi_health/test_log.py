@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import tomllib
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,10 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
 
 from fdi_health import __version__, log
+from fdi_health.deadline import Instant
+from fdi_health.errors import CheckError, Fault
+from fdi_health.model import Finding, Instance, Rules
+from fdi_health.verdict import hide_details, judge
 from tests.conformance.platform import settings_for
 from tests.handlers.test_callers import KEY
 from tests.servers import ROOT, functions_framework
@@ -318,3 +323,46 @@ def test_server_s_line__does_not_quote_what_a_caller_sent(
     log.to_stderr()
     logging.getLogger("gunicorn.error").warning(line)
     assert caplog.messages == [written]
+
+
+def test_verdict_without_details__is_logged_without_instances(caplog_info: pytest.LogCaptureFixture) -> None:
+    checked_at = datetime(2026, 11, 28, tzinfo=UTC)
+    log.log_verdict(hide_details(judge([], Rules(), checked_at)), log.Request())
+    (line,) = lines(caplog_info)
+    assert line["status"] == "unknown"
+    assert "instances" not in line
+
+
+def test_instances_with_long_next_steps__are_left_out_until_the_line_fits(
+    caplog_info: pytest.LogCaptureFixture,
+) -> None:
+    error = CheckError("upstream_error", "failed", next_step="x" * 3000)
+    findings = [
+        Finding(Instance(f"name-{number}", f"id-{number}"), None, error, Instant(0.0, 0.0), 0.1) for number in range(5)
+    ]
+    log.log_verdict(judge(findings, Rules(), datetime(2026, 11, 28, tzinfo=UTC)), log.Request())
+    (line,) = lines(caplog_info)
+    assert [part["name"] for part in line["instances"]] == ["name-0", "name-1"]
+    assert line["more_instances"] == 3
+
+
+def test_faults_with_long_messages__are_left_out_until_the_line_fits(caplog: pytest.LogCaptureFixture) -> None:
+    faults = tuple(Fault(f"FDI_{number}", "x" * 3000) for number in range(5))
+    log.log_problem(CheckError("not_configured", "no", faults=faults), 503)
+    (line,) = lines(caplog)
+    assert [fault["variable"] for fault in line["faults"]] == ["FDI_0", "FDI_1"]
+
+
+def test_line_that_is_too_long__is_cut_and_says_so() -> None:
+    record = logging.makeLogRecord({"levelname": "ERROR", "msg": "m" * 9000, "fields": {"reason": "r" * 9000}})
+    line = log.line_of(record)
+    assert len(line) < log.MAX_LINE_BYTES
+    assert json.loads(line)["is_cut"] is True
+
+
+def test_dropped_lines__are_counted_in_a_line_of_the_same_form() -> None:
+    line = json.loads(log.dropped_line(7))
+    assert (line["severity"], line["message"]) == (
+        "WARNING",
+        "7 log lines were dropped: nobody read this log for a while",
+    )

@@ -169,3 +169,13 @@ def test_stderr_that_nobody_reads__stops_neither_verdicts_nor_live_nor_the_exit(
     finally:
         process.kill()
         process.communicate()
+
+
+def test_descriptor_that_somebody_made_non_blocking__is_written_to_when_it_is_ready(pipe: tuple[int, int]) -> None:
+    os.set_blocking(pipe[1], False)
+    writer = LogWriter(report, pipe[1])
+    writer.write(b"x" * (2 * PIPE_BYTES))
+    received = b""
+    while len(received) < 2 * PIPE_BYTES:
+        received += os.read(pipe[0], PIPE_BYTES)
+    assert received == b"x" * (2 * PIPE_BYTES)

@@ -12,7 +12,9 @@ from werkzeug import Request
 from werkzeug.test import EnvironBuilder
 
 import main
-from handlers import draining
+from fdi_health import log
+from handlers import draining, wsgi
+from handlers.process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,3 +78,13 @@ def test_answer_before_a_body_that_is_still_to_come__is_the_last_on_its_connecti
             callers.recv(1)  # not before the answer is out
         answer.close()
         assert callers.recv(1) == b""
+
+
+def test_answer_on_a_platform_that_freezes_the_process__comes_after_its_log_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flushed: list[bool] = []
+    monkeypatch.setattr(log, "flush", lambda: flushed.append(True))
+    for environ in ({}, {"K_SERVICE": "fdi-health"}):
+        wsgi.answer(request(), Process(environ))
+    assert flushed == [True]

@@ -21,9 +21,12 @@ import urllib3.exceptions
 from fdi_health.deadline import Deadline
 from fdi_health.errors import NEXT_STEPS, CheckError
 from fdi_health.transport import connections
-from fdi_health.transport.client import Transport
+from fdi_health.transport.client import Reply, Transport
+from fdi_health.transport.deadline_socket import Exchange
 from fdi_health.transport.exception_mapping import map_exception
+from fdi_health.transport.strict_response import _ResponseBuffer
 from fdi_health.transport.tls import CA_VARIABLES, tls_context
+from fdi_health.upstream_errors import ErrorResponse
 from simulator import Simulator
 from simulator.answers import body_answer, raw_answer
 from tests.conftest import PROJECT_ID, TOKEN
@@ -459,3 +462,41 @@ def test_meaning__finds_what_is_wrapped_and_minds_rings() -> None:
     inner.__context__ = outer = requests.exceptions.ConnectionError(urllib3.exceptions.ProtocolError("x", inner))
     assert map_exception(outer).message == "the connection was refused"
     assert map_exception(RuntimeError("secret text")).message == "no connection could be made"
+
+
+def test_repr__of_what_holds_foreign_text__shows_none_of_it() -> None:
+    reply = Reply(200, {"X-Subject-Token": TOKEN}, TOKEN.encode())
+    kept = connections.PooledConnection(None, None, TOKEN.encode())  # type: ignore[arg-type] # the repr uses neither
+    error = ErrorResponse(401, {"A": TOKEN}, TOKEN.encode(), None, TOKEN)
+    assert [repr(thing) for thing in (reply, kept, error)] == [
+        "Reply(200)",
+        "PooledConnection(last_used=0.0)",
+        "ErrorResponse(401)",
+    ]
+
+
+def test_response_that_is_whole_after_the_deadline__is_a_timeout(
+    transport: Transport, upstream: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream.play("i", "healthy")
+    exchange = transport._exchange
+
+    def frozen(*arguments: Any) -> Reply:
+        reply = exchange(*arguments)
+        time.sleep(0.3)  # as a platform does that stops the process between two instructions
+        return reply
+
+    monkeypatch.setattr(transport, "_exchange", frozen)
+    assert code_of(transport, 0.2) == "timeout"
+
+
+def test_response_buffer__closed_twice__tells_once_what_was_left() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        exchange = Exchange(Deadline.after(1), 100)
+        buffer = _ResponseBuffer(ours.makefile("rb", buffering=0), exchange)
+        theirs.sendall(b"two")
+        assert buffer.read(1) == b"t"
+        buffer.close()
+        buffer.close()
+    assert exchange.surplus is True

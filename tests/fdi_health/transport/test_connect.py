@@ -123,3 +123,16 @@ def test_check__first_address_is_dead__is_in_time(
     monkeypatch.setattr(socket, "getaddrinfo", two_addresses)
     upstream.latency_seconds = 1.2
     assert function("healthy", FDI_DEADLINE_SECONDS="2").verdict()["status"] == "healthy"
+
+
+def test_connect_first__address_that_the_system_refuses_at_once__is_passed_over(listening: Address) -> None:
+    broadcast = Address(socket.AF_INET, ("255.255.255.255", 80))  # needs SO_BROADCAST; EACCES without
+    with connect_first([broadcast, listening], Deadline.after(1), socket.socket) as connected:
+        assert connected.getpeername() == listening.address
+    with pytest.raises(OSError, match="the connection failed"):
+        connect_first([broadcast], Deadline.after(1), socket.socket)
+
+
+def test_connect_first__last_address_that_stays_silent__is_waited_for_until_the_deadline(silent: Address) -> None:
+    with pytest.raises(TimeoutError):
+        connect_first([silent], Deadline.after(0.1), socket.socket)
