@@ -136,3 +136,10 @@ def test_connect_first__address_that_the_system_refuses_at_once__is_passed_over(
 def test_connect_first__last_address_that_stays_silent__is_waited_for_until_the_deadline(silent: Address) -> None:
     with pytest.raises(TimeoutError):
         connect_first([silent], Deadline.after(0.1), socket.socket)
+
+
+def test_connect_first__last_address_refuses__the_silent_one_before_it_is_still_waited_for(
+    silent: Address, refusing: Address
+) -> None:
+    with pytest.raises(TimeoutError):
+        connect_first([silent, refusing], Deadline.after(0.4), socket.socket)
