@@ -36,7 +36,7 @@ _first = threading.Lock()
 
 
 def health(request: Request) -> Response:
-    """Answer a request of functions-framework, whose Flask request is a Werkzeug request."""
+    """Answer a request of functions-framework. Its Flask request is a Werkzeug request."""
     return wsgi.answer(request, process)
 
 

@@ -137,7 +137,7 @@ def _shown(names: Sequence[str]) -> str:
 
 
 def _wants_nagios(words: Sequence[str]) -> bool:
-    """Whether a command line asks for the format of monitoring plugins, whatever else is wrong with it."""
+    """Whether a command line asks for the format of monitoring plugins; the rest of it may be wrong."""
     values = [word.partition("=")[2] for word in words if word.startswith("--format=")]
     values += [value for word, value in itertools.pairwise(words) if word == "--format"]
     return "nagios" in values

@@ -23,7 +23,7 @@ KEY = re.compile(rb"[\x21-\x2d\x2f-\x7e]{16,512}")
 """Printable ASCII without white space and dots: what has dots may be a platform's JWT."""
 
 ONLY_NAME = "caller"
-"""What the one caller is called whose key stands bare in the secret."""
+"""The name of the only caller, where the secret holds nothing but a key."""
 
 _UNKNOWN_KEY_SECONDS = 30.0
 """How often an unknown key may cause the secret to be read again, or guessing would be paid for by us."""
@@ -63,7 +63,7 @@ class CallerKeys:
         self._held: Held[Mapping[str, bytes]] = Held(self._get, clock, read_seconds)
 
     def name_of(self, presented: bytes, deadline: Deadline) -> str | None:
-        """Return the name of the caller whose key this is, or None.
+        """Return the name of the caller that has this key, or None.
 
         Raises:
             CheckError: `callers_unavailable`, where that can't be told because the secret can't be read.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fdi_health.model import Instance, Statistics, Token, TokenSource
 
 MIN_RETRY_SECONDS = 0.3
-"""A caller whose joined call failed starts or joins one more if it has this much time left."""
+"""If a joined call fails, its caller starts or joins one more if it has this much time left."""
 
 _RENEWING = "renewing the token"
 _RENEWED_STEP = (

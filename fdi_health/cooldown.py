@@ -45,7 +45,7 @@ class Cooldown(NamedTuple):
         error: its message and next step.
         failed_at: when.
         seconds: how long these credentials are not sent from then on.
-        failures: how many failed in a row, in whatever way.
+        failures: how many failed in a row, in any way.
         perhaps_counted: how many of them IAM may have counted as wrong passwords.
         refusals: how many of them IAM refused.
 

@@ -31,7 +31,7 @@ _EACH_RUN = (
     "Each run of doctor logs in once, and IAM locks a user after 5 failed logins within 15 minutes: correct the secret "
     "before the next run."
 )
-_NEW_TOKEN = "Put a new token into the secret, or IAM credentials, which renew it by themselves."  # noqa: S105 -- advice
+_NEW_TOKEN = "Put a new token into the secret, or IAM credentials, which renew it by themselves."  # noqa: S105 -- a sentence, not a password
 
 
 def steps(environ: Mapping[str, str]) -> Iterator[Step]:

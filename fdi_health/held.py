@@ -1,7 +1,7 @@
 """A value that is read when it is needed, read once for everybody who waits for it, and kept until it is too old.
 
-A read goes by a deadline of its own. Callers wait for it until theirs, and leave it going: were it ended by whoever had
-the least time, hasty callers could keep a slow secrets manager, or a login, from ever coming to an end.
+A read goes by a deadline of its own. Callers wait for it until theirs, and leave it going: if the
+caller with the least time ended it, hasty callers could keep a slow secrets manager, or a login, from ever responding.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Reading(Generic[Value]):
         self.result: Future[Copy[Value] | CheckError] = Future()
 
     def late(self) -> CheckError:
-        """Return the error for whoever can't wait any longer."""
+        """Return the error for a caller that cannot wait any longer."""
         return CheckError("token_unavailable", f"{self.stage} before the deadline", next_step=self.next_step)
 
 
@@ -130,7 +130,7 @@ class Held(Generic[Value]):
         return self._failure
 
     def seconds_since_read(self) -> float:
-        """Return the seconds since the newest read began, whatever came of it; infinity where none did."""
+        """Return the seconds since the newest read began, failed or not; infinity where none did."""
         begun_at = self._begun_at
         return begun_at.seconds_until(self._clock()) if begun_at else math.inf
 
@@ -226,7 +226,7 @@ class Held(Generic[Value]):
             if self._reading is reading:
                 self._finish(reading, result)
                 return
-            # Ended meanwhile; what came of it all the same is news to whoever has nothing newer.
+            # It was ended as overdue. Its value still counts where there is not a newer one.
             self._stuck -= 1
             if not isinstance(result, CheckError):
                 self._keep(result._replace(outdated_perhaps=True))
@@ -236,7 +236,7 @@ class Held(Generic[Value]):
             return Copy(self._read(reading), reading.serial, reading.began, reading.beside)
         except CheckError as error:
             return error
-        except Exception as error:  # noqa: BLE001 -- what a vendor's library lets through, of whatever class
+        except Exception as error:  # noqa: BLE001 -- a vendor's library may let through any class
             log_fault(error)
             return CheckError(
                 "token_unavailable",

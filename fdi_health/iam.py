@@ -46,7 +46,7 @@ class IssuedToken(NamedTuple):
     Attributes:
         value: fit for a header.
         expires_at: its end in seconds since the epoch, by IAM's clock, or None where the answer does not say.
-        life_seconds: how long it lives from its issue, whatever our own clock says; or None.
+        life_seconds: how long it lives from its issue, independent of our own clock; or None.
 
     """
 

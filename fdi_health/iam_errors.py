@@ -67,7 +67,7 @@ _PROTECTED = (
 )
 
 _BY_CODE: dict[str, tuple[str, str]] = {"IAM.0020": _MOVED}
-"""IAM's code → what it means, whatever the status."""
+"""IAM's code → what it means with any status."""
 
 _BY_STATUS: dict[int, tuple[str, str]] = {
     400: (

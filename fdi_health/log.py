@@ -9,11 +9,10 @@ from __future__ import annotations
 import atexit
 import json
 import logging
-import re
 import time
 import traceback
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 from fdi_health import __version__
 from fdi_health.log_writer import LogWriter
@@ -21,6 +20,7 @@ from fdi_health.model import WORST_FIRST, total
 
 if TYPE_CHECKING:
     from fdi_health.errors import CheckError
+    from fdi_health.log_request import Request
     from fdi_health.model import InstanceVerdict, Status, Verdict
 
 MAX_LINE_BYTES = 8 * 1024
@@ -39,58 +39,7 @@ _LEVELS: dict[Status, int] = {
 _AWS_LEVELS = {"WARNING": "WARN"}
 """Python's name of a level → the one that Lambda's log filter knows."""
 
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", re.ASCII)
-"""W3C Trace Context, level 1; later versions may go on behind, which is not read."""
-
-_CLOUD_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=[0-9])?", re.ASCII)
 _MAX_CAUSES, _MAX_FRAMES = 5, 10
-_REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
-
-
-class Headers(Protocol):
-    """A request's headers, whatever the case of their names."""
-
-    def get(self, name: str, default: str, /) -> str:
-        """Return a header's value."""
-        ...
-
-
-class Request(NamedTuple):
-    """What a line says of the request that it is about.
-
-    Attributes:
-        caller: the caller's name in FDI_CALLERS, or None.
-        trace: the trace it belongs to, 32 hexadecimal digits, or None.
-        span: the span that called us, or None.
-        request_id: the platform's own ID of it, or None.
-
-    """
-
-    caller: str | None = None
-    trace: str | None = None
-    span: str | None = None
-    request_id: str | None = None
-
-
-def request_of(caller: str | None, headers: Headers, context: Any) -> Request:
-    """Return what is logged of a request.
-
-    Args:
-        caller: the caller's name, or None.
-        headers: its headers, case-insensitive: `traceparent`, or else `X-Cloud-Trace-Context`.
-        context: the platform's own context of the invocation: Lambda's `aws_request_id`, FunctionGraph's
-            `getRequestID()`.
-
-    """
-    match = _TRACEPARENT.fullmatch(headers.get("traceparent", "").strip())
-    match = match or _CLOUD_TRACE.fullmatch(headers.get("X-Cloud-Trace-Context", "").strip())
-    trace, span = (match[1].lower(), match[2]) if match else (None, None)
-    if span is not None and len(span) != 16:
-        # Google's own header has it in decimal, its logs want it as everybody else's.
-        span = f"{int(span) % 2**64:016x}"
-    if trace is not None and not trace.strip("0"):
-        trace = span = None
-    return Request(caller, trace, span, _request_id(context))
 
 
 def log_verdict(verdict: Verdict, request: Request, project: str | None = None) -> None:
@@ -99,7 +48,7 @@ def log_verdict(verdict: Verdict, request: Request, project: str | None = None) 
     Args:
         verdict: with details.
         request: the request that it answers.
-        project: the Google Cloud project, in whose form the trace is named too; or None.
+        project: the Google Cloud project, to name the trace in its form too; or None.
 
     """
     fields: dict[str, Any] = {
@@ -259,13 +208,3 @@ atexit.register(_writer.flush)
 
 def _write(level: int, message: str, fields: dict[str, Any]) -> None:
     _LOG.log(level, "%s", message, extra={"fields": fields})
-
-
-def _request_id(context: Any) -> str | None:
-    found = getattr(context, "aws_request_id", None)
-    if found is None:
-        try:
-            found = context.getRequestID()
-        except Exception:  # noqa: BLE001 -- no context at all, or a platform's own code
-            return None
-    return found if isinstance(found, str) and _REQUEST_ID.fullmatch(found) else None

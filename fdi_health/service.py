@@ -160,15 +160,15 @@ class Service(NamedTuple):
         ages = [finding.arrived.seconds_until(present) for finding in findings]
         is_fresh = any(finding.arrived.monotonic >= began.monotonic for finding in findings)
         oldest = max(zip(ages, findings, strict=True), key=lambda aged: aged[0])[1]
-        verdict = judge(
+        return judge(
             findings,
             self.rules,
             checked_at=datetime.fromtimestamp(oldest.arrived.wall, UTC),
             age_seconds=max(ages),
             duration_seconds=began.seconds_until(present),
             token=self.targets[0].tokens.state(),
+            is_fresh=is_fresh,
         )
-        return verdict._replace(details=verdict.details and verdict.details._replace(is_fresh=is_fresh))
 
     def is_ready(self) -> bool:
         """Whether the credentials were held once: read and, where they are IAM's, exchanged for a token."""

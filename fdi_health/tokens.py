@@ -26,7 +26,7 @@ AHEAD_SECONDS = 300.0
 """How long before its end a token is got anew, at most; a tenth of its life where that is shorter."""
 
 _REST_SECONDS = 5.0
-"""How long after one try to get a token ahead of its end the next one may begin, whatever came of it."""
+"""How long after one try to get a token ahead of its end the next one may begin, whether it failed or not."""
 
 _MIN_REST_SECONDS = 1.0
 """The same for a token that lives for seconds: a login for every check would be too many."""
@@ -45,7 +45,7 @@ class _Held(NamedTuple):
     Attributes:
         value: fit for a header.
         version: the secret's version, or None.
-        expires_at: its end in seconds since the epoch, by the clock of whoever issued it, or None.
+        expires_at: its end in seconds since the epoch, by its issuer's clock, or None.
         life_seconds: how long it lives from when the read began, or None where that is not known.
         renewable: whether another one can be had for credentials.
 
@@ -93,8 +93,8 @@ class Tokens:
     def current(self, deadline: Deadline) -> Token:
         """Return the token held, getting it first if none is.
 
-        One whose end is near, or past by our clocks, is got anew on the side: the one held is used until it is refused,
-        which is what decides, and nobody waits.
+        If its end is near, or past by our clocks, another one is obtained in the background, and nobody waits for it.
+        The one held is used until it is refused: the refusal decides, not a clock.
 
         Raises:
             CheckError: `token_unavailable`.

@@ -1,4 +1,4 @@
-"""The vendor's `error_code` → what it means, whatever the HTTP status of the response is.
+"""The vendor's `error_code` → what it means with any HTTP status.
 
 Sources: the vendor's API references of ROMA Connect (CountTasks and its sibling pages) and three of API Gateway.
 """

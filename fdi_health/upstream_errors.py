@@ -66,7 +66,7 @@ class ErrorResponse(NamedTuple):
 _TOO_LONG = "the request's headers are too large for a proxy or gateway: the token is too long"
 _TOO_LONG_STEP = (
     "Raise the header size limit of the proxy or gateway on the way, exempt the endpoint's host with NO_PROXY, or use "
-    "a user whose token is shorter, since it has fewer rights."
+    "a user with a shorter token, one with fewer rights."
 )
 
 _APP_STEP = "Check FDI_ENDPOINT: it must be ROMA Connect's own API, not an API that somebody published with it."

@@ -58,6 +58,8 @@ def judge(
     age_seconds: float = 0.0,
     duration_seconds: float = 0.0,
     token: TokenState | None = None,
+    *,
+    is_fresh: bool = True,
 ) -> Verdict:
     """Return the verdict over all findings, details included.
 
@@ -68,6 +70,7 @@ def judge(
         age_seconds: how old the oldest finding is.
         duration_seconds: how long the check took.
         token: what is known of the token in use, or None.
+        is_fresh: whether at least one finding was obtained by this check, rather than reused.
 
     """
     token_works = any(finding.statistics is not None and finding.error is None for finding in findings)
@@ -95,6 +98,7 @@ def judge(
             error=None,
             instances=instances,
             token=token,
+            is_fresh=is_fresh,
         ),
     )
 

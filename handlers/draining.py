@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def is_stopping() -> bool:
     """Whether SIGTERM has reached the gunicorn worker that runs us; False under any other server.
 
-    The handler of SIGTERM is a method of the worker, whose `alive` turns false then.
+    The handler of SIGTERM is a method of the worker. It sets `alive` to false.
     """
     worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return getattr(worker, "alive", True) is False
@@ -31,7 +31,7 @@ def release(request: Request) -> None:
 
 
 def end_answers(request: Request) -> None:
-    """Let this caller's connection carry no other response, whatever the server takes for another request on it.
+    """Let this caller's connection carry no other response, even if the server reads another request from it.
 
     Both ways: gunicorn's only loop waits up to 2 seconds for a caller that still sends behind the last response.
     """

@@ -15,7 +15,8 @@ from marshmallow import ValidationError
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.invocation import invocation
-from fdi_health.log import log_fault, log_problem, log_verdict, request_of
+from fdi_health.log import log_fault, log_problem, log_verdict
+from fdi_health.log_request import request_of
 from fdi_health.verdict import hide_details
 from handlers.asked import malformed_query, seconds_within
 from handlers.problems import PROBLEMS, problem_document

@@ -58,7 +58,7 @@ class Handler:
         }
 
     def process(self, context: Any) -> Process:
-        """Return the state of this process, made by the first invocation, whose context may hold the settings."""
+        """Return the state of this process, made by the first invocation: its context may hold the settings."""
         with self._lock:
             if self._process is None:
                 self._process = Process({**_user_data(context, self._environ), **self._environ})

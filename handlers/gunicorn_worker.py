@@ -34,7 +34,7 @@ HEAD_SECONDS = 8.0
 """How long a caller may take for the first byte, and then for a whole head."""
 
 HEAD_BYTES = 64 * 1024
-"""The largest head, whatever its lines are; gunicorn bounds each, and their number."""
+"""The largest head; gunicorn bounds each, and their number."""
 
 ANSWER_SECONDS = 8.0
 """How long a caller may take to read an answer, once it is ready."""

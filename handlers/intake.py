@@ -1,6 +1,6 @@
 """Takes a request's body off the wire before anything else does, bounded in bytes and in time.
 
-functions-framework reads whatever is left of every body after we have answered, whole and however long it takes, and
+functions-framework reads what is left of every body after we have answered, whole and however long it takes, and
 gunicorn reads what is left before the next request: a caller who announces a body and never sends it would hold a
 thread for ever, and one who sends gigabytes would fill the memory. What is not taken here is left on a connection that
 carries no other answer: what comes of it later must never be read as the next request, behind which another user may

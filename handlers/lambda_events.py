@@ -134,7 +134,7 @@ def _is_whole_path_of_rest_api(path: str, event: dict[str, Any]) -> bool:
 
 
 def _routed(route: Any, event: dict[str, Any]) -> str | None:
-    """Return the path by the route that the gateway chose, whatever a custom domain has put before it; None for none.
+    """Return the path by the route that the gateway chose, without what a custom domain puts before it; None for none.
 
     A route is a path of ours, or ends in `{proxy+}`, for which the event says what stands in its place.
     """

@@ -36,8 +36,8 @@ _TEXTS = {
     "/health": "The verdict, as on /.",
     "/live": "Whether the process is up; touches nothing and answers at once.",
     "/ready": "Whether the settings are valid and the credentials were read; 200 from then on.",
-    "/metrics": "The verdict for Prometheus: 200 whatever it is.",
-    "/badge.svg": "The verdict as a badge: 200 whatever it is.",
+    "/metrics": "The verdict for Prometheus: 200 for every status.",
+    "/badge.svg": "The verdict as a badge: 200 for every status.",
     "/openapi.json": "This document.",
 }
 _SECURITY: list[dict[str, list[str]]] = [{}, {"key": []}, {"bearer": []}, {"basic": []}]

@@ -26,7 +26,7 @@ def threads(environ: Mapping[str, str]) -> int:
 
 
 class Process:
-    """The process's state; opening it never fails, so that /live and /ready answer whatever the settings are.
+    """The process's state; opening it never fails, so that /live and /ready respond with any settings.
 
     Args:
         environ: the process's environment. THREADS, which functions-framework reads too, is the number of requests

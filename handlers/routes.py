@@ -10,6 +10,7 @@ from werkzeug import Response
 from fdi_health import __version__, log
 from fdi_health.errors import CheckError
 from fdi_health.formats import FORMATS, METRICS, choose, choose_metrics
+from fdi_health.log_request import request_of
 from fdi_health.verdict import hide_details
 from handlers import asked, callers
 from handlers.asked import INVOCATION
@@ -109,7 +110,7 @@ def _checked(request: Request, process: Process, query: dict[str, Any], form: Fo
     status = form.status or verdict.outcome.http_status
     response = Response(form.render(shown), status, {"FDI-Verdict": verdict.status}, content_type=form.media_type)
     # Not before: what does not agree with itself is no verdict, and is logged as the fault that it is.
-    about = log.request_of(caller.name, request.headers, request.environ.get(INVOCATION))
+    about = request_of(caller.name, request.headers, request.environ.get(INVOCATION))
     log.log_verdict(verdict, about, process.google_project)
     return response
 

@@ -127,7 +127,7 @@ def load_input(document: Any) -> dict[str, Any]:
     """Return what the input of a schedule or event asks; see `load`.
 
     Args:
-        document: the input, as text or as the platform parsed it; whatever does not steer asks for the defaults.
+        document: the input, as text or as the platform parsed it; any other document asks for the defaults.
 
     """
     return _load({}, _parsed(document.encode(errors="replace")) if isinstance(document, str) else document)

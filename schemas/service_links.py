@@ -1,7 +1,7 @@
 """Variables that Kubernetes sets in every pod for the Services of its namespace ("service links").
 
-A Service whose name begins with `fdi` gets variables that begin like our settings. Each form has values of its own, so
-that a setting that is misspelt as one of these names, such as FDI_DEADLINE_PORT=4, remains a fault.
+If the name of a Service begins with `fdi`, its variables begin like our settings. Each form has values of its own. So a
+setting that is misspelt as one of these names, such as FDI_DEADLINE_PORT=4, remains a fault.
 
 Source: the Kubernetes documentation, "Service: environment variables".
 """

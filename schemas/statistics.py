@@ -91,7 +91,7 @@ class StatisticsSchema(Schema):
     """The whole response, with further groups under `other_task_details`.
 
     Args:
-        optional_groups: the groups (`common`, `cdc`) whose key may be absent; null stays invalid, never both absent.
+        optional_groups: the groups (`common`, `cdc`) that may be absent; null stays invalid, never both absent.
 
     """
 

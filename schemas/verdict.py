@@ -58,7 +58,7 @@ class Moment(fields.Field[datetime]):
 
 
 class ByAttribute(Schema):
-    """A schema over objects whose fields are attributes; marshmallow would try `obj["name"]` on NamedTuples first."""
+    """A schema over objects with attributes for fields; marshmallow would try `obj["name"]` on NamedTuples first."""
 
     def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:  # noqa: ARG002 -- marshmallow's signature
         """Return an attribute; `a.b` is b of a."""

@@ -43,7 +43,7 @@ class Reply(NamedTuple):
     """A whole HTTP answer.
 
     Attributes:
-        status: the status code, whatever it is; redirects are not followed.
+        status: the status code, of any class; redirects are not followed.
         headers: case-insensitive.
         body: the bytes; what came of them, where `complete` is false.
         complete: whether the whole body was read. For 200 and 201 it is false only if the body is too large.
@@ -65,6 +65,9 @@ class _Request(NamedTuple):
     headers: Mapping[str, str]
     body: bytes | None = None
     instance_id: str | None = None
+
+    def __repr__(self) -> str:
+        return f"_Request({self.method} {self.path})"
 
 
 class Transport:

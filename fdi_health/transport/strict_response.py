@@ -89,7 +89,7 @@ class StrictResponse(http.client.HTTPResponse):
         """
         for _ in range(MAX_INTERIM_RESPONSES + 1):
             # The base reads another head only while it has none.
-            self.headers = self.msg = None  # type: ignore[assignment]
+            self.headers = self.msg = None  # type: ignore[assignment] # as the base's __init__ sets them
             super().begin()
             if self.status >= 200 or self.status == _SWITCHING_PROTOCOLS:
                 break

@@ -31,12 +31,12 @@ class Agency:
             )
         try:
             token = get_token()
-        except Exception:  # noqa: BLE001 -- whatever the platform raises for a function without an agency
+        except Exception:  # noqa: BLE001 -- the platform may raise anything for a function without an agency
             token = None
         if not isinstance(token, str) or not token:
             raise unavailable(
                 "does not exist: the function has no agency",
-                "Give the function an agency whose policy allows roma:tasks:list and roma:tasks:get.",
+                "Give the function an agency with a policy that allows roma:tasks:list and roma:tasks:get.",
             )
         return Secret(token.encode("utf-8", "surrogateescape"))
 

@@ -1,22 +1,39 @@
-"""The command line, run in this process against the simulated upstream."""
+"""The command line, run in this process against the simulated upstream; a login client; a clock set by hand."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
 from fdi_health import __main__ as command_line
 from fdi_health import log
+from fdi_health.iam import Iam
+from fdi_health.transport.client import Transport
 from tests.conftest import PROJECT_ID, TOKEN
+from tests.fdi_health.shelf import Clock
 
 if TYPE_CHECKING:
     from simulator import Simulator
 
 Run: TypeAlias = Callable[..., tuple[int, str, str]]
 PLAYS = {"payments": "doc_example", "orders": "healthy", "sandbox": "no_tasks", "crm": "refuses_token"}
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return both clocks, set by hand."""
+    return Clock()
+
+
+@pytest.fixture
+def ours(upstream: Simulator, clock: Clock) -> Iterator[Iam]:
+    """Return our client of IAM, with the simulated one at its other end."""
+    transport = Transport(upstream.url)
+    yield Iam(transport, PROJECT_ID, clock)
+    transport.close()
 
 
 @pytest.fixture

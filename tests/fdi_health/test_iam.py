@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fdi_health.deadline import Deadline, Instant
+from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.iam import Iam
 from fdi_health.iam_errors import refusal_of
@@ -19,35 +19,13 @@ from simulator.iam import FAULTS
 from tests.conftest import CREDENTIALS, PASSWORD, PROJECT_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from simulator import Iam as SimulatedIam
     from simulator import Simulator
     from tests.conftest import Function
 
 GOOD = Credentials("fdi-probe", PASSWORD, "Acme")
-
-
-class Clock:
-    """Both clocks, set by hand."""
-
-    def __init__(self) -> None:
-        self.at = 1_700_000_000.0
-
-    def __call__(self) -> Instant:
-        return Instant(self.at, self.at)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ours(upstream: Simulator, clock: Clock) -> Iterator[Iam]:
-    transport = Transport(upstream.url)
-    yield Iam(transport, PROJECT_ID, clock)
-    transport.close()
 
 
 def refused(ours: Iam, credentials: Credentials = GOOD, seconds: float = 2.0) -> CheckError:

@@ -18,6 +18,7 @@ from werkzeug.datastructures import Headers
 from fdi_health import __version__, log
 from fdi_health.deadline import Instant
 from fdi_health.errors import CheckError, Fault
+from fdi_health.log_request import Request, request_of
 from fdi_health.model import Finding, Instance, Rules
 from fdi_health.verdict import hide_details, judge
 from tests.conformance.platform import settings_for
@@ -185,13 +186,13 @@ def test_callers_name__is_in_the_line_and_no_key(
     ],
 )
 def test_trace__is_taken_from_the_headers(headers: dict[str, str], trace: str | None, span: str | None) -> None:
-    found = log.request_of(None, Headers([(name, value.strip("\n")) for name, value in headers.items()]), None)
+    found = request_of(None, Headers([(name, value.strip("\n")) for name, value in headers.items()]), None)
     assert (found.trace, found.span) == (trace, span)
 
 
 @given(parent=st.text(max_size=60), cloud=st.text(max_size=60))
 def test_trace__of_any_header_is_hexadecimal_or_none(parent: str, cloud: str) -> None:
-    found = log.request_of(None, {"traceparent": parent, "X-Cloud-Trace-Context": cloud}, None)
+    found = request_of(None, {"traceparent": parent, "X-Cloud-Trace-Context": cloud}, None)
     assert found.trace is None or int(found.trace, 16)
 
 
@@ -225,7 +226,7 @@ class Odd:
     [(Lambda(), Lambda.aws_request_id), (FunctionGraph(), "4d2e4b0d-xmpl"), (Odd(), None), (None, None), (5, None)],
 )
 def test_platforms_request_id__is_in_the_line(context: Any, request_id: str | None) -> None:
-    assert log.request_of(None, {}, context).request_id == request_id
+    assert request_of(None, {}, context).request_id == request_id
 
 
 def test_log__stands_alone_whatever_logging_a_platform_has_set_up(
@@ -327,7 +328,7 @@ def test_server_s_line__does_not_quote_what_a_caller_sent(
 
 def test_verdict_without_details__is_logged_without_instances(caplog_info: pytest.LogCaptureFixture) -> None:
     checked_at = datetime(2026, 11, 28, tzinfo=UTC)
-    log.log_verdict(hide_details(judge([], Rules(), checked_at)), log.Request())
+    log.log_verdict(hide_details(judge([], Rules(), checked_at)), Request())
     (line,) = lines(caplog_info)
     assert line["status"] == "unknown"
     assert "instances" not in line
@@ -340,7 +341,7 @@ def test_instances_with_long_next_steps__are_left_out_until_the_line_fits(
     findings = [
         Finding(Instance(f"name-{number}", f"id-{number}"), None, error, Instant(0.0, 0.0), 0.1) for number in range(5)
     ]
-    log.log_verdict(judge(findings, Rules(), datetime(2026, 11, 28, tzinfo=UTC)), log.Request())
+    log.log_verdict(judge(findings, Rules(), datetime(2026, 11, 28, tzinfo=UTC)), Request())
     (line,) = lines(caplog_info)
     assert [part["name"] for part in line["instances"]] == ["name-0", "name-1"]
     assert line["more_instances"] == 3

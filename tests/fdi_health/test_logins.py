@@ -1,4 +1,4 @@
-"""How often a process logs in while logins fail, and what it says meanwhile; everything real but the clock."""
+"""How often a process logs in while logins fail, and what it says then; everything real but the clock."""
 
 from __future__ import annotations
 
@@ -37,18 +37,6 @@ BEGAN = "2023-11-14T22:13:20Z"
 
 def secret(credentials: Credentials) -> str:
     return json.dumps({**credentials._asdict(), "project": None})
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ours(upstream: Simulator, clock: Clock) -> Iterator[Iam]:
-    transport = Transport(upstream.url)
-    yield Iam(transport, PROJECT_ID, clock)
-    transport.close()
 
 
 def log_in(ours: Iam, credentials: Credentials = GOOD, seconds: float = 2.0) -> CheckError | None:

@@ -21,7 +21,7 @@ import urllib3.exceptions
 from fdi_health.deadline import Deadline
 from fdi_health.errors import NEXT_STEPS, CheckError
 from fdi_health.transport import connections
-from fdi_health.transport.client import Reply, Transport
+from fdi_health.transport.client import Reply, Transport, _Request
 from fdi_health.transport.deadline_socket import Exchange
 from fdi_health.transport.exception_mapping import map_exception
 from fdi_health.transport.strict_response import _ResponseBuffer
@@ -367,13 +367,6 @@ def test_ca_variable__that_points_nowhere_is_named(
     assert str(tmp_path) not in response.text
 
 
-@pytest.fixture
-def no_bypass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the environment exempt no host from its proxies."""
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.mark.usefixtures("no_bypass")
 def test_proxy__is_asked_for_a_tunnel_and_sees_nothing_else(
     tls_upstream: Simulator, ca_file: str, monkeypatch: pytest.MonkeyPatch
@@ -390,19 +383,14 @@ def test_proxy__is_asked_for_a_tunnel_and_sees_nothing_else(
     assert len(proxy.seen) > 0
 
 
-@pytest.mark.usefixtures("no_bypass")
 def test_proxy_over_tls__is_trusted_by_the_same_bundle(
-    tls_upstream: Simulator, authority: trustme.CA, ca_file: str, monkeypatch: pytest.MonkeyPatch
+    tls_upstream: Simulator, ca_file: str, tls_proxy: TunnelProxy
 ) -> None:
     tls_upstream.play("i", "healthy")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    with TunnelProxy(context) as proxy:
-        monkeypatch.setenv("https_proxy", proxy.url)
-        opened = Transport.open(tls_upstream.url, {"SSL_CERT_FILE": ca_file}, 1)
-        assert opened.get(PATH, HEADERS, Deadline.after(2), instance_id="i").status == 200
-        opened.close()
-    assert len(proxy.heads) == 1
+    opened = Transport.open(tls_upstream.url, {"SSL_CERT_FILE": ca_file}, 1)
+    assert opened.get(PATH, HEADERS, Deadline.after(2), instance_id="i").status == 200
+    opened.close()
+    assert len(tls_proxy.heads) == 1
 
 
 @pytest.mark.usefixtures("no_bypass")
@@ -468,7 +456,9 @@ def test_repr__of_what_holds_foreign_text__shows_none_of_it() -> None:
     reply = Reply(200, {"X-Subject-Token": TOKEN}, TOKEN.encode())
     kept = connections.PooledConnection(None, None, TOKEN.encode())  # type: ignore[arg-type] # the repr uses neither
     error = ErrorResponse(401, {"A": TOKEN}, TOKEN.encode(), None, TOKEN)
-    assert [repr(thing) for thing in (reply, kept, error)] == [
+    request = _Request("GET", PATH, HEADERS, TOKEN.encode())
+    assert [repr(thing) for thing in (request, reply, kept, error)] == [
+        f"_Request(GET {PATH})",
         "Reply(200)",
         "PooledConnection(last_used=0.0)",
         "ErrorResponse(401)",

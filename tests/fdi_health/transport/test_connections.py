@@ -287,26 +287,14 @@ def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("urllib3.connectionpool.is_connection_dropped", lambda _: False)
 
 
-@pytest.mark.usefixtures("no_bypass")
 def test_connection_behind_an_https_proxy__is_not_kept(
-    tls_upstream: Simulator, authority: trustme.CA, ca_file: str, monkeypatch: pytest.MonkeyPatch
+    tls_upstream: Simulator, ca_file: str, tls_proxy: TunnelProxy
 ) -> None:
     tls_upstream.play("i", "healthy")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    with TunnelProxy(context) as proxy:
-        monkeypatch.setenv("https_proxy", proxy.url)
-        opened = Transport.open(tls_upstream.url, {"SSL_CERT_FILE": ca_file}, 4)
-        assert [get(opened), get(opened)] == [200, 200]
-        opened.close()
-    assert len(proxy.heads) == 2
-
-
-@pytest.fixture
-def no_bypass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the environment exempt no host from its proxies."""
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+    opened = Transport.open(tls_upstream.url, {"SSL_CERT_FILE": ca_file}, 4)
+    assert [get(opened), get(opened)] == [200, 200]
+    opened.close()
+    assert len(tls_proxy.heads) == 2
 
 
 INTERIM = {
