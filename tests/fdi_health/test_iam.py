@@ -268,7 +268,7 @@ def test_refusal__if_a_name_is_a_phrase__is_told_without_it(text: str) -> None: 
         (409, {"error": {"code": 409, "message": "The user is disabled."}}, MEANINGS["conflict"]),  # D31
         (410, {"error": {"code": 410, "message": "Gone"}}, MEANINGS["moved"]),  # D31
         (410, {"error_msg": "Original auth failed", "error_code": "IAM.0020"}, MEANINGS["moved"]),
-        # The code decides before the status does.
+        # D33: the code decides before the status does.
         (403, {"error": {"error_code": "IAM.0020", "message": "The user is locked."}}, MEANINGS["moved"]),
         (301, {"error": {"code": "IAM.0020", "message": "x"}}, MEANINGS["moved"]),
     ],

@@ -70,7 +70,7 @@ UNCERTAIN = [
 @pytest.mark.parametrize("fault", UNCERTAIN)
 def test_unusable_response__of_iam__causes_logins_after_30_seconds_5_and_15_minutes(
     function: Callable[..., Function], iam: SimulatedIam, clock: Clock, fault: str
-) -> None:  # H05
+) -> None:  # H05, D34
     iam.play(fault, for_ever=True)
     checked = function("healthy", clock=clock, ROMA_TOKEN=CREDENTIALS)
 
