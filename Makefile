@@ -44,7 +44,7 @@ mutants: $(VENV)/.dev ## Change the code that decides, and name what no test not
 
 audit: $(VENV)/.dev ## Ask the vulnerability service of PyPI about every pinned package
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements-audit.txt
-	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.txt -r deploy/lambda/requirements.txt -r deploy/functiongraph/requirements.txt -r requirements-dev.txt
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.txt -r deploy/lambda/requirements.txt -r deploy/functiongraph/requirements.txt -r deploy/container/requirements.txt -r requirements-dev.txt
 
 docs: $(VENV)/.dev ## Write the pages that are made from data
 	$(BIN)/python docs/build_callers.py
@@ -54,7 +54,8 @@ lock: $(VENV)/.dev ## Pin and hash the dependencies that pyproject.toml names
 	$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements.txt
 	$(BIN)/uv pip compile deploy/lambda/requirements.in -c requirements.txt $(LOCK) -o deploy/lambda/requirements.txt
 	$(BIN)/uv pip compile deploy/functiongraph/requirements.in -c requirements.txt $(LOCK) -o deploy/functiongraph/requirements.txt
-	$(BIN)/uv pip compile pyproject.toml --extra dev -c requirements.txt $(LOCK) -o requirements-dev.txt
+	$(BIN)/uv pip compile deploy/container/requirements.in -c requirements.txt $(LOCK) -o deploy/container/requirements.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev -c requirements.txt -c deploy/container/requirements.txt $(LOCK) -o requirements-dev.txt
 	echo 'atheris<3.1' | $(BIN)/uv pip compile - -c requirements-dev.txt $(LOCK) -o tests/requirements-fuzz.txt
 	echo mutmut | $(BIN)/uv pip compile - -c requirements-dev.txt $(LOCK) -o tests/requirements-mutants.txt
 	echo pip-audit | $(BIN)/uv pip compile - -c requirements-dev.txt $(LOCK) -o tests/requirements-audit.txt

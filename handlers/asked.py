@@ -10,7 +10,7 @@ from marshmallow.exceptions import SCHEMA
 
 from fdi_health.deadline import Deadline
 from fdi_health.errors import CheckError
-from handlers.intake import ARRIVED, BROKEN, REFUSED
+from handlers.request_body import ARRIVED, BROKEN, REFUSED
 from schemas import query as query_schema
 from schemas.settings_fields import NUMBER
 

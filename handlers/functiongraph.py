@@ -20,8 +20,8 @@ from fdi_health.vaults import InvalidSecretUrl, parse
 from handlers import event_fields, events
 from handlers.asked import INVOCATION, SECONDS_LEFT
 from handlers.http import respond
-from handlers.intake import ARRIVED, BROKEN
 from handlers.process import Process
+from handlers.request_body import ARRIVED, BROKEN
 from schemas.settings import SettingsSchema
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from werkzeug import Request
 from handlers import event_fields, events
 from handlers.asked import INVOCATION, SECONDS_LEFT
 from handlers.http import respond
-from handlers.intake import ARRIVED, BROKEN
+from handlers.request_body import ARRIVED, BROKEN
 from handlers.routes import ROUTES
 
 if TYPE_CHECKING:

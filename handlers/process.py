@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 DEFAULT_THREADS = 64
 _SPARE_THREADS = 8
 
+MAX_BODIES = 16
+"""How many bodies are waited for at once; half of the checks, where there are fewer than 32."""
+
 
 def threads(environ: Mapping[str, str]) -> int:
     """Return how many requests a server handles at once: THREADS, or 64 where that is empty or not a number."""
@@ -47,7 +50,7 @@ class Process:
         self._clock = clock
         self._lock = threading.Lock()
         self._service: Service | None = None
-        self._checks = 0
+        self._checks = self._bodies = 0
 
     def service(self) -> Service:
         """Return the service, opened by the first caller.
@@ -63,7 +66,7 @@ class Process:
 
     @contextlib.contextmanager
     def admitted(self) -> Iterator[None]:
-        """Count a check, or a body that is waited for; the server queues in front of us where no deadline sees it.
+        """Count a check; the server queues in front of us where no deadline sees it.
 
         Raises:
             CheckError: `overloaded`, at once, if too many are.
@@ -79,6 +82,28 @@ class Process:
         finally:
             with self._lock:
                 self._checks -= 1
+
+    @contextlib.contextmanager
+    def reading_body(self) -> Iterator[None]:
+        """Count a body that is waited for, as a check too.
+
+        The container's server has no time limit for bodies, so they never take all places, however long they last.
+
+        Raises:
+            CheckError: `overloaded`, at once, if too many are.
+
+        """
+        most = min(MAX_BODIES, max(1, self._most_checks() // 2))
+        with self.admitted():
+            with self._lock:
+                if self._bodies >= most:
+                    raise CheckError("overloaded", f"{most} requests' bodies are waited for; ask again in a moment")
+                self._bodies += 1
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._bodies -= 1
 
     def _most_checks(self) -> int:
         # Read anew each time: a server may load us before it knows how many threads it has.

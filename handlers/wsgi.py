@@ -1,15 +1,15 @@
-"""The way in for every server that speaks WSGI: the body off the wire, the answer, and what a stopping server owes."""
+"""Requests of every server that speaks WSGI enter here: the body is read, then the request is answered."""
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 from werkzeug import Request
 
 from fdi_health import log
-from handlers import draining
 from handlers.http import respond
-from handlers.intake import take_body
+from handlers.request_body import end_connection, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,15 +22,22 @@ if TYPE_CHECKING:
 
 def answer(request: Request, process: Process) -> Response:
     """Return the answer to a request that came over a connection of a server's."""
-    wire_is_clear = take_body(request.environ, admitted=process.admitted)
+    body_is_read = read_body(request.environ, process)
     response = respond(request, process)
-    if not wire_is_clear:
-        response.call_on_close(lambda: draining.end_answers(request))
-    elif draining.is_stopping():
-        draining.release(request)
+    if not body_is_read or _is_stopping():
+        response.call_on_close(lambda: end_connection(request.environ))
     if process.is_frozen_between_requests:
         log.flush()
     return response
+
+
+def _is_stopping() -> bool:
+    """Whether SIGTERM has reached the gunicorn worker that runs us; it would wait 2 s for callers who keep connections.
+
+    The handler of SIGTERM is a method of the worker, whose `alive` is then false (gunicorn 27); False elsewhere.
+    """
+    worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return getattr(worker, "alive", True) is False
 
 
 def application(process: Process) -> WSGIApplication:

@@ -28,7 +28,7 @@ def free_port() -> int:
 
 
 def clean_environ(settings: Mapping[str, str], home: Path) -> dict[str, str]:
-    """Return our environment without settings of its own; gunicorn opens a control socket under HOME."""
+    """Return our environment without settings of its own; gunicorn, in functions-framework, writes below HOME."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("FDI_") and name != "THREADS"}
     return {**ours, "HOME": str(home), **settings}
 
@@ -53,13 +53,11 @@ def serving(
 
 
 @contextlib.contextmanager
-def gunicorn(settings: Mapping[str, str], home: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def container_server(settings: Mapping[str, str], home: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Serve the application as the container does; yields its URL and process."""
     port = free_port()
-    program = str(Path(sys.executable).parent / "gunicorn")
-    config = str(ROOT / "deploy" / "container" / "gunicorn.conf.py")
-    command = [program, "--config", config, f"--bind=127.0.0.1:{port}", *options]
-    with serving(command, settings, home, port) as served:
+    command = [sys.executable, str(ROOT / "deploy" / "container" / "serve")]
+    with serving(command, {**settings, "PORT": str(port)}, home, port) as served:
         yield served
 
 

@@ -1,7 +1,7 @@
 """`make soak`: constant callers for ten minutes while everything flaps, each verdict held to the truth.
 
 Two servers are asked over one simulated upstream: functions-framework in one process from beginning to end, whose
-memory, threads and descriptors must stay as they are, and gunicorn, whose workers are recycled and which is stopped
+memory, threads and descriptors must stay as they are, and the container's server, with two workers, which is stopped
 and started again and again. Calm phases alternate with wild ones; in a calm phase not even `unknown` is right. A thread
 of the soak's own that ends before its time is a failure like any other.
 """
@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 from simulator import Iam, Simulator, User
 from tests.conftest import PROJECT_ID
 from tests.faults import oracle
-from tests.servers import functions_framework, gunicorn
+from tests.servers import container_server, functions_framework
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -277,11 +277,11 @@ def footprint(pid: int) -> tuple[int, int, int]:
 def restarting(
     settings: dict[str, str], home: Path, truth: Truth, over: threading.Event, faults: Faults
 ) -> Iterator[Callers]:
-    """Run gunicorn, tell it to stop every half minute and start it again; yields the callers of each run."""
+    """Run the container's server and stop it every half minute, again and again; yields the callers of each run."""
     cache_seconds = float(settings["FDI_CACHE_SECONDS"])
     while not over.is_set():
         gone = threading.Event()
-        with gunicorn(settings, home) as (url, process):
+        with container_server(settings, home) as (url, process):
             callers = Callers(truth, url, gone, faults, cache_seconds)
             yield callers
             over.wait(30)
@@ -318,7 +318,6 @@ def main() -> int:
             "FDI_CACHE_SECONDS": "0",
             "FDI_ANONYMOUS": "details",
             "WORKERS": "2",
-            "MAX_REQUESTS": "700",
         }
         runs: list[Callers] = []
         with functions_framework(settings, homes[0]) as (url, process):

@@ -144,17 +144,29 @@ def test_caller_that_hangs_up__is_not_a_fault_of_ours(
     assert b"itself failed" not in (tmp_path / "server.log").read_bytes()
 
 
-def test_body_that_never_comes__holds_nobody_for_long(server: tuple[str, subprocess.Popen[bytes]]) -> None:
-    url, _ = server
-    host, port = url.removeprefix("http://").split(":")
-    for method, status in (("GET", b"200"), ("PUT", b"405"), ("POST", b"405")):
-        with socket.create_connection((host, int(port)), timeout=3) as connection:
-            connection.sendall(f"{method} /live HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n".encode())
-            if method != "POST":
-                assert connection.recv(100).split()[1] == status
+@pytest.mark.parametrize(
+    ("method", "length", "status"), [("GET", 5, b"200"), ("PUT", 5, b"405"), ("POST", 65_537, b"405")]
+)
+def test_body_that_is_not_read__is_not_waited_for(
+    server: tuple[str, subprocess.Popen[bytes]], method: str, length: int, status: bytes
+) -> None:
+    host, port = server[0].removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=3) as connection:
+        connection.sendall(f"{method} /live HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode())
+        received = b"".join(iter(lambda: connection.recv(65536), b""))  # until the server ends the connection
+    assert received.split()[1] == status
+
+
+@pytest.mark.parametrize("sent", [b"Content-Length: 5\r\n\r\nab", b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"])
+def test_body_that_never_comes__ends_the_connection_after_4_seconds(
+    server: tuple[str, subprocess.Popen[bytes]], sent: bytes
+) -> None:
+    host, port = server[0].removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=8) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
-        assert connection.recv(100).split()[1] == b"400"
+        began = time.monotonic()
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + sent)
+        assert connection.recv(65536) == b""
+        assert 3.5 < time.monotonic() - began < 5
 
 
 def test_rest_of_a_body__keeps_no_thread(upstream: Simulator, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from handlers.process import Process
 from handlers.wsgi import application
 from tests.conformance.platform import Question, environ_of, settings_for
 from tests.conftest import PROJECT_ID, TOKEN
-from tests.servers import ROOT, clean_environ, functions_framework, gunicorn
+from tests.servers import ROOT, clean_environ, container_server, functions_framework
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from simulator import Simulator
 
-SERVERS = {"functions-framework": functions_framework, "gunicorn": gunicorn}
+SERVERS = {"functions-framework": functions_framework, "container": container_server}
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ NOT_NEEDED = (
     "fdi_health/__main__.py",
     "fdi_health/doctor.py",
     "fdi_health/doctor_steps.py",
-    "handlers/gunicorn_worker.py",
     "handlers/lambda_events.py",
 )
 """The command line and other platforms' ways in, whose packages are not in the zip."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import runpy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,10 +25,6 @@ PROBE_PATHS = {"startupProbe": "/live", "livenessProbe": "/live", "readinessProb
 
 def name_of(path: Path) -> str:
     return path.parent.name
-
-
-def gunicorn_config() -> dict[str, Any]:
-    return runpy.run_path(str(ROOT / "deploy" / "container" / "gunicorn.conf.py"))
 
 
 def container(manifest: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -106,8 +101,11 @@ def test_probes__on_the_integration_page__are_those_of_the_manifest() -> None:
 
 
 def test_kubernetes__gives_the_process_time_to_send_its_responses() -> None:
+    longest = 60.0
+    assert SETTINGS["FDI_DEADLINE_SECONDS"].deserialize(str(longest)) == longest
     pod, _ = container(KUBERNETES)
-    assert pod["terminationGracePeriodSeconds"] > gunicorn_config()["graceful_timeout"]
+    # The container's server ends within a second after the deadline.
+    assert pod["terminationGracePeriodSeconds"] > longest + 1
 
 
 def test_kubernetes__routes_the_service_to_the_container() -> None:
@@ -124,8 +122,8 @@ def test_dockerfile__copies_what_runs_and_runs_as_nobody() -> None:
         "handlers",
         "schemas",
         "fdi_health",
-        "deploy/container/gunicorn.conf.py",
-        "requirements.txt",
+        "deploy/container/serve",
+        "deploy/container/requirements.txt",
     ):
         assert f"COPY {name} " in text
         assert f"!{name}" in (ROOT / ".dockerignore").read_text()
@@ -134,30 +132,12 @@ def test_dockerfile__copies_what_runs_and_runs_as_nobody() -> None:
     assert "--require-hashes" in text
 
 
-def test_gunicorn__waits_longer_than_any_deadline() -> None:
-    config = gunicorn_config()
-    longest = SETTINGS["FDI_DEADLINE_SECONDS"]
-    assert longest.deserialize("60") == 60
-    assert 60 < config["graceful_timeout"] <= config["timeout"]
-
-
-@pytest.mark.parametrize(
-    ("variables", "workers", "threads", "max_requests"),
-    [
-        ({}, 1, 64, 0),
-        ({"WORKERS": "", "THREADS": "", "MAX_REQUESTS": "", "PORT": ""}, 1, 64, 0),  # E30
-        ({"WORKERS": " ", "THREADS": " ", "MAX_REQUESTS": " ", "PORT": " "}, 1, 64, 0),
-        ({"WORKERS": "2", "THREADS": "abc"}, 2, 64, 100_000),
-        ({"WORKERS": "0", "THREADS": "8", "MAX_REQUESTS": "10"}, 1, 8, 10),
-    ],
-)
-def test_gunicorn__with_any_variables__starts(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], workers: int, threads: int, max_requests: int
-) -> None:
-    for name in ("WORKERS", "THREADS", "MAX_REQUESTS", "PORT"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    config = gunicorn_config()
-    assert (config["workers"], config["threads"], config["max_requests"]) == (workers, threads, max_requests)
-    assert all(re.fullmatch(r"(\[::\]|0\.0\.0\.0):8080", address) for address in config["bind"])
+def test_container__has_the_server_that_the_tests_have_and_no_other() -> None:
+    packages = {
+        name: dict(re.findall(r"^([a-z0-9-]+)(?:\[[a-z,-]+\])?==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("deploy/container/requirements.txt", "requirements-dev.txt")
+    }
+    image, tests = packages.values()
+    assert image.items() <= tests.items()
+    assert "granian" in image
+    assert not {"gunicorn", "flask", "functions-framework"} & image.keys()

@@ -12,7 +12,7 @@ import pytest
 from fdi_health import __version__, log, service
 from fdi_health.errors import CheckError
 from fdi_health.verdict import judge
-from handlers.intake import BROKEN, REFUSED
+from handlers.request_body import BROKEN, REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
