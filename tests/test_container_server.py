@@ -26,6 +26,7 @@ from tests.servers import container_server
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from simulator import Simulator
 
@@ -114,15 +115,16 @@ def slowest_live(server: Server, seconds: float = 1.5) -> float:
     return slowest
 
 
-def assert_live_within(server: Server, seconds: float) -> None:
-    """Fail if /live is late in each of three rounds: callers delay it in all of them, a busy machine in some."""
-    rounds: list[float] = []
-    while len(rounds) < 3:
-        rounds.append(slowest_live(server))
-        print(f"the slowest /live took {rounds[-1]:.3f} s")  # noqa: T201 -- figures for docs/reliability.md
-        if rounds[-1] <= seconds:
+def assert_live_within(server: Server, seconds: float, callers: Callable[[], AbstractContextManager[object]]) -> None:
+    """Fail if /live is late each time the callers come: a busy machine delays it now and then."""
+    found: list[float] = []
+    while len(found) < 3:
+        with callers():
+            found.append(slowest_live(server))
+        print(f"the slowest /live took {found[-1]:.3f} s")  # noqa: T201 -- figures for docs/reliability.md
+        if found[-1] <= seconds:
             return
-    pytest.fail(f"/live took {rounds} s")
+    pytest.fail(f"/live took {found} s")
 
 
 @pytest.mark.parametrize(
@@ -151,8 +153,7 @@ def assert_live_within(server: Server, seconds: float) -> None:
     ],
 )
 def test_live__while_callers_hold_connections__answers_at_once(server: Server, count: int, sent: bytes) -> None:
-    with held_connections(server, count, sent):
-        assert_live_within(server, MAX_LIVE_SECONDS)
+    assert_live_within(server, MAX_LIVE_SECONDS, lambda: held_connections(server, count, sent))
 
 
 @contextlib.contextmanager
@@ -183,22 +184,26 @@ def test_live__while_64_callers_send_byte_sized_chunks__answers_at_once(server: 
             caller.sendall(sent)
             caller.recv(65536)
 
-    with in_threads(64, send):
-        assert_live_within(server, MAX_LIVE_SECONDS)
+    assert_live_within(server, MAX_LIVE_SECONDS, lambda: in_threads(64, send))
 
 
 def test_live__while_heads_grow_byte_by_byte__answers_at_once(server: Server) -> None:
     head = b"GET /live HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"x" * 1500) for n in range(40))
-    with held_connections(server, 64, head) as callers:
 
-        def send_a_byte() -> None:
-            for caller in callers:
-                with contextlib.suppress(OSError):
-                    caller.send(b"x")
-            time.sleep(0.005)
+    @contextlib.contextmanager
+    def growing_heads() -> Iterator[None]:
+        with held_connections(server, 64, head) as callers:
 
-        with in_threads(1, send_a_byte):
-            assert_live_within(server, MAX_LIVE_SECONDS)
+            def send_a_byte() -> None:
+                for caller in callers:
+                    with contextlib.suppress(OSError):
+                        caller.send(b"x")
+                time.sleep(0.005)
+
+            with in_threads(1, send_a_byte):
+                yield
+
+    assert_live_within(server, MAX_LIVE_SECONDS, growing_heads)
 
 
 def test_live__while_200_callers_read_no_response_of_300_instances__answers_in_2_seconds(
@@ -211,8 +216,7 @@ def test_live__while_200_callers_read_no_response_of_300_instances__answers_in_2
     with container_server(fleet, tmp_path) as (url, process):
         server = Server(url, process, tmp_path)
         assert requests.get(url, timeout=20).json()["instances_count"]["unhealthy"] == 300
-        with held_connections(server, 200, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"):
-            assert_live_within(server, 2.0)
+        assert_live_within(server, 2.0, lambda: held_connections(server, 200, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
 
 
 @pytest.mark.parametrize(
@@ -303,6 +307,7 @@ def test_sigterm__during_50_checks__sends_and_logs_every_response(server: Server
         seconds = time.monotonic() - told
     assert {response.status_code for response in responses} == {503}
     assert {response.json()["reason"] for response in responses} == {"crm unknown (timeout)"}
+    print(f"ended after {seconds:.2f} s")  # noqa: T201 -- figures for docs/reliability.md
     assert len([line for line in server.log_lines() if line.get("status") == "unknown"]) == 50
     assert (server.process.returncode, seconds < DEADLINE_SECONDS + 1) == (0, True), seconds
 
