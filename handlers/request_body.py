@@ -3,7 +3,8 @@
 functions-framework (gunicorn) reads what is left of a body before it takes the next request, whole and however long
 that takes. So a body that is not read here is left on a connection that carries no other response: what comes late must
 never be read as the next request, since another user of a proxy may wait for its response. granian (hyper) does so
-itself; it has no time limit for bodies, so their number is limited (`Process.reading_body`).
+itself; it has no time limit for bodies, so their number is limited (`Process.reading_body`), and once they are too many
+those that are silent for long are ended.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from fdi_health.errors import CheckError
+from handlers.silent_connections import end_silent_connections
 from schemas.query import LONGEST_BODY
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ REFUSED = "fdi_health.body_is_refused"
 
 MAX_BODY_SECONDS = 4.0
 """How long a caller may take to send a body; as long as a check may take by default."""
+
+_MARGIN_SECONDS = 5.0
+"""How much longer than a check a caller is silent before it counts as gone."""
 
 
 def read_body(environ: MutableMapping[str, Any], process: Process, seconds: float = MAX_BODY_SECONDS) -> bool:
@@ -62,6 +67,7 @@ def read_body(environ: MutableMapping[str, Any], process: Process, seconds: floa
             is_read = body is not None and len(body) <= LONGEST_BODY
         except CheckError as error:
             environ[REFUSED] = error
+            _end_silent_bodies(environ, process)
     environ[BROKEN] = body is None
     environ["wsgi.input"] = io.BytesIO(body or b"")
     environ["wsgi.input_terminated"] = True
@@ -79,6 +85,14 @@ def end_connection(environ: MutableMapping[str, Any]) -> None:
     if isinstance(connection, socket.socket):
         with contextlib.suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
+
+
+def _end_silent_bodies(environ: MutableMapping[str, Any], process: Process) -> None:
+    """Make room for other bodies, where the server does not do so itself."""
+    port = environ.get("SERVER_PORT", "")
+    if "gunicorn.socket" not in environ and port.isascii() and port.isdigit():
+        with contextlib.suppress(CheckError):
+            end_silent_connections(int(port), process.service().deadline_seconds + _MARGIN_SECONDS)
 
 
 def _may_be_read(environ: MutableMapping[str, Any], length: str, is_chunked: bool) -> bool:

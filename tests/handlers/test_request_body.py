@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socket
 import threading
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from handlers import request_body
 from handlers.process import MAX_BODIES, Process
 from handlers.request_body import BROKEN, REFUSED, end_connection, read_body
 
@@ -181,6 +183,29 @@ def test_bodies__more_than_may_be_waited_for__are_overloaded_at_once(threads: st
     for reader in readers:
         reader.join(10)
     assert outcome(environ_of(io.BytesIO(b"hello"), 5), process) == (b"hello", False, True)
+
+
+@pytest.mark.parametrize(
+    ("more", "ended"),
+    [
+        ({"SERVER_PORT": "8080"}, [(8080, 7.0)]),
+        ({"SERVER_PORT": "8080", "gunicorn.socket": None}, []),
+        ({"SERVER_PORT": "x"}, []),
+        ({}, []),
+    ],
+)
+def test_body__that_is_refused__ends_silent_connections_of_a_server_that_does_not(
+    monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], ended: list[tuple[int, float]]
+) -> None:
+    found: list[tuple[int, float]] = []
+    monkeypatch.setattr(request_body, "end_silent_connections", lambda *args: found.append(args))
+    settings = {"FDI_REGION": "cn-north-4", "FDI_PROJECT_ID": "p", "FDI_INSTANCES": "a", "FDI_TOKEN": "env://T"}
+    for process in (Process({**settings, "FDI_DEADLINE_SECONDS": "2"}), Process({})):  # broken settings check nothing
+        with contextlib.ExitStack() as held:
+            for _ in range(MAX_BODIES):
+                held.enter_context(process.reading_body())
+            assert read_body(environ_of(Unread(), 5) | more, process) is False
+    assert found == ended
 
 
 @pytest.mark.parametrize("connection", [None, "a name", "closed"])

@@ -1,0 +1,146 @@
+"""Which bytes are a request, and which are its body."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from tests.container_server.callers import (
+    DEADLINE_SECONDS,
+    GET,
+    POST,
+    PUT,
+    SILENT_BODY,
+    SMUGGLED,
+    Server,
+    held_connections,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from simulator import Simulator
+
+
+@pytest.mark.parametrize(
+    ("pieces", "status"),
+    [
+        ([GET + b"Content-Length: %d\r\n\r\n" % len(SMUGGLED), SMUGGLED], 200),
+        ([PUT + b"Content-Length: %d\r\n\r\n" % len(SMUGGLED), SMUGGLED, SMUGGLED], 405),
+        ([GET + b"Content-Length: 99\r\n\r\n" + SMUGGLED, SMUGGLED], 200),
+        ([GET + b"Transfer-Encoding: chunked\r\n\r\n", SMUGGLED], 200),
+        ([POST + b"Content-Length: 65537\r\n\r\n", SMUGGLED], 503),
+        ([POST + b"Content-Length: %d\r\n\r\n" % len(SMUGGLED), SMUGGLED], 503),
+        ([POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED], 503),
+        ([POST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n" + SMUGGLED], 503),
+        ([POST + b"Content-Length: 5\r\nContent-Length: 9\r\n\r\nhello" + SMUGGLED], 400),
+        ([POST + b"Content-Length: +5\r\n\r\nhello" + SMUGGLED], 400),
+        ([POST + b"Content-Length: 5, 5\r\n\r\nhello" + SMUGGLED], 400),
+        ([POST + b"Content-Length : 5\r\n\r\nhello" + SMUGGLED], 400),
+        ([POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + SMUGGLED], 400),
+        ([POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n" + SMUGGLED], 400),
+        ([b"POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED], 400),
+        ([GET + b"X-A: b\r\n c: d\r\n\r\n" + SMUGGLED], 400),
+        ([PUT + b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n", SMUGGLED], 405),
+    ],
+)  # fmt: skip
+def test_bytes_behind_a_body__are_never_the_next_request(server: Server, pieces: Sequence[bytes], status: int) -> None:
+    # Behind a proxy that shares its connections the next user would get the response to it.
+    received = server.exchange(*pieces)
+    assert [int(code) for code in re.findall(rb"HTTP/1\.[01] (\d{3}) ", received)] == [status]
+
+
+@pytest.mark.parametrize("name", ["SCRIPT_NAME", "Script-Name", "PATH_INFO", "Transfer_Encoding", "Content_Length"])
+def test_header_with_an_underscore__changes_neither_path_nor_body(server: Server, name: str) -> None:
+    post = f"POST / HTTP/1.1\r\nHost: x\r\n{name}: 9\r\nContent-Length: 21\r\n\r\n".encode() + b'{"instance":"orders"}'
+    received = server.exchange(post * 2)
+    assert received.count(b"HTTP/1.1 200 ") == 2
+    assert received.count(b'"total":1') == 2
+
+
+def test_pipelined_requests__are_answered_in_order(server: Server) -> None:
+    targets = (b"/live", b"/nowhere", b"/?instance=orders")
+    received = server.exchange(b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % target for target in targets))
+    assert re.findall(rb"HTTP/1.1 (\d{3}) ", received) == [b"200", b"404", b"200"]
+
+
+def test_expect_100_continue__is_answered_only_before_a_body_that_is_read(server: Server) -> None:
+    head = b"%s / HTTP/1.1\r\nHost: x\r\nContent-Length: 21\r\nExpect: 100-continue\r\n\r\n"
+    read = server.exchange(head % b"POST", b'{"instance":"orders"}')
+    unread = server.exchange(head % b"PUT")
+    assert re.findall(rb"HTTP/1.1 (\d{3}) ", read) == [b"100", b"200"]
+    assert re.findall(rb"HTTP/1.1 (\d{3}) ", unread) == [b"405"]
+
+
+def test_body_that_breaks_off__is_malformed_and_never_taken_for_none(server: Server) -> None:
+    cut = b'{"fail_on":"degra'
+    head = b"POST / HTTP/1.1\r\nHost: x\r\n"
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(cut), cut)
+    for sent, half_close in (
+        (chunked, True),
+        (chunked + b"zz\r\n", False),
+        (head + b"Content-Length: 99\r\n\r\n" + cut, True),
+    ):
+        received = server.exchange(sent, half_close=half_close)
+        assert not received or b'"code":"malformed_query"' in received
+
+
+def test_silent_bodies__more_than_may_be_waited_for__are_overloaded_at_once(server: Server) -> None:
+    with held_connections(server, 16, SILENT_BODY):
+        time.sleep(0.3)
+        began = time.monotonic()
+        response = requests.post(f"{server.url}/?instance=orders", json={}, timeout=10)
+        assert (response.status_code, response.json()["code"]) == (503, "overloaded")
+        assert response.headers["Retry-After"] == "1"
+        assert time.monotonic() - began < 0.3
+        assert requests.get(f"{server.url}/?instance=orders", timeout=10).status_code == 200
+        assert requests.post(f"{server.url}/?instance=orders", timeout=10).status_code == 200
+    time.sleep(0.3)
+    assert requests.post(f"{server.url}/?instance=orders", json={}, timeout=10).status_code == 200
+
+
+def test_silent_bodies__that_last_longer_than_a_check__make_room_for_others(server: Server) -> None:
+    def steered() -> int:
+        return requests.post(f"{server.url}/?instance=orders", json={}, timeout=10).status_code
+
+    with held_connections(server, 16, SILENT_BODY), requests.Session() as idle:
+        assert idle.get(f"{server.url}/live", timeout=10).status_code == 200
+        time.sleep(DEADLINE_SECONDS + 5.2)
+        with ThreadPoolExecutor(1) as callers:
+            checked = callers.submit(requests.get, f"{server.url}/?instance=crm", timeout=10)
+            time.sleep(0.3)
+            assert steered() == 503  # ends the silent connections
+            time.sleep(0.3)
+            assert steered() == 200
+            assert checked.result().json()["reason"] == "crm unknown (timeout)"
+        assert idle.get(f"{server.url}/live", timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize(("length", "statuses"), [(40_000, {400}), (70_000, {414}), (5_000_000, {414, 431, None})])
+def test_request_line_that_is_too_long__is_refused(
+    server: Server, upstream: Simulator, length: int, statuses: set[int | None]
+) -> None:  # C60
+    received = server.exchange(b"GET /?x=" + b"a" * length + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (int(received.split()[1]) if received else None) in statuses
+    assert requests.get(f"{server.url}/live", timeout=5).status_code == 200
+    assert upstream.requests == []
+
+
+def test_caller__with_an_endless_body__does_not_fill_the_memory(server: Server) -> None:
+    worker = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()[-1]
+
+    def kibibytes() -> int:
+        return int(Path(f"/proc/{worker}/status").read_text().partition("VmRSS:")[2].split()[0])
+
+    before = kibibytes()
+    for method in ("POST", "PUT"):
+        with contextlib.suppress(requests.ConnectionError):
+            requests.request(method, f"{server.url}/?instance=orders", data=iter([b"x" * 1_000_000] * 100), timeout=20)
+    assert kibibytes() - before < 20_000
