@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ import requests
 from tests.conformance.platform import settings_for
 from tests.conftest import TOKEN
 from tests.secret_manager_server import SecretManager
-from tests.servers import container_server
+from tests.servers import clean_environ, container_server
 
 if TYPE_CHECKING:
     from simulator import Simulator
@@ -59,6 +60,18 @@ def test_worker_that_is_killed__is_replaced(server: Server) -> None:
         with contextlib.suppress(requests.ConnectionError):
             status = requests.get(f"{server.url}/live", timeout=5).status_code
     assert status == 200
+
+
+def test_port__that_another_server_listens_on__is_not_shared(server: Server, settings: dict[str, str]) -> None:
+    second = subprocess.run(  # noqa: S603 -- our own program
+        server.process.args,
+        env=clean_environ({**settings, "PORT": str(server.address[1])}, server.home),
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    assert second.returncode != 0
+    assert b"Address already in use" in second.stderr
 
 
 def test_file_system_that_is_read_only__is_enough(upstream: Simulator, tmp_path: Path) -> None:
