@@ -47,7 +47,7 @@ audit: $(VENV)/.dev ## Ask the vulnerability service of PyPI about every pinned 
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.txt -r deploy/lambda/requirements.txt -r deploy/functiongraph/requirements.txt -r deploy/container/requirements.txt -r requirements-dev.txt
 
 docs: $(VENV)/.dev ## Write the pages that are made from data
-	$(BIN)/python docs/build_callers.py
+	$(BIN)/python docs/build_integrations.py
 	$(BIN)/python docs/build_cases.py
 
 lock: $(VENV)/.dev ## Pin and hash the dependencies that pyproject.toml names

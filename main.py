@@ -1,4 +1,4 @@
-"""Where the pieces are put together: one process, and an entry point for each kind of trigger."""
+"""Where the pieces are put together: one application, and an entry point for each kind of trigger."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from fdi_health import log
-from handlers import wsgi
-from handlers.process import Process, threads
+from handlers.application import Application, threads
+from handlers.triggers import wsgi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,18 +26,18 @@ for _name in ("WORKERS", "CLOUD_RUN_TIMEOUT_SECONDS", "GUNICORN_LOG_LEVEL"):
         del os.environ[_name]
 
 log.to_stderr()
-process = Process(os.environ)
+application = Application(os.environ)
 
-app = wsgi.application(process)
+app = wsgi.wsgi_application(application)
 """What any WSGI server serves."""
 
 _first = threading.Lock()
-"""Held while a handler is looked up: a cache alone would let callers who come first at once make one each."""
+"""Held while a handler is looked up, so that callers who come first at the same time share one."""
 
 
 def health(request: Request) -> Response:
     """Answer a request of functions-framework. Its Flask request is a Werkzeug request."""
-    return wsgi.answer(request, process)
+    return wsgi.answer(request, application)
 
 
 def lambda_handler(event: object, context: object) -> dict[str, object]:
@@ -66,14 +66,14 @@ def _flushed(
 
 @functools.cache
 def _lambda_handler() -> Callable[[object, object], dict[str, object]]:
-    from handlers import lambda_events  # only where it is used: nobody else needs apig-wsgi
+    from handlers.triggers import aws_lambda  # only where it is used: nobody else needs apig-wsgi
 
-    return lambda_events.make_handler(process)
+    return aws_lambda.make_handler(application)
 
 
 @functools.cache
 def _functiongraph_handler() -> Callable[[object, object], dict[str, object]]:
-    from handlers import functiongraph  # only where it is used
+    from handlers.triggers import functiongraph  # only where it is used
 
     return functiongraph.Handler(os.environ)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import others
 from benchmarks.upstream import fleet_names, fleet_settings, simulator
-from fdi_health.deadline import Deadline
+from fdi_health.clock import Deadline
 from fdi_health.service import Service
 from tests.servers import ROOT
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.measuring import Row, in_turn
 from benchmarks.upstream import PROJECT_ID, TOKEN, fleet_names, fleet_settings, simulator
-from handlers.functiongraph import Handler
-from handlers.lambda_events import make_handler
-from handlers.process import Process
+from handlers.application import Application
+from handlers.triggers.aws_lambda import make_handler
+from handlers.triggers.functiongraph import Handler
 from tests.conformance.platform import Question, over_wsgi
 from tests.emulator import emulated, gather_runtime_client
 from tests.platform_events import functiongraph, http_api, rest_api
@@ -50,7 +50,7 @@ def _adapters(runs: int = 200) -> Iterator[str]:
     """Yield what each way in adds to a warm request whose finding is held."""
     with simulator(fleet=1, latency=0) as url:
         settings = fleet_settings(url, fleet_names(1), FDI_CACHE_SECONDS="60")
-        process = Process(settings)
+        process = Application(settings)
         wsgi, on_lambda, on_functiongraph = over_wsgi(process), make_handler(process), Handler(settings)
         events: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
             "Lambda, REST API": (on_lambda, rest_api(Question())),
@@ -66,7 +66,7 @@ def _adapters(runs: int = 200) -> Iterator[str]:
             what = f"warm request through {name} / WSGI"
             yield f"{what:<58}{found * 1000:>8.2f} ms{base * 1000:>8.2f} ms   (limit +1 ms) {verdict}"
         process.close()
-        on_functiongraph.process(None).close()
+        on_functiongraph.application(None).close()
 
 
 def _cold(runs: int = 8) -> Row:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from prometheus_client.exposition import generate_latest
 
 from benchmarks.measuring import in_turn
-from fdi_health.deadline import now
+from fdi_health.clock import now
+from fdi_health.evaluation import evaluate
 from fdi_health.formats import FORMATS
-from fdi_health.model import Finding, Instance, Rules, Statistics, TaskCounts
-from fdi_health.verdict import judge
+from fdi_health.models import Instance, Policy, ProbeResult, Statistics, TaskCounts
 from tests.fdi_health.test_formats import AsTheLibraryDoes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fdi_health.model import Verdict
+    from fdi_health.models import Verdict
 
 LIMITS_SECONDS = {"json": 0.065, "prometheus": 0.040, "openmetrics": 0.040}
 
@@ -39,5 +39,5 @@ def lines() -> Iterator[str]:
 
 def _verdict(size: int) -> Verdict:
     statistics = Statistics(TaskCounts(2, 0, 6, 8), TaskCounts(1, 0, 6, 0))
-    findings = [Finding(Instance(f"instance-{n}", f"id-{n}"), statistics, None, now(), 0.05) for n in range(size)]
-    return judge(findings, Rules(), datetime.now(UTC))
+    findings = [ProbeResult(Instance(f"instance-{n}", f"id-{n}"), statistics, None, now(), 0.05) for n in range(size)]
+    return evaluate(findings, Policy(), datetime.now(UTC))

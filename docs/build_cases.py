@@ -51,7 +51,7 @@ def page() -> str:
         "This page is made from the markers in the tests and from [cases.yaml](cases.yaml).",
     ]
     for kind, found in cases().items():
-        lines += ["", f"## {kind.capitalize()}", "", "| Case | What went wrong | Held by |", "|---|---|---|"]
+        lines += ["", f"## {kind.capitalize()}", "", "| Case | What went wrong | Tested by |", "|---|---|---|"]
         for case, about in found.items():
             title = about["title"] if isinstance(about, dict) else about
             places = "<br>".join(f"`{place}`" for place in held.get(case, []))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from fdi_health import doctor as walk
-from fdi_health.deadline import Deadline
+from fdi_health import diagnostics
+from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.formats import FORMATS, text_format
 from fdi_health.log import log_fault, to_stderr
@@ -25,8 +25,8 @@ from schemas.settings_fields import MARKER, NUMBER
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fdi_health.doctor_steps import StepStatus
-    from fdi_health.model import Status, Verdict
+    from fdi_health.diagnostic_steps import StepStatus
+    from fdi_health.models import Status, Verdict
 
 EXIT: dict[Status, int] = {"healthy": 0, "degraded": 1, "unhealthy": 2, "unknown": 3}
 """Verdict → exit status: OK, WARNING, CRITICAL, UNKNOWN of the Monitoring Plugins' guidelines."""
@@ -83,7 +83,7 @@ def check(instances: tuple[str, ...], form: str, seconds: float | None) -> None:
 def doctor(*, as_json: bool) -> None:
     """Walk settings, secret, network and instances. Exits 0, or 10, 11, 12, 13: the first of them that is broken."""
     broken = 0
-    for step in walk.steps(os.environ):
+    for step in diagnostics.steps(os.environ):
         broken = broken or (0 if step.ok else step.place)
         if as_json:
             _write(sys.stdout, json.dumps({**step._asdict(), "seconds": round(step.seconds, 3)}))

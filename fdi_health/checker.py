@@ -8,19 +8,19 @@ from __future__ import annotations
 from concurrent.futures import wait
 from typing import TYPE_CHECKING, NamedTuple
 
+from fdi_health.clock import now
 from fdi_health.concurrency.single_flight import Call, SingleFlight
-from fdi_health.deadline import now
 from fdi_health.errors import CheckError
-from fdi_health.model import Finding
-from fdi_health.upstream_errors import TOKEN_STEPS
+from fdi_health.models import ProbeResult
+from fdi_health.roma.error_responses import TOKEN_STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from fdi_health.client import Client
+    from fdi_health.clock import Deadline, Instant
     from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
-    from fdi_health.deadline import Deadline, Instant
-    from fdi_health.model import Instance, Statistics, Token, TokenSource
+    from fdi_health.models import Instance, Statistics, Token, TokenSource
+    from fdi_health.roma.client import Client
 
 MIN_RETRY_SECONDS = 0.3
 """If a joined call fails, its caller starts or joins one more if it has this much time left."""
@@ -46,7 +46,7 @@ class PendingProbe(NamedTuple):
     """
 
     instance: Instance
-    call: Call[Finding]
+    call: Call[ProbeResult]
     started: bool
 
 
@@ -73,10 +73,10 @@ class Checker:
         self._client = client
         self._cache_seconds, self._limit_seconds = cache_seconds, limit_seconds
         self._clock = clock
-        self._cache: dict[str, Finding] = {}
-        self._calls: SingleFlight[str, Finding] = SingleFlight(pool.submit, limit_seconds, self._keep, clock)
+        self._cache: dict[str, ProbeResult] = {}
+        self._calls: SingleFlight[str, ProbeResult] = SingleFlight(pool.submit, limit_seconds, self._keep, clock)
 
-    def check_all(self, instances: Sequence[Instance], tokens: TokenSource, deadline: Deadline) -> list[Finding]:
+    def check_all(self, instances: Sequence[Instance], tokens: TokenSource, deadline: Deadline) -> list[ProbeResult]:
         """Return one finding per instance, in their order, at the deadline at the latest.
 
         Args:
@@ -87,7 +87,7 @@ class Checker:
 
         """
         began = self._clock()
-        findings: dict[str, Finding] = {}
+        findings: dict[str, ProbeResult] = {}
         retried: set[str] = set()
         pending = self._start_or_join(instances, tokens, deadline, began, findings)
         while pending and not deadline.expired:
@@ -117,14 +117,14 @@ class Checker:
             )
         return [self._unless_too_old(findings[instance.instance_id], began) for instance in instances]
 
-    def _unless_too_old(self, finding: Finding, began: Instant) -> Finding:
+    def _unless_too_old(self, finding: ProbeResult, began: Instant) -> ProbeResult:
         """Return the finding, or the error if the platform froze the process after it arrived."""
         age = finding.arrived.seconds_until(self._clock())
         if finding.error is None and age > self._cache_seconds + self._limit_seconds:
             return self._unknown(finding.instance, _too_late(), began)
         return finding
 
-    def _is_late(self, call: Call[Finding]) -> bool:
+    def _is_late(self, call: Call[ProbeResult]) -> bool:
         return call.result.cancelled() or (not call.result.done() and call.is_overdue(self._clock()))
 
     def _failed_for_others(self, probe: PendingProbe) -> bool:
@@ -137,7 +137,7 @@ class Checker:
         tokens: TokenSource,
         deadline: Deadline,
         began: Instant,
-        findings: dict[str, Finding],
+        findings: dict[str, ProbeResult],
     ) -> list[PendingProbe]:
         """Take what is cached, join what is in progress, and start the calls that are missing."""
         pending: list[PendingProbe] = []
@@ -165,7 +165,7 @@ class Checker:
                 pending.append(PendingProbe(instance, call, started=True))
         return pending
 
-    def _take_or_join(self, instance: Instance, findings: dict[str, Finding], pending: list[PendingProbe]) -> bool:
+    def _take_or_join(self, instance: Instance, findings: dict[str, ProbeResult], pending: list[PendingProbe]) -> bool:
         with self._calls.lock:
             cached = self._cache.get(instance.instance_id)
             if cached is not None and cached.arrived.seconds_until(self._clock()) < self._cache_seconds:
@@ -176,25 +176,27 @@ class Checker:
                 pending.append(PendingProbe(instance, call, started=False))
             return call is not None
 
-    def _timed_out(self, probe: PendingProbe, began: Instant) -> Finding:
+    def _timed_out(self, probe: PendingProbe, began: Instant) -> ProbeResult:
         error = _too_late()
         if probe.call.stage == _RENEWING:
             error = CheckError("token_unavailable", "the token was refused and no other one came before the deadline")
         return self._unknown(probe.instance, error, began)
 
-    def _probe(self, instance: Instance, token: Token, tokens: TokenSource) -> Callable[[Call[Finding]], Finding]:
-        def probe(call: Call[Finding]) -> Finding:
+    def _probe(
+        self, instance: Instance, token: Token, tokens: TokenSource
+    ) -> Callable[[Call[ProbeResult]], ProbeResult]:
+        def probe(call: Call[ProbeResult]) -> ProbeResult:
             began = self._clock()
             try:
                 statistics = self._ask(instance, token, tokens, call)
             except CheckError as error:
                 return self._unknown(instance, error, began)
             arrived = self._clock()
-            return Finding(instance, statistics, None, arrived, began.seconds_until(arrived))
+            return ProbeResult(instance, statistics, None, arrived, began.seconds_until(arrived))
 
         return probe
 
-    def _ask(self, instance: Instance, token: Token, tokens: TokenSource, call: Call[Finding]) -> Statistics:
+    def _ask(self, instance: Instance, token: Token, tokens: TokenSource, call: Call[ProbeResult]) -> Statistics:
         """Return the statistics; a refused token is renewed and the request sent once more."""
         if call.deadline.expired:
             raise CheckError("timeout", "no thread was free before the deadline")
@@ -215,14 +217,14 @@ class Checker:
             _improve_next_step(error, renewed, _RENEWED_STEP)
             raise
 
-    def _unknown(self, instance: Instance, error: CheckError, began: Instant) -> Finding:
+    def _unknown(self, instance: Instance, error: CheckError, began: Instant) -> ProbeResult:
         # An error that is kept as a value must not keep frames and foreign exceptions alive.
         error = error.with_traceback(None)
         error.__cause__ = error.__context__ = None
         arrived = self._clock()
-        return Finding(instance, None, error, arrived, began.seconds_until(arrived))
+        return ProbeResult(instance, None, error, arrived, began.seconds_until(arrived))
 
-    def _keep(self, instance_id: str, finding: Finding) -> None:
+    def _keep(self, instance_id: str, finding: ProbeResult) -> None:
         if finding.error is None:
             self._cache[instance_id] = finding
 

@@ -56,7 +56,7 @@ NEXT_STEPS = {
     "tls_error": "Check the CA bundle variables and whether something intercepts TLS on the way.",
     "invalid_response": "Check that FDI_ENDPOINT is ROMA Connect itself, not a login page or proxy; see upstream_code.",
 }
-"""Finding code → what the person who was paged does next."""
+"""ProbeResult code → what the person who was paged does next."""
 
 
 class Fault(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a platform hands a function besides the request, for the vault that gets its token from there."""
+"""What a platform hands a function besides the request, for the store that gets its token from there."""
 
 from __future__ import annotations
 

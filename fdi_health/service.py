@@ -7,28 +7,27 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from marshmallow import ValidationError
 
-from fdi_health.caller_keys import CallerKeys
 from fdi_health.checker import Checker
-from fdi_health.client import Client
+from fdi_health.clock import Deadline, format_timestamp, now
 from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
-from fdi_health.credentials_history import CredentialsHistory
-from fdi_health.deadline import Deadline, now
+from fdi_health.credentials.api_keys import ApiKeys
+from fdi_health.credentials.credentials_history import CredentialsHistory
+from fdi_health.credentials.iam_client import IamClient
+from fdi_health.credentials.refreshing_cache import READ_SECONDS
+from fdi_health.credentials.token_provider import TokenProvider
 from fdi_health.errors import CheckError, Fault
-from fdi_health.held import READ_SECONDS
-from fdi_health.iam import Iam
-from fdi_health.model import Finding, Instance, Rules, Verdict
-from fdi_health.moments import moment_text
-from fdi_health.tokens import Tokens
+from fdi_health.evaluation import evaluate
+from fdi_health.models import Instance, Policy, ProbeResult, Verdict
+from fdi_health.roma.client import Client
+from fdi_health.secret_stores import InvalidSecretUrl, open_store, parse_secret_url
 from fdi_health.transport.client import Transport
-from fdi_health.vaults import InvalidSecretUrl, open_vault, parse
-from fdi_health.verdict import judge
 from schemas import settings as settings_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from fdi_health.deadline import Instant
-    from fdi_health.vaults import SecretUrl, Vault
+    from fdi_health.clock import Instant
+    from fdi_health.secret_stores import SecretStore, SecretUrl
 
 
 class Target(NamedTuple):
@@ -38,7 +37,7 @@ class Target(NamedTuple):
         transports: to ROMA Connect, and to IAM where it is known.
         tokens: the token for all of them.
         token_source: the scheme of the secret's URL.
-        vault: where the secret is.
+        store: where the secret is.
         secret_key: which key of a JSON secret holds the token or the credentials, or None.
         history: what happened to the credentials so far.
         checker: asks the instances.
@@ -47,9 +46,9 @@ class Target(NamedTuple):
     """
 
     transports: tuple[Transport, ...]
-    tokens: Tokens
+    tokens: TokenProvider
     token_source: str
-    vault: Vault
+    store: SecretStore
     secret_key: str | None
     history: CredentialsHistory
     checker: Checker
@@ -61,7 +60,7 @@ class Service(NamedTuple):
 
     Attributes:
         targets: whom to ask; one today.
-        rules: how to judge.
+        rules: how to evaluate.
         pool: the threads that wait for the upstream.
         deadline_seconds: the longest a check may take.
         anonymous: what callers see who do not say who they are.
@@ -71,11 +70,11 @@ class Service(NamedTuple):
     """
 
     targets: tuple[Target, ...]
-    rules: Rules
+    rules: Policy
     pool: DaemonThreadPool
     deadline_seconds: float
     anonymous: Literal["verdict", "details", "refuse"]
-    callers: CallerKeys | None
+    callers: ApiKeys | None
     clock: Callable[[], Instant]
 
     @classmethod
@@ -92,15 +91,15 @@ class Service(NamedTuple):
         if settings["iam_endpoint"]:
             transports.append(Transport.open(settings["iam_endpoint"], environ, 1, transport.context))
         read_seconds = max(settings["deadline_seconds"], READ_SECONDS)
-        url, vault = secrets["FDI_TOKEN"]
-        iam = Iam(transports[1] if settings["iam_endpoint"] else None, settings["project_id"], clock)
+        url, store = secrets["FDI_TOKEN"]
+        iam = IamClient(transports[1] if settings["iam_endpoint"] else None, settings["project_id"], clock)
         pool = DaemonThreadPool(settings["max_parallel"])
         client = Client(transport, settings["project_id"], frozenset(settings["optional_task_groups"]))
         target = Target(
             transports=tuple(transports),
-            tokens=Tokens(vault, iam, url.key, settings["token_warn_seconds"], clock, read_seconds),
+            tokens=TokenProvider(store, iam, url.key, settings["token_warn_seconds"], clock, read_seconds),
             token_source=url.scheme,
-            vault=vault,
+            store=store,
             secret_key=url.key,
             history=CredentialsHistory(),
             checker=Checker(client, pool, settings["cache_seconds"], settings["deadline_seconds"], clock),
@@ -108,11 +107,11 @@ class Service(NamedTuple):
         )
         callers = None
         if "FDI_CALLERS" in secrets:
-            url, vault = secrets["FDI_CALLERS"]
-            callers = CallerKeys(vault, url.key, clock, read_seconds)
+            url, store = secrets["FDI_CALLERS"]
+            callers = ApiKeys(store, url.key, clock, read_seconds)
         return cls(
             targets=(target,),
-            rules=Rules(frozenset(settings["allow_empty"])),
+            rules=Policy(frozenset(settings["allow_empty"])),
             pool=pool,
             deadline_seconds=settings["deadline_seconds"],
             anonymous=settings["anonymous"],
@@ -150,7 +149,7 @@ class Service(NamedTuple):
     def check(self, selected: Sequence[tuple[Target, Sequence[Instance]]], deadline: Deadline) -> Verdict:
         """Return the verdict over the selected instances, details included, at the deadline at the latest."""
         began = self.clock()
-        findings: list[Finding] = []
+        findings: list[ProbeResult] = []
         for target, instances in selected:
             found = target.checker.check_all(instances, target.tokens, deadline)
             target.history.note(found)
@@ -160,7 +159,7 @@ class Service(NamedTuple):
         ages = [finding.arrived.seconds_until(present) for finding in findings]
         is_fresh = any(finding.arrived.monotonic >= began.monotonic for finding in findings)
         oldest = max(zip(ages, findings, strict=True), key=lambda aged: aged[0])[1]
-        return judge(
+        return evaluate(
             findings,
             self.rules,
             checked_at=datetime.fromtimestamp(oldest.arrived.wall, UTC),
@@ -177,7 +176,7 @@ class Service(NamedTuple):
         return any(target.history.held for target in self.targets)
 
     def readiness(self, deadline: Deadline) -> tuple[Fault, ...]:
-        """Return what is wrong with the credentials, reading them first if none were held yet.
+        """Return what is wrong with the credentials, refresh them first if none were held yet.
 
         Once `is_ready`, this does not wait. A token that ROMA Connect refused in the last check is a fault too.
         """
@@ -200,7 +199,7 @@ class Service(NamedTuple):
             "source": target.token_source,
             "kind": state.kind if state else None,
             "version": state.version if state else None,
-            "expires_at": moment_text(state.expires_at) if state and state.expires_at is not None else None,
+            "expires_at": format_timestamp(state.expires_at) if state and state.expires_at is not None else None,
         }
 
     def close(self) -> None:
@@ -211,11 +210,11 @@ class Service(NamedTuple):
                 transport.close()
 
 
-def _load(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, tuple[SecretUrl, Vault]]]:
-    """Return the settings, and for each variable that names a secret its URL and vault."""
+def _load(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, tuple[SecretUrl, SecretStore]]]:
+    """Return the settings, and for each variable that names a secret its URL and store."""
     faults: list[Fault] = []
     settings: dict[str, Any] = {}
-    secrets: dict[str, tuple[SecretUrl, Vault]] = {}
+    secrets: dict[str, tuple[SecretUrl, SecretStore]] = {}
     try:
         settings = settings_schema.load(environ)
     except ValidationError as error:
@@ -225,8 +224,8 @@ def _load(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, tuple[S
         text = environ.get(variable, "").strip()
         try:
             if text:
-                url = parse(text)
-                secrets[variable] = url, open_vault(url, environ)
+                url = parse_secret_url(text)
+                secrets[variable] = url, open_store(url, environ)
         except InvalidSecretUrl as error:
             faults.append(Fault(variable, str(error)))
     if faults:

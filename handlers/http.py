@@ -11,26 +11,26 @@ from fdi_health.errors import CheckError
 from fdi_health.invocation import invocation
 from fdi_health.log import log_fault, log_problem
 from handlers import routes
-from handlers.asked import INVOCATION
 from handlers.problems import PROBLEMS, problem
+from handlers.request_parameters import INVOCATION
 
 if TYPE_CHECKING:
     from werkzeug import Request
 
-    from handlers.process import Process
+    from handlers.application import Application
 
 
-def respond(request: Request, process: Process) -> Response:
+def respond(request: Request, application: Application) -> Response:
     """Return the answer to a request; never raises, never redirects.
 
     Args:
         request: a Werkzeug request; Flask's are such.
-        process: the state of this process.
+        application: the state of this application.
 
     """
     before = invocation.set(request.environ.get(INVOCATION))
     try:
-        response = _answer(request, process)
+        response = _answer(request, application)
     except Exception as error:  # noqa: BLE001 -- the one catch-all: what escapes becomes somebody else's HTML page
         if not isinstance(error, CheckError) or error.code not in PROBLEMS:
             log_fault(error)
@@ -47,7 +47,7 @@ def respond(request: Request, process: Process) -> Response:
     return response
 
 
-def _answer(request: Request, process: Process) -> Response:
+def _answer(request: Request, application: Application) -> Response:
     route = routes.find(_path(request))
     if request.method == "OPTIONS":
         response = Response(status=204, headers={"Allow": route.allow})
@@ -57,7 +57,7 @@ def _answer(request: Request, process: Process) -> Response:
         response = problem(CheckError("method_not_allowed", f"this path takes {route.allow}"))
         response.headers["Allow"] = route.allow
         return response
-    return route.view(request, process)
+    return route.view(request, application)
 
 
 def _path(request: Request) -> str:

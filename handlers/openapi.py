@@ -11,7 +11,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 
 from fdi_health import __version__
 from fdi_health.formats import FORMATS, METRICS
-from handlers.callers import CHALLENGE
+from handlers.authentication import CHALLENGE
 from handlers.openapi_examples import examples
 from handlers.problems import PROBLEMS, RETRY_AFTER_SECONDS
 from schemas import problem, verdict
@@ -93,7 +93,7 @@ def _exact_types(_converter: Any, field: Any, **_: Any) -> dict[str, Any]:
         found["type"] = [kind, "null"] if field.allow_none else kind
         if field.smallest is not None:
             found["minimum"] = field.smallest
-    elif isinstance(field, verdict.Moment):
+    elif isinstance(field, verdict.Timestamp):
         found |= {"type": "string", "format": "date-time"}
     elif field.__class__.__name__ == "Function":
         found |= {"type": "integer", "minimum": 0}

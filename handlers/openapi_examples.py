@@ -6,11 +6,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from fdi_health.deadline import Instant
+from fdi_health.clock import Instant
 from fdi_health.errors import CheckError
+from fdi_health.evaluation import evaluate, hide_details
 from fdi_health.formats import FORMATS
-from fdi_health.model import Finding, Instance, Rules, Statistics, TaskCounts
-from fdi_health.verdict import hide_details, judge
+from fdi_health.models import Instance, Policy, ProbeResult, Statistics, TaskCounts
 from handlers.problems import PROBLEMS, problem_document
 
 
@@ -36,5 +36,5 @@ def _verdict(abnormal: int) -> Any:
     instance = Instance("payments", "fae7ff6c-8e07-4cf8-9e67-589cab2f017c")
     statistics = Statistics(TaskCounts(2, abnormal, 6, 8), TaskCounts(1, 0, 6, 0))
     at = datetime(2026, 11, 25, 16, tzinfo=UTC)
-    found = Finding(instance, statistics, None, Instant(at.timestamp(), 0.0), 0.051)
-    return judge([found], Rules(), at, 0.0, 0.058)
+    found = ProbeResult(instance, statistics, None, Instant(at.timestamp(), 0.0), 0.051)
+    return evaluate([found], Policy(), at, 0.0, 0.058)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug import Response
 
-from handlers.callers import CHALLENGE
+from handlers.authentication import CHALLENGE
 from schemas.problem import ProblemSchema
 from schemas.settings_fields import MARKER, without_marker
 

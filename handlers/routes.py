@@ -9,12 +9,12 @@ from werkzeug import Response
 
 from fdi_health import __version__, log
 from fdi_health.errors import CheckError
+from fdi_health.evaluation import hide_details
 from fdi_health.formats import FORMATS, METRICS, choose, choose_metrics
-from fdi_health.log_request import request_of
-from fdi_health.verdict import hide_details
-from handlers import asked, callers
-from handlers.asked import INVOCATION
+from fdi_health.log.request import request_of
+from handlers import authentication, request_parameters
 from handlers.problems import PROBLEMS, json_response
+from handlers.request_parameters import INVOCATION
 from schemas.problem import ReadinessSchema
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fdi_health.errors import Fault
     from fdi_health.formats import Format
-    from handlers.process import Process
+    from handlers.application import Application
 
 
 class Route(NamedTuple):
@@ -36,7 +36,7 @@ class Route(NamedTuple):
 
     """
 
-    view: Callable[[Request, Process], Response]
+    view: Callable[[Request, Application], Response]
     methods: tuple[str, ...] = ("GET", "HEAD")
 
     @property
@@ -58,23 +58,23 @@ def find(path: str) -> Route:
     return route
 
 
-def _verdict(request: Request, process: Process) -> Response:
-    query = asked.parameters(request)
+def _verdict(request: Request, application: Application) -> Response:
+    query = request_parameters.parameters(request)
     form = choose(query["format"], request.headers.get("Accept"))
-    return _checked(request, process, query, _known(form, FORMATS))
+    return _checked(request, application, query, _known(form, FORMATS))
 
 
-def _metrics(request: Request, process: Process) -> Response:
-    query = asked.parameters(request)
+def _metrics(request: Request, application: Application) -> Response:
+    query = request_parameters.parameters(request)
     form = choose_metrics(query["format"], request.headers.get("Accept"))
-    return _checked(request, process, query, _known(form, METRICS))
+    return _checked(request, application, query, _known(form, METRICS))
 
 
-def _badge(request: Request, process: Process) -> Response:
-    query = asked.parameters(request)
+def _badge(request: Request, application: Application) -> Response:
+    query = request_parameters.parameters(request)
     form = _known(FORMATS["badge"] if query["format"] in (None, "badge") else None, ["badge"])
     try:
-        response = _checked(request, process, query, form)
+        response = _checked(request, application, query, form)
     except CheckError as error:
         if error.code not in ("settings_invalid", "overloaded"):
             raise
@@ -97,12 +97,12 @@ def _known(form: Format | None, names: Iterable[str]) -> Format:
     return form
 
 
-def _checked(request: Request, process: Process, query: dict[str, Any], form: Format) -> Response:
+def _checked(request: Request, application: Application, query: dict[str, Any], form: Format) -> Response:
     """Return the verdict that is asked for, in a form."""
-    service = process.service()
-    deadline = asked.deadline(request, service.deadline_seconds, query["deadline"])
-    with process.admitted():
-        caller = callers.identify(request, service, deadline)
+    service = application.service()
+    deadline = request_parameters.deadline(request, service.deadline_seconds, query["deadline"])
+    with application.admitted():
+        caller = authentication.identify(request, service, deadline)
         verdict = service.check(service.select(query["instance"]), deadline)
     # Findings are shared between requests; which statuses fail is each request's own choice.
     verdict = verdict._replace(fail_on=query["fail_on"])
@@ -111,26 +111,26 @@ def _checked(request: Request, process: Process, query: dict[str, Any], form: Fo
     response = Response(form.render(shown), status, {"FDI-Verdict": verdict.status}, content_type=form.media_type)
     # Not before: what does not agree with itself is no verdict, and is logged as the fault that it is.
     about = request_of(caller.name, request.headers, request.environ.get(INVOCATION))
-    log.log_verdict(verdict, about, process.google_project)
+    log.log_verdict(verdict, about, application.google_project)
     return response
 
 
-def _live(_request: Request, _process: Process) -> Response:
+def _live(_request: Request, _application: Application) -> Response:
     return json_response({"live": True}, 200)
 
 
-def _ready(request: Request, process: Process) -> Response:
+def _ready(request: Request, application: Application) -> Response:
     try:
-        service = process.service()
+        service = application.service()
     except CheckError as error:
         # Without valid settings nobody knows who may see details; the verdict's problem lists the same to everybody.
         return _readiness(ready=False, faults=error.faults, details={"faults": error.faults})
-    deadline = asked.deadline(request, service.deadline_seconds, None)
-    # Once ready, nothing below waits for the upstream, and being overloaded must not take the process out of service.
-    with contextlib.nullcontext() if service.is_ready() else process.admitted():
+    deadline = request_parameters.deadline(request, service.deadline_seconds, None)
+    # Once ready, nothing below waits for the upstream, and too many checks must not take the process out of service.
+    with contextlib.nullcontext() if service.is_ready() else application.admitted():
         faults = service.readiness(deadline)
     details: dict[str, object] = {}
-    if callers.sees_details(request, process, service, deadline):
+    if authentication.sees_details(request, application, service, deadline):
         details = {"faults": faults, "token": service.token_state(), "version": __version__}
     return _readiness(ready=service.is_ready(), faults=faults, details=details)
 
@@ -140,7 +140,7 @@ def _readiness(*, ready: bool, faults: tuple[Fault, ...], details: dict[str, obj
     return json_response(document, 200 if ready else 503)
 
 
-def _openapi(_request: Request, _process: Process) -> Response:
+def _openapi(_request: Request, _application: Application) -> Response:
     from handlers import openapi  # apispec: not before somebody asks
 
     paths = tuple((path, route.methods) for path, route in ROUTES.items())

@@ -22,8 +22,8 @@ FAILING_STATUSES = ("unhealthy", "unknown", "degraded", "healthy")
 """What `fail_on` may list; `healthy` is for fire drills: it fails every check."""
 
 DEFAULT_FAIL_ON = ("unhealthy", "unknown")
-LONGEST_QUERY = 32 * 1024
-LONGEST_BODY = 64 * 1024
+MAX_QUERY_BYTES = 32 * 1024
+MAX_BODY_BYTES = 64 * 1024
 _MAX_FIELDS = 16
 """The most fields of a document that steers; ours are fewer, and each that is not ours costs a comparison."""
 
@@ -156,7 +156,7 @@ def _load(parameters: Mapping[str, Sequence[Any]], document: Any) -> dict[str, A
 
 
 def _parsed(body: bytes) -> Any:
-    if len(body) > LONGEST_BODY:
+    if len(body) > MAX_BODY_BYTES:
         return None
     try:
         return strict_json.loads(body)

@@ -18,7 +18,7 @@ from schemas.settings_fields import MARKER
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-LARGEST_COUNT = 999_999_999_999
+MAX_COUNT = 999_999_999_999
 """The largest count in the vendor's API definition."""
 
 MAX_OTHER_GROUPS = 16
@@ -48,7 +48,7 @@ class TaskCounts(fields.Field[dict[str, int]]):
         faults = {
             name: ["Not an integer from 0 to 999,999,999,999."]
             for name in COUNTS
-            if type(value.get(name)) is not int or not 0 <= value[name] <= LARGEST_COUNT
+            if type(value.get(name)) is not int or not 0 <= value[name] <= MAX_COUNT
         }
         if faults:
             raise ValidationError(faults)

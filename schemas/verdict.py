@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 STATUSES = ("unhealthy", "unknown", "degraded", "healthy")
-REASON_LENGTH = 120
+MAX_REASON_CHARACTERS = 120
 COUNTS = ("running_tasks_count", "abnormal_tasks_count", "terminated_tasks_count", "completed_tasks_count")
 
 
@@ -48,7 +48,7 @@ class Exactly(fields.Field[Any]):
         return value if self.digits is None else round(value, self.digits)
 
 
-class Moment(fields.Field[datetime]):
+class Timestamp(fields.Field[datetime]):
     """A moment in UTC, whole seconds, `Z`."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **_: Any) -> str:  # noqa: ARG002 -- marshmallow's signature
@@ -137,7 +137,7 @@ class AnonymousVerdict(ByAttribute):
     healthy = Exactly(bool)
     marker = Exactly(str)
     reason = Exactly(str)
-    checked_at = Moment()
+    checked_at = Timestamp()
     age_seconds = Exactly(float, smallest=0, digits=1)
     duration_seconds = Exactly(float, smallest=0, digits=3)
     instances_count = fields.Nested(InstancesCount)
@@ -165,7 +165,7 @@ def document(verdict: Any) -> dict[str, Any]:
     """Return the verdict as a JSON document, its keys in the order that callers read.
 
     Args:
-        verdict: an object with the attributes of `fdi_health.model.Verdict`.
+        verdict: an object with the attributes of `fdi_health.models.Verdict`.
 
     Raises:
         ValidationError: it is not of that shape, or does not agree with itself.
@@ -197,7 +197,7 @@ def invariants(document: dict[str, Any], fail_on: Collection[str] = DEFAULT_FAIL
     fails = "healthy" in fail_on or status in fail_on or any(counts[name] and name in fail_on for name in STATUSES)
     if document["marker"] != ("FDI-OK" if healthy and not fails else "FDI-NOT-OK"):
         yield "marker does not follow from healthy and fail_on"
-    if (document["reason"] == "none") is not (status == "healthy") or len(document["reason"]) > REASON_LENGTH:
+    if (document["reason"] == "none") is not (status == "healthy") or len(document["reason"]) > MAX_REASON_CHARACTERS:
         yield "reason does not follow from status, or is too long"
     worst = next((name for name in STATUSES if counts[name]), "unknown")
     if status != worst:

@@ -8,8 +8,8 @@ import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from simulator.answers import Answer, response_bytes
-from simulator.received import LONGEST_BODY, LONGEST_HEAD, Head, MalformedRequestError, parse_head
+from simulator.received import MAX_BODY_BYTES, MAX_HEAD_BYTES, Head, MalformedRequestError, parse_head
+from simulator.responses import Answer, response_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,11 +115,11 @@ class Connection(asyncio.Protocol):
             self._received = self._received[skipped:]
         end = self._received.find(b"\r\n\r\n")
         if end < 0:
-            if len(self._received) > LONGEST_HEAD:
+            if len(self._received) > MAX_HEAD_BYTES:
                 raise MalformedRequestError("the request head has no end")
             return None
         head = parse_head(self._received[:end], self._serial)
-        if head.body_length > LONGEST_BODY:
+        if head.body_length > MAX_BODY_BYTES:
             self._received = self._received[end + 4 :]
             self._body_left = head.body_length
             return head

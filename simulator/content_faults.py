@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from simulator.answers import Answer, Behaviour, BuiltOnUse, body_answer, head_bytes, json_answer, raw_answer
 from simulator.documented import DOC_EXAMPLE, HEALTHY, REQUEST_ID, task_counts
+from simulator.responses import Answer, Behaviour, BuiltOnUse, body_answer, head_bytes, json_answer, raw_answer
 
 _HEALTHY_TEXT = json.dumps(HEALTHY)
 _HEALTHY_BODY = _HEALTHY_TEXT.encode()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from simulator.answers import Answer, json_answer, statistics_answer
+from simulator.responses import Answer, json_answer, statistics_answer
 
 DOC_PROJECT_ID: Final = "c53626012ba84727b938ca8bf03108ef"
 DOC_INSTANCE_ID: Final = "fae7ff6c-8e07-4cf8-9e67-589cab2f017c"

@@ -6,10 +6,10 @@ import difflib
 import functools
 from typing import Final
 
-from simulator.answers import Answer, Behaviour, BuiltOnUse, Reply
 from simulator.content_faults import CONTENT_FAULTS
 from simulator.documented import DOCUMENTED
 from simulator.framing_faults import FRAMING_FAULTS
+from simulator.responses import Answer, Behaviour, BuiltOnUse, Reply
 from simulator.status_faults import STATUS_FAULTS
 from simulator.timing_faults import TIMING_FAULTS
 

@@ -6,7 +6,8 @@ import gzip
 import json
 import zlib
 
-from simulator.answers import (
+from simulator.documented import HEALTHY
+from simulator.responses import (
     Answer,
     Behaviour,
     BuiltOnUse,
@@ -17,7 +18,6 @@ from simulator.answers import (
     raw_answer,
     response_bytes,
 )
-from simulator.documented import HEALTHY
 
 _BODY = json.dumps(HEALTHY).encode()
 _GZIPPED = gzip.compress(_BODY, mtime=0)

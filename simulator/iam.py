@@ -15,8 +15,8 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from simulator.answers import Answer, body_answer, drip, json_answer, raw_answer, response_bytes
 from simulator.documented import DOC_PROJECT_ID, error_document
+from simulator.responses import Answer, body_answer, drip, json_answer, raw_answer, response_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

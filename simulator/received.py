@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 # A client may send a token of tens of kilobytes (C93); more than this is no head at all.
-LONGEST_HEAD = 1024 * 1024
+MAX_HEAD_BYTES = 1024 * 1024
 
 # What a login needs and more; a longer body is read past and not kept.
-LONGEST_BODY = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024
 
 STATISTICS_PATH = re.compile(r"/v2/([^/?]*)/fdi/instances/([^/?]*)/statistics/tasks(?:\?.*)?", re.DOTALL)
 
@@ -23,7 +23,7 @@ class Request:
     `headers` keep the order and the case they were sent in, decoded as latin-1. `token` is the value of X-Auth-Token,
     None without one. `instance_id` is None when the path is not that of the statistics. `connection` is the serial
     number of the TCP connection, counted from 1; `at` is in seconds of `time.monotonic`. `body` is empty where it is
-    longer than `LONGEST_BODY`.
+    longer than `MAX_BODY_BYTES`.
     """
 
     method: str

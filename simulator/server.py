@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from simulator.answers import Answer
     from simulator.received import Request
+    from simulator.responses import Answer
 
 HOST = "127.0.0.1"
 _BACKLOG = 1024

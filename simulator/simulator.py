@@ -8,11 +8,11 @@ from collections import defaultdict, deque
 from threading import Lock
 from typing import TYPE_CHECKING, Self
 
-from simulator.answers import Answer, Reply, body_answer, statistics_answer
 from simulator.documented import DOC_PROJECT_ID, ERRORS, NO_TASKS, error_answer
 from simulator.faults import behaviour_named
 from simulator.iam import PATH as IAM_PATH
 from simulator.received import Request, project_of
+from simulator.responses import Answer, Reply, body_answer, statistics_answer
 from simulator.server import HOST, LoopbackServer
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from simulator.answers import (
+from simulator.documented import ERRORS, HEALTHY, REQUEST_ID, error_answer, error_document
+from simulator.responses import (
     Answer,
     Behaviour,
     BuiltOnUse,
@@ -17,7 +18,6 @@ from simulator.answers import (
     redirect,
     response_bytes,
 )
-from simulator.documented import ERRORS, HEALTHY, REQUEST_ID, error_answer, error_document
 
 if TYPE_CHECKING:
     from simulator.received import Request

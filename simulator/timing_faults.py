@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from simulator.answers import Answer, drip, head_bytes, raw_answer, response_bytes, statistics_answer
 from simulator.documented import HEALTHY
+from simulator.responses import Answer, drip, head_bytes, raw_answer, response_bytes, statistics_answer
 
 _BODY = json.dumps(HEALTHY).encode()
 _HEAD = head_bytes(200, (("Content-Type", "application/json"), ("Content-Length", str(len(_BODY)))))

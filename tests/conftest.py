@@ -23,9 +23,9 @@ import fdi_health
 import handlers
 import main  # noqa: F401 -- loaded now, for what it does to the log
 import schemas
-from fdi_health.deadline import now
+from fdi_health.clock import now
+from handlers.application import Application
 from handlers.http import respond
-from handlers.process import Process
 from simulator import Iam, Simulator, User
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from werkzeug import Response
     from werkzeug.test import TestResponse
 
-    from fdi_health.deadline import Instant
+    from fdi_health.clock import Instant
 
-pytest.register_assert_rewrite("tests.conformance.vault", "tests.conformance.platform")
+pytest.register_assert_rewrite("tests.conformance.secret_store", "tests.conformance.platform")
 
 # Hypothesis draws constants from those modules of ours that are loaded: one that a thread loads in the middle of a test
 # would change what it draws.
@@ -68,7 +68,7 @@ PROJECT_ID = "c53626012ba84727b938ca8bf03108ef"
 class Function:
     """A process of the function, called in memory through its WSGI way in."""
 
-    process: Process
+    process: Application
     client: Client
 
     def get(self, path: str = "/", **kwargs: Any) -> TestResponse:
@@ -180,7 +180,7 @@ def function(upstream: Simulator) -> Iterator[Callable[..., Function]]:
     them; keywords are settings, None to leave one out. Callers see details, and nothing is cached, unless a test says
     otherwise.
     """
-    made: list[Process] = []
+    made: list[Application] = []
 
     def make(*plays: Any, clock: Callable[[], Instant] = now, **settings: str | None) -> Function:
         names = [f"{word}" for word, _ in zip(("one", "two", "three", "four"), plays, strict=False)]
@@ -197,7 +197,7 @@ def function(upstream: Simulator) -> Iterator[Callable[..., Function]]:
             "FDI_CACHE_SECONDS": "0",
             **settings,
         }
-        process = Process({name: value for name, value in environ.items() if value is not None}, clock)
+        process = Application({name: value for name, value in environ.items() if value is not None}, clock)
         made.append(process)
 
         @Request.application

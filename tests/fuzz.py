@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from marshmallow import ValidationError
 
-from fdi_health.caller_keys import read_callers
+from fdi_health.credentials.api_keys import parse_api_keys
+from fdi_health.credentials.secret_format import parse_secret
 from fdi_health.errors import CheckError
-from fdi_health.foreign_text import clean
-from fdi_health.secret import read_secret
+from fdi_health.redaction import redact
+from fdi_health.secret_stores import InvalidSecretUrl, open_store, parse_secret_url
 from fdi_health.transport.retry import retry_after
-from fdi_health.vaults import InvalidSecretUrl, open_vault, parse
-from handlers.event_fields import body_in_base64
-from handlers.lambda_events import normalised
+from handlers.triggers.aws_lambda import normalised
+from handlers.triggers.event_sanitizer import body_in_base64
 from schemas import query, settings, strict_json
 from schemas.statistics import StatisticsSchema
 
@@ -59,15 +59,15 @@ def secret_target(data: bytes) -> None:
     """A secret is a sendable token or credentials, or refused without a part of it."""
     for key in (None, "token", "roma"):
         with contextlib.suppress(CheckError):
-            read_secret(data, key)
+            parse_secret(data, key)
     with contextlib.suppress(CheckError):
-        read_callers(data, None)
+        parse_api_keys(data, None)
 
 
 def secret_url_target(data: bytes) -> None:
     """A secret URL opens a vault, or is refused."""
     with contextlib.suppress(InvalidSecretUrl):
-        open_vault(parse(_text(data)), {})
+        open_store(parse_secret_url(_text(data)), {})
 
 
 def settings_target(data: bytes) -> None:
@@ -96,7 +96,7 @@ def query_target(data: bytes) -> None:
 
 def foreign_text_target(data: bytes) -> None:
     """Foreign text is cleaned of marker, controls and the secret."""
-    cleaned = clean(_text(data), "MIICanary7Qx9Zr4Wd2Lk8", 512)
+    cleaned = redact(_text(data), "MIICanary7Qx9Zr4Wd2Lk8", 512)
     if cleaned is not None:
         assert "FDI-OK" not in cleaned.upper()
         assert "Canary7Q" not in cleaned

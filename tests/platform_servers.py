@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from tests.conformance.platform import Answer
 
 if TYPE_CHECKING:
-    from tests.conformance.platform import Question, WayIn
+    from tests.conformance.platform import EntryPoint, Question
 
 
-def over_http(url: str) -> WayIn:
+def over_http(url: str) -> EntryPoint:
     """Return the way in through a server."""
 
     def ask(question: Question) -> Answer:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from simulator import Simulator
-from simulator.answers import raw_answer
+from simulator.responses import raw_answer
 from tests.conformance.platform import settings_for
 from tests.conftest import PROJECT_ID, TOKEN
 from tests.servers import functions_framework

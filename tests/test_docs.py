@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fdi_health.secret import Credentials, read_secret
+from fdi_health.credentials.secret_format import Credentials, parse_secret
 from tests.servers import ROOT
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def test_policies__grant_named_actions_and_no_wildcard() -> None:
 def test_credentials_in_examples__have_the_form_that_is_read(page: Any) -> None:
     for block in re.findall(r"\{\"username\"[^}]*\}", page.read_text()):
         if json.loads(block)["password"]:
-            assert isinstance(read_secret(block.encode(), None), Credentials)
+            assert isinstance(parse_secret(block.encode(), None), Credentials)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

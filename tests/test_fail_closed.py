@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simulator.answers import body_answer, json_answer
 from simulator.documented import HEALTHY
+from simulator.responses import body_answer, json_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,10 +14,10 @@ import pytest
 
 from fdi_health.errors import CheckError, Fault
 from fdi_health.formats import FORMATS
-from handlers.events import verdict_document
+from handlers.application import Application
 from handlers.problems import PROBLEMS, json_response, problem, problem_document
-from handlers.process import Process
 from handlers.routes import ROUTES
+from handlers.triggers.non_http_events import verdict_document
 from tests.conftest import PROJECT_ID
 
 if TYPE_CHECKING:
@@ -155,4 +155,4 @@ def test_other_document__has_the_marker_in_no_text() -> None:  # H03
 
 
 def test_process_without_settings__shows_no_marker_to_a_schedule() -> None:  # H03
-    assert not MARKER.search(json.dumps(verdict_document(Process({"FDI_INSTANCES": "FDI-OK"}), None, None)))
+    assert not MARKER.search(json.dumps(verdict_document(Application({"FDI_INSTANCES": "FDI-OK"}), None, None)))

@@ -15,10 +15,10 @@ from schemathesis.checks import not_a_server_error
 from werkzeug.test import Client
 
 from fdi_health.formats import FORMATS
+from handlers.application import Application
 from handlers.problems import PROBLEMS
-from handlers.process import Process
 from handlers.routes import ROUTES
-from handlers.wsgi import application
+from handlers.triggers.wsgi import wsgi_application
 from schemas.query import QuerySchema
 from simulator import Simulator
 from tests.conformance.platform import settings_for
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def process() -> Iterator[Process]:
+def process() -> Iterator[Application]:
     with Simulator(tokens=[TOKEN], project_id=PROJECT_ID) as upstream:
         # Everything healthy: a 503 would be a fault to whoever tries to find faults.
         base = settings_for(upstream) | {"FDI_INSTANCES": "orders=id-orders", "FDI_CACHE_SECONDS": "60"}
-        made = Process(base)
+        made = Application(base)
         yield made
         made.close()
 
 
 @pytest.fixture(scope="module")
-def document(process: Process) -> dict[str, Any]:
-    response = Client(application(process)).get("/openapi.json")
+def document(process: Application) -> dict[str, Any]:
+    response = Client(wsgi_application(process)).get("/openapi.json")
     assert (response.status_code, response.content_type) == (200, "application/json")
     found: dict[str, Any] = response.get_json()
     return found
@@ -93,9 +93,9 @@ def test_document__knows_further_groups_and_does_not_promise_them(document: dict
 
 
 def test_document__is_for_everybody(upstream: Simulator) -> None:
-    refusing = Process(settings_for(upstream) | {"FDI_ANONYMOUS": "refuse"})
-    assert Client(application(refusing)).get("/openapi.json").status_code == 200
-    assert Client(application(Process({}))).get("/openapi.json").status_code == 200
+    refusing = Application(settings_for(upstream) | {"FDI_ANONYMOUS": "refuse"})
+    assert Client(wsgi_application(refusing)).get("/openapi.json").status_code == 200
+    assert Client(wsgi_application(Application({}))).get("/openapi.json").status_code == 200
 
 
 OPERATIONS = [(path, method) for path, route in ROUTES.items() for method in (*route.methods, "OPTIONS")]
@@ -104,9 +104,9 @@ OPERATIONS = [(path, method) for path, route in ROUTES.items() for method in (*r
 @pytest.mark.usefixtures("no_dice_of_others")
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["valid", "invalid"])
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_every_answer__is_as_described(process: Process, path: str, method: str, mode: GenerationMode) -> None:
+def test_every_answer__is_as_described(process: Application, path: str, method: str, mode: GenerationMode) -> None:
     # Without schemathesis' own pytest plugin, which asks for what this pytest no longer has.
-    schema = schemathesis.openapi.from_wsgi("/openapi.json", application(process))
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", wsgi_application(process))
     operation = schema[path][method]
 
     @settings(max_examples=25, suppress_health_check=list(HealthCheck), phases=[Phase.generate])

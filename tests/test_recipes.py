@@ -1,4 +1,4 @@
-"""Each recipe in docs/callers: its page is generated from it, and its success condition holds when it should."""
+"""Each recipe in docs/integrations: its page is generated from it, and its success condition holds when it should."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from werkzeug import Request, Response
 from werkzeug.test import Client, TestResponse
 
-from fdi_health.moments import moment_text
-from handlers.process import Process
+from fdi_health.clock import format_timestamp
+from handlers.application import Application
 from handlers.routes import ROUTES
-from handlers.wsgi import application
+from handlers.triggers.wsgi import wsgi_application
 from tests.conformance.platform import KEY, settings_for
 from tests.conftest import TOKEN
 from tests.servers import ROOT
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from simulator import Simulator
 
-BUILDER = runpy.run_path(str(ROOT / "docs" / "build_callers.py"))
+BUILDER = runpy.run_path(str(ROOT / "docs" / "build_integrations.py"))
 RECIPES: dict[str, dict[str, Any]] = BUILDER["recipes"]()
 looks_for_marker: Callable[[dict[str, Any]], bool] = BUILDER["looks_for_marker"]
 FIELDS = {
@@ -71,7 +71,7 @@ def settings_of(base: Mapping[str, str], situation: str) -> dict[str, str]:
     """Return the settings of a situation; a token that ends soon ends soon after now."""
     settings = {**base, **SITUATIONS[situation][1]}
     if settings["ROMA_TOKEN"] == "EXPIRES":
-        settings["ROMA_TOKEN"] = json.dumps({"token": TOKEN, "expires_at": moment_text(time.time() + 600)})
+        settings["ROMA_TOKEN"] = json.dumps({"token": TOKEN, "expires_at": format_timestamp(time.time() + 600)})
     return settings
 
 
@@ -81,10 +81,12 @@ def ask(settings: Mapping[str, str], request: dict[str, Any]) -> TestResponse:
     if headers.get("Authorization", "").startswith("Basic"):
         headers["X-Api-Key"] = KEY  # a page can't show the Base64 of a key that it does not know
         del headers["Authorization"]
-    process = Process(settings)
+    process = Application(settings)
     try:
         body = request.get("body", "").encode()
-        return Client(application(process)).open(request["path"], method=request["method"], headers=headers, data=body)
+        return Client(wsgi_application(process)).open(
+            request["path"], method=request["method"], headers=headers, data=body
+        )
     finally:
         process.close()
 
@@ -162,7 +164,7 @@ def test_url_for_degraded__in_each_situation__succeeds_only_when_healthy(
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_page__of_each_caller__shows_the_url_that_pages_for_degraded(name: str) -> None:  # G04
-    page = (ROOT / "docs" / "callers" / f"{name}.md").read_text()
+    page = (ROOT / "docs" / "integrations" / f"{name}.md").read_text()
     section = page.partition("## Page for degraded\n")[2].partition("\n## ")[0]
     assert ALL_FAIL_ON in section
     assert RECIPES[name]["degraded"]["path"] in section
@@ -180,7 +182,7 @@ def test_keyword_monitor__in_each_recipe__uses_the_default_fail_on(name: str) ->
     assert "fail_on" not in recipe["steps"]
     # The second monitor looks at the status, not for the marker.
     assert not looks_for_marker(recipe["degraded"]["matches"])
-    assert "Do not set `fail_on`" in (ROOT / "docs" / "callers" / f"{name}.md").read_text()
+    assert "Do not set `fail_on`" in (ROOT / "docs" / "integrations" / f"{name}.md").read_text()
 
 
 @pytest.mark.parametrize("situation", FLEETS)
@@ -210,7 +212,7 @@ def test_keyword_alone__with_degraded_in_fail_on__is_never_in_a_503(
 
 
 TEAM_URLS = {
-    # The URLs of the table in docs/callers/README.md → the fleets that each answers 503 for.
+    # The URLs of the table in docs/integrations/README.md → the fleets that each answers 503 for.
     "/?instance=payments&fail_on=unhealthy": {"unhealthy in payments", "unhealthy in payments, unknown crm"},
     "/?instance=orders,crm&fail_on=unhealthy": {"unhealthy in orders"},
     "/?fail_on=unknown": {"unknown crm", "unhealthy in payments, unknown crm"},
@@ -238,7 +240,7 @@ def test_status_monitor__of_each_team__fails_for_its_own_trouble_only(
 
 
 def test_teams__in_the_index__are_those_that_are_tested() -> None:
-    index = (ROOT / "docs" / "callers" / "README.md").read_text()
+    index = (ROOT / "docs" / "integrations" / "README.md").read_text()
     section = index.partition("## Teams\n")[2].partition("\n## ")[0]
     assert set(re.findall(r"`(/\?\S+)`", section)) == TEAM_URLS.keys()
 
@@ -256,7 +258,7 @@ def test_balancers__each_have_a_page_that_says_get() -> None:  # E08
     assert {name for name, recipe in RECIPES.items() if recipe.get("balancer")} == BALANCERS
     for name in BALANCERS:
         assert RECIPES[name]["request"]["method"] == "GET"
-        page = (ROOT / "docs" / "callers" / f"{name}.md").read_text()
+        page = (ROOT / "docs" / "integrations" / f"{name}.md").read_text()
         assert "Use GET. OPTIONS is answered with 204" in page
         assert "check `GET /ready`" in page
 
@@ -312,13 +314,13 @@ def test_page__is_generated_from_its_recipe(place: Path) -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_page__shows_its_keyword_in_the_right_case(name: str) -> None:
     keyword = RECIPES[name]["matches"].get("keyword", "")
-    text = (ROOT / "docs" / "callers" / f"{name}.md").read_text()
+    text = (ROOT / "docs" / "integrations" / f"{name}.md").read_text()
     assert keyword in text
     assert "fdi-ok" not in text
 
 
 def test_index__says_of_each_caller_what_it_looks_for() -> None:
-    index = (ROOT / "docs" / "callers" / "README.md").read_text()
+    index = (ROOT / "docs" / "integrations" / "README.md").read_text()
     for name, recipe in RECIPES.items():
         (row,) = (line for line in index.splitlines() if f"]({name}.md)" in line and line.startswith("| ["))
         assert BUILDER["success_condition"](recipe["matches"]) in row

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 from werkzeug.test import run_wsgi_app
 
-from handlers.process import Process
-from handlers.wsgi import application
+from handlers.application import Application
+from handlers.triggers.wsgi import wsgi_application
 from tests.conformance.platform import Question, environ_of, settings_for
 from tests.conftest import PROJECT_ID, TOKEN
 from tests.servers import ROOT, clean_environ, container_server, functions_framework
@@ -125,14 +125,14 @@ def test_path_that_a_trusted_header_has_cut__is_whole_again(
     upstream: Simulator, script_name: str, path_info: str, asked: str
 ) -> None:  # H11
     # What gunicorn, started by somebody's own command, makes of a SCRIPT_NAME header from this machine.
-    process = Process(settings_for(upstream))
+    process = Application(settings_for(upstream))
     cut = environ_of(Question()) | {
         "SCRIPT_NAME": script_name,
         "PATH_INFO": path_info,
         "HTTP_SCRIPT_NAME": script_name,
     }
     found, wanted = (
-        run_wsgi_app(application(process), environ, buffered=True)
+        run_wsgi_app(wsgi_application(process), environ, buffered=True)
         for environ in (cut, environ_of(Question(target=asked)))
     )
     assert (found[1], b"".join(found[0])) == (wanted[1], b"".join(wanted[0]))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.conformance.platform import WayIn
+    from tests.conformance.platform import EntryPoint
 
 
 class _OneServerForAll(PlatformSuite):
@@ -39,7 +39,7 @@ class TestFunctionsFramework(_OneServerForAll):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def way_in(cls, upstream: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WayIn]:
+    def entry_point(cls, upstream: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EntryPoint]:
         with functions_framework(settings_for(upstream), tmp_path_factory.mktemp("home")) as (url, _):
             yield over_http(url)
 
@@ -49,7 +49,7 @@ class TestContainer(_OneServerForAll):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def way_in(cls, upstream: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WayIn]:
+    def entry_point(cls, upstream: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EntryPoint]:
         with container_server(settings_for(upstream), tmp_path_factory.mktemp("home")) as (url, _):
             yield over_http(url)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from simulator import fault_names
-from simulator.answers import body_answer, json_answer, raw_answer
+from simulator.responses import body_answer, json_answer, raw_answer
 from tests.conftest import TOKEN
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = ("handlers", "schemas", "fdi_health")
 NOT_NEEDED = (
     "fdi_health/__main__.py",
-    "fdi_health/doctor.py",
-    "fdi_health/doctor_steps.py",
-    "handlers/lambda_events.py",
+    "fdi_health/diagnostics.py",
+    "fdi_health/diagnostic_steps.py",
+    "handlers/triggers/aws_lambda.py",
 )
 """The command line and other platforms' ways in, whose packages are not in the zip."""
 

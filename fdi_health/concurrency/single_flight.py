@@ -10,12 +10,12 @@ from collections import Counter
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from fdi_health.deadline import Deadline, now
+from fdi_health.clock import Deadline, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from fdi_health.deadline import Instant
+    from fdi_health.clock import Instant
 
 Key = TypeVar("Key", bound="Hashable")
 Result = TypeVar("Result")

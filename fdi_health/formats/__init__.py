@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fdi_health.formats.accept import parse_accept, parse_media_range, weight_of
 
 if TYPE_CHECKING:
-    from fdi_health.model import Verdict
+    from fdi_health.models import Verdict
 
 
 class Format(NamedTuple):

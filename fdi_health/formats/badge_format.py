@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from schemas import verdict as verdict_schema
 
 if TYPE_CHECKING:
-    from fdi_health.model import Status, Verdict
+    from fdi_health.models import Status, Verdict
 
 _COLOURS: dict[Status, str] = {
     "healthy": "#1a7f37",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from schemas import verdict as verdict_schema
 
 if TYPE_CHECKING:
-    from fdi_health.model import Status, Verdict
+    from fdi_health.models import Status, Verdict
 
 _STATUS: dict[Status, str] = {"healthy": "pass", "degraded": "warn", "unhealthy": "fail", "unknown": "fail"}
 

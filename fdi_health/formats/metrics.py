@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from fdi_health.model import TaskCounts, counts_by_group
+from fdi_health.models import TaskCounts, counts_by_group
 from schemas import verdict as verdict_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fdi_health.model import Details, Verdict
+    from fdi_health.models import Details, Verdict
 
 
 class Family(NamedTuple):

@@ -14,7 +14,7 @@ from schemas import verdict as verdict_schema
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fdi_health.model import Status, Verdict
+    from fdi_health.models import Status, Verdict
 
 _WORD: dict[Status, str] = {"healthy": "OK", "degraded": "WARNING", "unhealthy": "CRITICAL", "unknown": "UNKNOWN"}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fdi_health.formats import metrics
 
 if TYPE_CHECKING:
-    from fdi_health.model import Verdict
+    from fdi_health.models import Verdict
 
 
 def render(verdict: Verdict) -> bytes:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fdi_health.model import total
-from fdi_health.verdict import next_steps
+from fdi_health.evaluation import next_steps
+from fdi_health.models import total
 from schemas import verdict as verdict_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fdi_health.model import InstanceVerdict, Status, Verdict, VerdictWarning
+    from fdi_health.models import InstanceVerdict, Status, Verdict, VerdictWarning
 
 _COLOURS: dict[Status, str] = {"healthy": "32", "degraded": "33", "unhealthy": "31", "unknown": "35"}
 """Status → ANSI colour (ECMA-48, SGR)."""

@@ -25,7 +25,7 @@ from fdi_health.transport.tls import ca_folder_variable, tls_context
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fdi_health.deadline import Deadline
+    from fdi_health.clock import Deadline
 
 MAX_STATISTICS_BYTES = 16 * 1024
 """The largest body of a statistics response; a usual one has some 400 bytes."""
@@ -39,7 +39,7 @@ _PIECE_BYTES = 1024
 _NO_RETRIES = urllib3.Retry(0, read=False)
 
 
-class Reply(NamedTuple):
+class Response(NamedTuple):
     """A whole HTTP answer.
 
     Attributes:
@@ -56,7 +56,7 @@ class Reply(NamedTuple):
     complete: bool = True
 
     def __repr__(self) -> str:
-        return f"Reply({self.status})"
+        return f"Response({self.status})"
 
 
 class _Request(NamedTuple):
@@ -141,7 +141,7 @@ class Transport:
         *,
         instance_id: str | None = None,
         max_body_bytes: int = MAX_STATISTICS_BYTES,
-    ) -> Reply:
+    ) -> Response:
         """Return the response to a GET.
 
         A request over a kept connection is sent once more, at once, over a new one if the kept one turns out to be dead
@@ -180,7 +180,7 @@ class Transport:
         deadline: Deadline,
         *,
         max_body_bytes: int = MAX_IAM_BYTES,
-    ) -> Reply:
+    ) -> Response:
         """Return the response to a POST over a new connection; see `get`."""
         return self._send(_Request("POST", path, headers, body), Exchange(deadline, max_body_bytes))
 
@@ -193,7 +193,7 @@ class Transport:
         """Close the kept connections."""
         self._connections.close()
 
-    def _send(self, request: _Request, exchange: Exchange) -> Reply:
+    def _send(self, request: _Request, exchange: Exchange) -> Response:
         if self._no_context is not None:
             raise self._no_context
         try:
@@ -206,7 +206,7 @@ class Transport:
             raise _timeout()
         return reply
 
-    def _exchange(self, request: _Request, exchange: Exchange) -> Reply:
+    def _exchange(self, request: _Request, exchange: Exchange) -> Response:
         connection = self._connections.take(request.instance_id)
         keep_for = None
         try:
@@ -236,7 +236,7 @@ class Transport:
                 connection.close()
             else:
                 self._connections.keep(keep_for, connection, content)
-        return Reply(response.status, response.headers, content, complete)
+        return Response(response.status, response.headers, content, complete)
 
 
 def _read(response: urllib3.BaseHTTPResponse, exchange: Exchange) -> tuple[bytes, bool]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from fdi_health.deadline import Deadline
+    from fdi_health.clock import Deadline
 
 Sock = TypeVar("Sock", bound=socket.socket)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fdi_health.deadline import Deadline
+    from fdi_health.clock import Deadline
 
 MAX_HEAD_BYTES = 32 * 1024
 """The most bytes of status lines and headers, interim responses included."""

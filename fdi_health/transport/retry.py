@@ -14,7 +14,7 @@ from fdi_health.errors import CheckError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from fdi_health.deadline import Deadline
+    from fdi_health.clock import Deadline
 
 Answer = TypeVar("Answer")
 

@@ -1,7 +1,7 @@
 """The suite that every way in passes: the same answer, byte for byte, as the WSGI application gives.
 
-A way in's test class inherits `PlatformSuite` and has a fixture `way_in` that turns a `Question` into an `Answer`; what
-its platform answers by itself, before we are asked, it lists in `not_ours`.
+The test class of an entry point inherits `PlatformSuite` and has a fixture `entry_point` that turns a `Question` into
+an `Answer`; what its platform answers by itself, before we are asked, it lists in `not_ours`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from urllib.parse import unquote
 import pytest
 from werkzeug.test import run_wsgi_app
 
-from handlers.process import Process
-from handlers.wsgi import application
+from handlers.application import Application
+from handlers.triggers.wsgi import wsgi_application
 from tests.conftest import PROJECT_ID, TOKEN
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Answer:
         return self.status, shown, re.sub(rb'("(?:age|duration)_seconds"):[0-9.]+', rb"\1:-", body)
 
 
-class WayIn(Protocol):
+class EntryPoint(Protocol):
     """One way in."""
 
     def __call__(self, question: Question) -> Answer:
@@ -221,33 +221,33 @@ def environ_of(question: Question) -> dict[str, Any]:
     return environ
 
 
-def over_wsgi(process: Process) -> WayIn:
+def over_wsgi(process: Application) -> EntryPoint:
     """Return the way in that all others are compared with."""
 
     def ask(question: Question) -> Answer:
-        content, status, headers = run_wsgi_app(application(process), environ_of(question), buffered=True)
+        content, status, headers = run_wsgi_app(wsgi_application(process), environ_of(question), buffered=True)
         return Answer(int(status[:3]), {name.lower(): value for name, value in headers.items()}, b"".join(content))
 
     return ask
 
 
 class PlatformSuite:
-    """Inherit it and give it a `way_in`."""
+    """Inherit it and give it a `entry_point`."""
 
     not_ours: ClassVar[frozenset[str]] = frozenset()
 
     @pytest.fixture
-    def wsgi(self, upstream: Simulator) -> Iterator[WayIn]:
-        process = Process(settings_for(upstream))
+    def wsgi(self, upstream: Simulator) -> Iterator[EntryPoint]:
+        process = Application(settings_for(upstream))
         yield over_wsgi(process)
         process.close()
 
-    def test_platform__answers_as_wsgi_does(self, way_in: WayIn, wsgi: WayIn, question: str) -> None:
+    def test_platform__answers_as_wsgi_does(self, entry_point: EntryPoint, wsgi: EntryPoint, question: str) -> None:
         asked = QUESTIONS[question]
-        assert way_in(asked).comparable() == wsgi(asked).comparable()
+        assert entry_point(asked).comparable() == wsgi(asked).comparable()
 
-    def test_platform__answers_are_whole(self, way_in: WayIn) -> None:
-        answer = way_in(Question(target="/?instance=orders", headers={"X-Api-Key": KEY}))
+    def test_platform__answers_are_whole(self, entry_point: EntryPoint) -> None:
+        answer = entry_point(Question(target="/?instance=orders", headers={"X-Api-Key": KEY}))
         assert answer.status == 200
         assert answer.headers["fdi-verdict"] == "healthy"
         assert json.loads(answer.body)["instances"][0]["name"] == "orders"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from simulator import Simulator
 
 RECIPES = {
-    name: yaml.safe_load((ROOT / "docs" / "callers" / f"{name}.yaml").read_text())
+    name: yaml.safe_load((ROOT / "docs" / "integrations" / f"{name}.yaml").read_text())
     for name in ("haproxy", "envoy", "consul", "aws-alb")
 }
 SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"

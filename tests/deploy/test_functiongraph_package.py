@@ -76,7 +76,7 @@ def test_zip__holds_plain_python_only(package: Path) -> None:
         names = archive.namelist()
         modes = {entry.external_attr >> 16 for entry in archive.infolist()}
     assert modes == {0o100644}  # whoever unpacks it need not be whoever runs it
-    assert {"main.py", "handlers/functiongraph.py", "requests/__init__.py"} <= set(names)
+    assert {"main.py", "handlers/triggers/functiongraph.py", "requests/__init__.py"} <= set(names)
     assert not [name for name in names if name.endswith((".so", ".pyd", ".pyc"))]
     assert "fdi_health/__main__.py" not in names
     assert package.stat().st_size < 4 * 1024 * 1024

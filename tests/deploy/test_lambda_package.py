@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from simulator import Simulator
-    from tests.conformance.platform import WayIn
+    from tests.conformance.platform import EntryPoint
 
 LINES_A_LOCK_FILE_NEEDS = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 
@@ -171,7 +171,7 @@ class TestUnderTheEmulator(PlatformSuite):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def way_in(cls, upstream: Simulator, run: Callable[..., Any]) -> Iterator[WayIn]:
+    def entry_point(cls, upstream: Simulator, run: Callable[..., Any]) -> Iterator[EntryPoint]:
         with run(settings_for(upstream)) as invoke:
             yield lambda question: answer_of(invoke(http_api(question)))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from fdi_health.moments import moment_text
+from fdi_health.clock import format_timestamp
 from tests.conformance.platform import settings_for
 from tests.conftest import TOKEN
 from tests.servers import ROOT, clean_environ
@@ -101,7 +101,7 @@ def test_filters__on_the_lines_of_a_scheduled_run__count_what_happened(
     changes, expected = RUNS[run]
     settings = {**settings_for(upstream), **changes}
     if settings["ROMA_TOKEN"] == "EXPIRES":
-        settings["ROMA_TOKEN"] = json.dumps({"token": TOKEN, "expires_at": moment_text(time.time() + 600)})
+        settings["ROMA_TOKEN"] = json.dumps({"token": TOKEN, "expires_at": format_timestamp(time.time() + 600)})
     lines = lines_of(settings, tmp_path)
     assert lines
 

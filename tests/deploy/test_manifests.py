@@ -91,7 +91,7 @@ def test_manifest__keeps_service_links_out(manifest: Path) -> None:  # E27
 
 
 def test_probes__on_the_integration_page__are_those_of_the_manifest() -> None:
-    recipe = yaml.safe_load((ROOT / "docs" / "callers" / "kubernetes-probes.yaml").read_text())
+    recipe = yaml.safe_load((ROOT / "docs" / "integrations" / "kubernetes-probes.yaml").read_text())
     shown = yaml.safe_load(recipe["steps"])["spec"]
     pod, found = container(KUBERNETES)
     assert shown["enableServiceLinks"] == pod["enableServiceLinks"]

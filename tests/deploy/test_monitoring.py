@@ -18,8 +18,8 @@ import pytest
 import requests
 import yaml
 
+from fdi_health.clock import format_timestamp
 from fdi_health.formats import FORMATS
-from fdi_health.moments import moment_text
 from tests.conformance.platform import KEY, settings_for
 from tests.conftest import TOKEN
 from tests.servers import ROOT, free_port, functions_framework
@@ -158,7 +158,7 @@ def test_prometheus__with_a_token_that_expires_soon__pages_only_where_it_cannot_
 ) -> None:  # G04
     prometheus = tool("prometheus")
     settings = settings_for(upstream) | {"FDI_INSTANCES": "orders=id-orders", "FDI_TOKEN_WARN_SECONDS": "86400"}
-    expires_at = moment_text(time.time() + 7200)  # more than the hour of FdiTokenExpiring
+    expires_at = format_timestamp(time.time() + 7200)  # more than the hour of FdiTokenExpiring
     settings["ROMA_TOKEN"] = json.dumps({"token": TOKEN, "expires_at": expires_at})
     home = tmp_path / "home"
     home.mkdir()

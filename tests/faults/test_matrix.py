@@ -22,10 +22,10 @@ import grpc
 import pytest
 import trustme
 
-from handlers.events import verdict_document
-from handlers.functiongraph import Handler
-from handlers.lambda_events import make_handler
-from handlers.process import Process
+from handlers.application import Application
+from handlers.triggers.aws_lambda import make_handler
+from handlers.triggers.functiongraph import Handler
+from handlers.triggers.non_http_events import verdict_document
 from simulator import Iam, Simulator, User
 from tests.aws_stand_in import AwsStandIn
 from tests.conformance.platform import Question, over_wsgi
@@ -35,7 +35,7 @@ from tests.faults.matrix import KEPT, Combination, combinations, sample
 from tests.platform_events import answer_of, balancer, functiongraph, http_api, rest_api
 from tests.secret_manager_server import SecretManager
 from tests.servers import free_port
-from tests.test_canary import CANARY
+from tests.test_secrets_do_not_leak import CANARY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,7 +81,7 @@ class World:
         self.strike: Callable[[], None] = lambda: None
         self.mended: Callable[[], None] = lambda: None
 
-    def ask(self, process: Process) -> tuple[str, dict[str, Any], str]:
+    def ask(self, process: Application) -> tuple[str, dict[str, Any], str]:
         """Ask through the case's way in; returns the verdict, the document and everything that was answered."""
         way = self.case.way
         question = Question(target=f"/?fail_on={self.fail_on}")
@@ -93,7 +93,7 @@ class World:
             answer = over_wsgi(process)(question)
         elif way == "functiongraph":
             handler = Handler({})
-            handler._process = process
+            handler._application = process
             answer = answer_of(handler(functiongraph(question), None))
         else:
             event_of = {"rest api": rest_api, "http api": http_api, "balancer": balancer}[way]
@@ -314,7 +314,7 @@ def test_combination__is_answered_rightly_and_in_time(
     with contextlib.ExitStack() as stack:
         world = World(case, tmp_path, stack, monkeypatch)
         allowed = BRING.get(case.source, vault)(world)
-        process = Process(world.settings)
+        process = Application(world.settings)
         stack.callback(process.close)
         others = []
         if case.position is not None:
@@ -344,7 +344,7 @@ def test_combination__is_answered_rightly_and_in_time(
         _no_secret_is_shown(text, caplog.text)
 
 
-def _keep_an_answer(world: World, process: Process, expected: str) -> None:
+def _keep_an_answer(world: World, process: Application, expected: str) -> None:
     """Get an answer with the fault not there yet, then let the fault be there and the answer grow too old."""
     # On a busy machine one may run into this deadline.
     for _ in range(10):
@@ -359,7 +359,7 @@ def _keep_an_answer(world: World, process: Process, expected: str) -> None:
     time.sleep(KEPT_SECONDS)
 
 
-def _hold_a_token_and_lose_it(world: World, process: Process) -> None:
+def _hold_a_token_and_lose_it(world: World, process: Application) -> None:
     """Get a healthy answer with the fault not there yet, then let the token die and the fault be there."""
     script = list(world.iam._script), world.iam._last
     world.iam.play()
@@ -378,12 +378,12 @@ def _hold_a_token_and_lose_it(world: World, process: Process) -> None:
 
 
 def _soon() -> Any:
-    from fdi_health.deadline import Deadline
+    from fdi_health.clock import Deadline
 
     return Deadline.after(3)
 
 
-def _next_is_fine(world: World, process: Process) -> None:
+def _next_is_fine(world: World, process: Application) -> None:
     """Mend what can be mended while the process runs, and want a healthy answer."""
     case = world.case
     mendable = case.source in ("statistics", "iam", "file") and case.fault not in ("refused", "black hole")
@@ -409,7 +409,7 @@ def test_token__reaches_the_upstream_only(tmp_path: Path, monkeypatch: pytest.Mo
     """The canary is a real one: it is what the upstream is sent."""
     with contextlib.ExitStack() as stack:
         world = World(CASES[0], tmp_path, stack, monkeypatch)
-        process = Process(world.settings)
+        process = Application(world.settings)
         world.ask(process)
         process.close()
         requests: list[Request] = world.upstream.requests

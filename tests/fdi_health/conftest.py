@@ -10,10 +10,10 @@ import pytest
 
 from fdi_health import __main__ as command_line
 from fdi_health import log
-from fdi_health.iam import Iam
+from fdi_health.credentials.iam_client import IamClient
 from fdi_health.transport.client import Transport
 from tests.conftest import PROJECT_ID, TOKEN
-from tests.fdi_health.shelf import Clock
+from tests.fdi_health.fake_secret_store import Clock
 
 if TYPE_CHECKING:
     from simulator import Simulator
@@ -29,10 +29,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def ours(upstream: Simulator, clock: Clock) -> Iterator[Iam]:
+def ours(upstream: Simulator, clock: Clock) -> Iterator[IamClient]:
     """Return our client of IAM, with the simulated one at its other end."""
     transport = Transport(upstream.url)
-    yield Iam(transport, PROJECT_ID, clock)
+    yield IamClient(transport, PROJECT_ID, clock)
     transport.close()
 
 

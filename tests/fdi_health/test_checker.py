@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fdi_health.checker import Checker
-from fdi_health.client import Client
+from fdi_health.clock import Deadline, now
 from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
-from fdi_health.deadline import Deadline, now
 from fdi_health.errors import CheckError
-from fdi_health.model import NO_COUNTS, Instance, Statistics, Token
+from fdi_health.models import NO_COUNTS, Instance, Statistics, Token
+from fdi_health.roma.client import Client
 from fdi_health.transport.client import Transport
 from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
-from tests.fdi_health.shelf import Clock, until
+from tests.fdi_health.fake_secret_store import Clock, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from fdi_health.deadline import Instant
-    from fdi_health.model import Finding
+    from fdi_health.clock import Instant
+    from fdi_health.models import ProbeResult
     from simulator import Simulator
     from tests.conftest import Function
 
@@ -79,12 +79,12 @@ def checker(
     return Checker(client, pool, cache_seconds, limit_seconds, clock)
 
 
-def check(ours: Checker, seconds: float = 2.0) -> Finding:
+def check(ours: Checker, seconds: float = 2.0) -> ProbeResult:
     (finding,) = ours.check_all([ONE], StuckTokens(), Deadline.after(seconds))
     return finding
 
 
-def code(finding: Finding) -> str | None:
+def code(finding: ProbeResult) -> str | None:
     return finding.error.code if finding.error else None
 
 
@@ -142,7 +142,7 @@ def test_hurried_caller__leaves_the_call_for_others(pool: DaemonThreadPool) -> N
     ours = checker(client, pool, 5.0)
     client.gate.clear()
     assert [code(check(ours, 0.02)) for _ in range(5)] == ["timeout"] * 5
-    patient: list[Finding] = []
+    patient: list[ProbeResult] = []
     thread = threading.Thread(target=lambda: patient.append(check(ours)))
     thread.start()
     client.gate.set()
@@ -160,13 +160,13 @@ def test_result_of_a_call_that_nobody_waits_for__is_reused(pool: DaemonThreadPoo
     assert client.asked == 1
 
 
-def joined(ours: Checker, client: ScriptedClient, seconds: float) -> list[Finding]:
+def joined(ours: Checker, client: ScriptedClient, seconds: float) -> list[ProbeResult]:
     """Return what a caller gets that joins a call which another one started."""
     client.gate.clear()
     first = threading.Thread(target=check, args=(ours,))
     first.start()
     until(lambda: client.asked == 1)
-    found: list[Finding] = []
+    found: list[ProbeResult] = []
     second = threading.Thread(target=lambda: found.append(check(ours, seconds)))
     second.start()
     time.sleep(0.1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fdi_health import __main__ as command_line
-from simulator.answers import json_answer
+from simulator.responses import json_answer
 from tests.conftest import PROJECT_ID, TOKEN
 from tests.servers import ROOT, clean_environ
 

@@ -20,38 +20,38 @@ from prometheus_client.parser import text_string_to_metric_families as read_prom
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from fdi_health.deadline import Instant
+from fdi_health.clock import Instant
 from fdi_health.errors import NEXT_STEPS, CheckError
+from fdi_health.evaluation import UNHEALTHY_NEXT_STEP, evaluate, hide_details
 from fdi_health.formats import FORMATS, metrics
-from fdi_health.model import Finding, Instance, Rules, Statistics, TaskCounts, TokenState
-from fdi_health.verdict import UNHEALTHY_NEXT_STEP, hide_details, judge
+from fdi_health.models import Instance, Policy, ProbeResult, Statistics, TaskCounts, TokenState
 from schemas.query import FAILING_STATUSES
 from schemas.settings_fields import MARKER, NAME
-from schemas.statistics import LARGEST_COUNT
+from schemas.statistics import MAX_COUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from prometheus_client.metrics_core import Metric
 
-    from fdi_health.model import Verdict
+    from fdi_health.models import Verdict
 
 AT = datetime(2026, 11, 25, 16, tzinfo=UTC)
 NOW = Instant(AT.timestamp(), 0.0)
 HEALTHY = Statistics(TaskCounts(2, 0, 6, 8), TaskCounts(1, 0, 6, 0))
-ABNORMAL = Statistics(TaskCounts(2, 2, 6, 8), TaskCounts(1, 1, 6, LARGEST_COUNT))
+ABNORMAL = Statistics(TaskCounts(2, 2, 6, 8), TaskCounts(1, 1, 6, MAX_COUNT))
 EMPTY = Statistics(TaskCounts(0, 0, 0, 0), TaskCounts(0, 0, 0, 0))
 TEXTUAL = [name for name in FORMATS if name not in ("prometheus", "openmetrics")]
 HOSTILE = ["\"\\\n'<script>alert(1)</script>", "\x1b[31m\u202e|;,", "FDI_OK", "|" * 512, "☃" * 512]
 
 
-def finding(name: str, statistics: Statistics | None = None, **error: Any) -> Finding:
+def finding(name: str, statistics: Statistics | None = None, **error: Any) -> ProbeResult:
     fault = CheckError("upstream_error", "the upstream failed", **error) if statistics is None else None
-    return Finding(Instance(name, f"id-{name}"), statistics, fault, NOW, 0.0514)
+    return ProbeResult(Instance(name, f"id-{name}"), statistics, fault, NOW, 0.0514)
 
 
-def verdict_of(*findings: Finding, **changes: Any) -> Verdict:
-    return judge(findings, Rules(), AT, 1.26, 0.0589, **changes)
+def verdict_of(*findings: ProbeResult, **changes: Any) -> Verdict:
+    return evaluate(findings, Policy(), AT, 1.26, 0.0589, **changes)
 
 
 VERDICTS = {
@@ -106,7 +106,7 @@ def test_first_512_bytes__say_all_that_matters_whatever_the_names_are(
 ) -> None:  # G05
     statistics = STATISTICS[status]
     error = CheckError(code, "said so") if statistics is None else None
-    found = [Finding(Instance(name, f"id-{name}"), statistics, error, NOW, 0.05) for name in names * copies]
+    found = [ProbeResult(Instance(name, f"id-{name}"), statistics, error, NOW, 0.05) for name in names * copies]
     verdict = verdict_of(*found)._replace(fail_on=fail_on)
     shown = verdict if details else hide_details(verdict)
     for name in TEXTUAL:
@@ -170,9 +170,9 @@ def test_further_group__is_not_named_to_anybody() -> None:  # D59
 
 @given(texts=st.lists(st.sampled_from(HOSTILE) | st.text(max_size=40), min_size=3, max_size=3))
 def test_foreign_texts__are_harmless_in_every_form(texts: list[str]) -> None:
-    from fdi_health.foreign_text import clean
+    from fdi_health.redaction import redact
 
-    code, message, request_id = (clean(text, "token", 512) for text in texts)
+    code, message, request_id = (redact(text, "token", 512) for text in texts)
     verdict = verdict_of(
         finding("payments", upstream_status=500, upstream_code=code, upstream_message=message, request_id=request_id)
     )
@@ -191,7 +191,7 @@ def test_foreign_texts__are_harmless_in_every_form(texts: list[str]) -> None:
         assert samples(verdict, name)["fdi_instances status=unknown"] == 1
 
 
-COUNT = st.integers(0, LARGEST_COUNT)
+COUNT = st.integers(0, MAX_COUNT)
 COUNTS = st.builds(TaskCounts, COUNT, COUNT, COUNT, COUNT)
 
 
@@ -327,7 +327,7 @@ def test_nagios__is_a_line_with_performance_data() -> None:
         "running_tasks_count=3;;;0",
         "abnormal_tasks_count=3;;0;0",
         "terminated_tasks_count=12;;;0",
-        f"completed_tasks_count={LARGEST_COUNT + 8};;;0",
+        f"completed_tasks_count={MAX_COUNT + 8};;;0",
         "instances_unhealthy=1;;;0;2",
         "instances_unknown=1;;;0;2",
         "instances_degraded=0;;;0;2",

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fdi_health.foreign_text import clean
-from fdi_health.model import Token
-from fdi_health.secret_history import MAX_SECRETS, SecretHistory
+from fdi_health.credentials.secret_history import MAX_SECRETS, SecretHistory
+from fdi_health.models import Token
+from fdi_health.redaction import redact
 from simulator import User
-from simulator.answers import json_answer
+from simulator.responses import json_answer
 from tests.conftest import CREDENTIALS, PASSWORD, TOKEN
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from simulator import Iam, Request, Simulator
-    from simulator.answers import Answer
+    from simulator.responses import Answer
     from tests.conftest import Function
 
 ROTATED = "MIIRotated5Hs8Wd1Qk3Vb"
@@ -101,7 +101,7 @@ def test_history__keeps_the_newest_secrets_each_once() -> None:
 
 
 def test_token__with_known_secrets__shows_none_of_them() -> None:
-    assert repr(Token(TOKEN, 1, known_secrets=(PASSWORD,))) == "Token(serial=1, expires_at=None)"
+    assert repr(Token(TOKEN, 1, known_secrets=(PASSWORD,))) == "Token(generation=1, expires_at=None)"
 
 
 @pytest.mark.parametrize(
@@ -123,15 +123,15 @@ def test_token__with_known_secrets__shows_none_of_them() -> None:
 )
 def test_parts_of_several_secrets__are_redacted(text: str, shown: str) -> None:
     secrets = ("first-secret-1", "second-secret-2", "abc", "xyz", "", "wörter-öffnen", "first-secret-1")
-    assert clean(text, secrets, 512) == shown
+    assert redact(text, secrets, 512) == shown
 
 
 def test_redaction__with_many_long_secrets__is_quick() -> None:
     secrets = tuple(f"{number:02}" + "0123456789abcdefghijklmnopqrstuv" * 625 for number in range(MAX_SECRETS))
-    clean("nothing", secrets, 512)
+    redact("nothing", secrets, 512)
     began = time.monotonic()
     for _ in range(10):
-        assert clean(secrets[0][5:1000], secrets, 512) == "[redacted]"
+        assert redact(secrets[0][5:1000], secrets, 512) == "[redacted]"
     assert time.monotonic() - began < 1.0
 
 
@@ -154,5 +154,5 @@ def test_text_of_many_parts_of_a_token__is_redacted_whole_and_at_once() -> None:
     token = "".join(f"{number:05d}" for number in range(4000))
     text = "".join(token[start : start + 5] + "x" for start in range(0, 1000, 5))
     began = time.process_time()
-    assert clean(text, [token], 512) == "[redacted]"
+    assert redact(text, [token], 512) == "[redacted]"
     assert time.process_time() - began < 0.5

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fdi_health.formats import FORMATS
-from tests.handlers.test_callers import CALLERS, KEY
+from tests.handlers.test_authentication import CALLERS, KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ import pytest
 
 from fdi_health import __version__, log, service
 from fdi_health.errors import CheckError
-from fdi_health.verdict import judge
-from handlers.request_body import BROKEN, REFUSED
+from fdi_health.evaluation import evaluate
+from handlers.triggers.request_body import BROKEN, REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -437,7 +437,7 @@ def test_unexpected_fault__is_a_generic_problem_and_one_clean_log_line(
         except KeyError as error:
             raise RuntimeError("boom s3cr3t") from error
 
-    monkeypatch.setattr(service, "judge", broken)
+    monkeypatch.setattr(service, "evaluate", broken)
     with caplog.at_level(logging.DEBUG):
         response = function("healthy").get()
 
@@ -456,7 +456,7 @@ def test_finding_that_escapes__is_a_fault_of_ours(
     def broken(*_: object, **__: object) -> None:
         raise CheckError("timeout", "escaped")
 
-    monkeypatch.setattr(service, "judge", broken)
+    monkeypatch.setattr(service, "evaluate", broken)
     assert function("healthy").get().status_code == 500
     assert len(caplog.records) == 1
 
@@ -464,7 +464,9 @@ def test_finding_that_escapes__is_a_fault_of_ours(
 def test_half_true_verdict__never_leaves_the_house(
     function: Callable[..., Function], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(service, "judge", lambda *args, **kwargs: judge(*args, **kwargs)._replace(status="healthy"))
+    monkeypatch.setattr(
+        service, "evaluate", lambda *args, **kwargs: evaluate(*args, **kwargs)._replace(status="healthy")
+    )
     response = function("doc_example").get()
 
     assert (response.status_code, response.get_json()["code"]) == (500, "internal_error")

@@ -30,26 +30,26 @@ HERE = Path(__file__).parent
 
 TESTS = {
     "verdict": (
-        ["fdi_health/verdict.py"],
-        ["fdi_health/test_verdict.py", "schemas/test_verdict_document.py", "handlers/test_callers.py"],
+        ["fdi_health/evaluation.py"],
+        ["fdi_health/test_evaluation.py", "schemas/test_verdict_document.py", "handlers/test_authentication.py"],
     ),
     "client": (
         [
-            "fdi_health/client.py",
-            "fdi_health/upstream_errors.py",
-            "fdi_health/upstream_error_codes.py",
-            "fdi_health/foreign_text.py",
+            "fdi_health/roma/client.py",
+            "fdi_health/roma/error_responses.py",
+            "fdi_health/roma/error_codes.py",
+            "fdi_health/redaction.py",
             "fdi_health/transport/retry.py",
         ],
         [
-            "fdi_health/test_client.py",
-            "fdi_health/test_upstream_errors.py",
+            "fdi_health/roma/test_client.py",
+            "fdi_health/roma/test_error_responses.py",
             "fdi_health/transport/test_retry.py",
-            "fdi_health/test_small_pieces.py",
+            "fdi_health/test_domain.py",
             "fdi_health/test_redaction.py",
             "test_upstream_faults.py",
             "test_fail_closed.py",
-            "fdi_health/test_tokens.py",
+            "fdi_health/credentials/test_token_provider.py",
         ],
     ),
     "transport": (
@@ -69,7 +69,7 @@ TESTS = {
             "fdi_health/transport/test_connections.py",
             "fdi_health/transport/test_proxies.py",
             "fdi_health/transport/test_tls.py",
-            "fdi_health/test_client.py",
+            "fdi_health/roma/test_client.py",
             "test_forged_requests.py",
             "test_upstream_faults.py",
             "test_deadline_holds.py",
@@ -80,45 +80,49 @@ TESTS = {
         [
             "fdi_health/test_checker.py",
             "fdi_health/concurrency/test_single_flight.py",
-            "fdi_health/test_tokens.py",
+            "fdi_health/credentials/test_token_provider.py",
             "handlers/test_http.py",
             "test_deadline_holds.py",
         ],
     ),
     "tokens": (
         [
-            "fdi_health/tokens.py",
-            "fdi_health/held.py",
-            "fdi_health/secret.py",
-            "fdi_health/token_form.py",
+            "fdi_health/credentials/token_provider.py",
+            "fdi_health/credentials/refreshing_cache.py",
+            "fdi_health/credentials/secret_format.py",
+            "fdi_health/credentials/token_format.py",
             "fdi_health/moments.py",
         ],
         [
-            "fdi_health/test_held.py",
-            "fdi_health/test_secret.py",
-            "fdi_health/test_token_form.py",
-            "fdi_health/test_token_ends.py",
-            "fdi_health/test_tokens.py",
-            "fdi_health/test_iam.py",
-            "fdi_health/test_small_pieces.py",
+            "fdi_health/credentials/test_refreshing_cache.py",
+            "fdi_health/credentials/test_secret_format.py",
+            "fdi_health/credentials/test_token_format.py",
+            "fdi_health/credentials/test_token_expiry.py",
+            "fdi_health/credentials/test_token_provider.py",
+            "fdi_health/credentials/test_iam_client.py",
+            "fdi_health/test_domain.py",
         ],
     ),
     "iam": (
-        ["fdi_health/iam.py", "fdi_health/iam_errors.py", "fdi_health/cooldown.py"],
         [
-            "fdi_health/test_cooldown.py",
-            "fdi_health/test_iam.py",
-            "fdi_health/test_logins.py",
-            "fdi_health/test_tokens.py",
+            "fdi_health/credentials/iam_client.py",
+            "fdi_health/credentials/iam_error_codes.py",
+            "fdi_health/credentials/cooldown.py",
+        ],
+        [
+            "fdi_health/credentials/test_cooldown.py",
+            "fdi_health/credentials/test_iam_client.py",
+            "fdi_health/credentials/test_logins.py",
+            "fdi_health/credentials/test_token_provider.py",
         ],
     ),
     "schemas": (
         ["schemas/*.py"],
-        ["schemas", "test_fail_closed.py", "fdi_health/test_client.py", "handlers/test_http.py"],
+        ["schemas", "test_fail_closed.py", "fdi_health/roma/test_client.py", "handlers/test_http.py"],
     ),
     "callers": (
-        ["handlers/callers.py", "fdi_health/caller_keys.py"],
-        ["handlers/test_callers.py", "fdi_health/test_caller_keys.py"],
+        ["handlers/authentication.py", "fdi_health/credentials/api_keys.py"],
+        ["handlers/test_authentication.py", "fdi_health/credentials/test_api_keys.py"],
     ),
 }
 """Row → the modules that are changed, and the tests (below tests/) that have to notice."""
@@ -159,7 +163,7 @@ class Mutant(NamedTuple):
     """A change that no test noticed.
 
     Attributes:
-        function: module and function, `fdi_health.verdict.judge`.
+        function: module and function, `fdi_health.evaluation.evaluate`.
         was: the lines that it takes away, joined by a space each.
         now: the lines that stand there instead.
         source: the whole module with the change in it.
@@ -271,7 +275,7 @@ def _mutate(tree: Path) -> dict[str, str]:
 
 
 def _mutant(tree: Path, name: str) -> Mutant:
-    """Return a mutant by mutmut's name for it: `fdi_health.verdict.x_judge__mutmut_1`, `….xǁFleetǁcheck__mutmut_2`."""
+    """Return a mutant by its mutmut name: `fdi_health.evaluation.x_evaluate__mutmut_1`."""
     module, _, generated = name.rpartition(".")
     mangled, _, number = generated.rpartition("__mutmut_")
     function = mangled.removeprefix("x_") if mangled.startswith("x_") else mangled.split("ǁ")[-1]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
-from schemas.statistics import COUNTS, LARGEST_COUNT, StatisticsSchema
+from schemas.statistics import COUNTS, MAX_COUNT, StatisticsSchema
 
 GROUP = dict.fromkeys(COUNTS, 1)
 SOUND = {"common_task_details": GROUP, "cdc_task_details": GROUP}
@@ -21,14 +21,14 @@ def faults(document: Any, **kwargs: Any) -> dict[str, Any]:
     return {}
 
 
-@pytest.mark.parametrize("count", [0, 1, LARGEST_COUNT])
+@pytest.mark.parametrize("count", [0, 1, MAX_COUNT])
 @pytest.mark.parametrize("name", COUNTS)
 def test_count__is_a_whole_number_in_range(name: str, count: int) -> None:
     document = {**SOUND, "cdc_task_details": {**GROUP, name: count, "else": "ignored"}}
     assert StatisticsSchema().load(document)["cdc_task_details"] == {**GROUP, name: count}
 
 
-@pytest.mark.parametrize("count", [-1, LARGEST_COUNT + 1, True, 0.0, 1.5, "1", None, [], {}])
+@pytest.mark.parametrize("count", [-1, MAX_COUNT + 1, True, 0.0, 1.5, "1", None, [], {}])
 @pytest.mark.parametrize("name", COUNTS)
 def test_count__that_is_anything_else_is_told(name: str, count: object) -> None:
     found = faults({**SOUND, "cdc_task_details": {**GROUP, name: count}})
@@ -85,7 +85,7 @@ def test_document_without_further_groups__has_none() -> None:
 
 @pytest.mark.parametrize("name", ["flow_task_details", "orchestration"])
 @pytest.mark.parametrize("count", COUNTS)
-@pytest.mark.parametrize("value", [-1, LARGEST_COUNT + 1, True, 0.0, "1", None, []])
+@pytest.mark.parametrize("value", [-1, MAX_COUNT + 1, True, 0.0, "1", None, []])
 def test_further_group__obeys_the_strict_rules(name: str, count: str, value: object) -> None:  # D59
     found = faults({**SOUND, name: {**GROUP, count: value}})
     assert found == {"other_task_details": {count: ["Not an integer from 0 to 999,999,999,999."]}}

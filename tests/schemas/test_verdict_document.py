@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
-from fdi_health.deadline import Instant
+from fdi_health.clock import Instant
 from fdi_health.errors import CheckError
-from fdi_health.model import Details, Finding, Instance, Rules, Statistics, TaskCounts, Verdict
-from fdi_health.verdict import judge
+from fdi_health.evaluation import evaluate
+from fdi_health.models import Details, Instance, Policy, ProbeResult, Statistics, TaskCounts, Verdict
 from schemas import verdict as verdict_schema
 
 CHECKED_AT = datetime(2026, 11, 24, 16, 0, 0, 900_000, UTC)
@@ -20,9 +20,9 @@ FULL = Statistics(TaskCounts(1, 0, 0, 0), None)
 
 def verdict(abnormal: int = 0) -> Verdict:
     counts = TaskCounts(2, abnormal, 6, 8)
-    answered = Finding(Instance("a", "1"), Statistics(counts, counts), None, Instant(0, 0), 0.25)
-    failed = Finding(Instance("b", "2"), None, CheckError("timeout", "late"), Instant(0, 0), 0.5)
-    return judge([answered, *([failed] if abnormal else [])], Rules(), CHECKED_AT, 1.26, 0.0584)
+    answered = ProbeResult(Instance("a", "1"), Statistics(counts, counts), None, Instant(0, 0), 0.25)
+    failed = ProbeResult(Instance("b", "2"), None, CheckError("timeout", "late"), Instant(0, 0), 0.5)
+    return evaluate([answered, *([failed] if abnormal else [])], Policy(), CHECKED_AT, 1.26, 0.0584)
 
 
 def details(found: Verdict) -> Details:
@@ -188,15 +188,15 @@ def test_invariants__compare_marker_and_fail_on_of_a_drill(fail_on: list[str]) -
 
 def test_invariants__compare_marker_and_fail_on_of_a_degraded_instance() -> None:  # G05
     empty = Statistics(TaskCounts(0, 0, 0, 0), None)
-    found = [Finding(Instance(name, name), s, None, Instant(0, 0), 0.1) for name, s in (("a", empty), ("b", FULL))]
+    found = [ProbeResult(Instance(name, name), s, None, Instant(0, 0), 0.1) for name, s in (("a", empty), ("b", FULL))]
     for status, marker, wrong in (("degraded", "FDI-NOT-OK", "FDI-OK"), ("unknown", "FDI-OK", "FDI-NOT-OK")):
-        sound = verdict_schema.document(judge(found, Rules(), CHECKED_AT)._replace(fail_on=[status]))
+        sound = verdict_schema.document(evaluate(found, Policy(), CHECKED_AT)._replace(fail_on=[status]))
         assert sound["marker"] == marker
         assert list(verdict_schema.invariants({**sound, "marker": wrong}, [status])) != []
 
 
 def test_failure_of_no_instance__counts_as_one_unknown_instance() -> None:  # G01
-    found = judge([], Rules(), CHECKED_AT)
+    found = evaluate([], Policy(), CHECKED_AT)
     failed = found._replace(details=details(found)._replace(error=CheckError("timeout", "late")))
     document = verdict_schema.document(failed)
     assert (document["error"]["code"], document["status"]) == ("timeout", "unknown")
@@ -215,7 +215,7 @@ def test_failure_of_no_instance__stands_beside_no_instance_and_no_health() -> No
 
 def with_flow(counts: TaskCounts) -> Verdict:
     statistics = Statistics(FULL.common_task_details, None, {"flow_task_details": counts})
-    return judge([Finding(Instance("a", "1"), statistics, None, Instant(0, 0), 0.25)], Rules(), CHECKED_AT)
+    return evaluate([ProbeResult(Instance("a", "1"), statistics, None, Instant(0, 0), 0.25)], Policy(), CHECKED_AT)
 
 
 def test_further_group__stands_after_the_known_ones() -> None:  # D59

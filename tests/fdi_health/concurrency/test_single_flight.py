@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fdi_health.concurrency.single_flight import MAX_STUCK_CALLS, Call, SingleFlight
-from tests.fdi_health.shelf import Clock, until
+from tests.fdi_health.fake_secret_store import Clock, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

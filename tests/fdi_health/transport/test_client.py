@@ -18,17 +18,17 @@ import pytest
 import requests
 import urllib3.exceptions
 
-from fdi_health.deadline import Deadline
+from fdi_health.clock import Deadline
 from fdi_health.errors import NEXT_STEPS, CheckError
+from fdi_health.roma.error_responses import ErrorResponse
 from fdi_health.transport import connections
-from fdi_health.transport.client import Reply, Transport, _Request
+from fdi_health.transport.client import Response, Transport, _Request
 from fdi_health.transport.deadline_socket import Exchange
 from fdi_health.transport.exception_mapping import map_exception
 from fdi_health.transport.strict_response import _ResponseBuffer
 from fdi_health.transport.tls import CA_VARIABLES, tls_context
-from fdi_health.upstream_errors import ErrorResponse
 from simulator import Simulator
-from simulator.answers import body_answer, raw_answer
+from simulator.responses import body_answer, raw_answer
 from tests.conftest import PROJECT_ID, TOKEN
 from tests.tunnel_proxy import TunnelProxy
 
@@ -453,13 +453,13 @@ def test_meaning__finds_what_is_wrapped_and_minds_rings() -> None:
 
 
 def test_repr__of_what_holds_foreign_text__shows_none_of_it() -> None:
-    reply = Reply(200, {"X-Subject-Token": TOKEN}, TOKEN.encode())
+    reply = Response(200, {"X-Subject-Token": TOKEN}, TOKEN.encode())
     kept = connections.PooledConnection(None, None, TOKEN.encode())  # type: ignore[arg-type] # the repr uses neither
     error = ErrorResponse(401, {"A": TOKEN}, TOKEN.encode(), None, TOKEN)
     request = _Request("GET", PATH, HEADERS, TOKEN.encode())
     assert [repr(thing) for thing in (request, reply, kept, error)] == [
         f"_Request(GET {PATH})",
-        "Reply(200)",
+        "Response(200)",
         "PooledConnection(last_used=0.0)",
         "ErrorResponse(401)",
     ]
@@ -471,7 +471,7 @@ def test_response_that_is_whole_after_the_deadline__is_a_timeout(
     upstream.play("i", "healthy")
     exchange = transport._exchange
 
-    def frozen(*arguments: Any) -> Reply:
+    def frozen(*arguments: Any) -> Response:
         reply = exchange(*arguments)
         time.sleep(0.3)  # as a platform does that stops the process between two instructions
         return reply

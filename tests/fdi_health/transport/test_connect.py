@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fdi_health.deadline import Deadline
+from fdi_health.clock import Deadline
 from fdi_health.transport.connect import ATTEMPT_DELAY_SECONDS, Address, connect_first, resolve
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fdi_health.deadline import Deadline
+from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.transport import connections, deadline_socket
 from fdi_health.transport.client import MAX_IAM_BYTES, MAX_STATISTICS_BYTES, Transport
 from fdi_health.transport.deadline_socket import MAX_HEAD_BYTES
-from simulator.answers import Answer, body_answer, head_bytes, raw_answer, response_bytes
 from simulator.documented import DOC_EXAMPLE, HEALTHY
+from simulator.responses import Answer, body_answer, head_bytes, raw_answer, response_bytes
 from tests.conftest import PROJECT_ID, TOKEN
 from tests.tunnel_proxy import TunnelProxy
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdi_health.deadline import Deadline
+from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.transport.client import Transport
 from fdi_health.transport.exception_mapping import map_exception

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from fdi_health.deadline import Deadline
+from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.transport.retry import Retries, retry_after
 from tests.servers import ROOT

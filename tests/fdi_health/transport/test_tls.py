@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fdi_health.deadline import Deadline
+from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.transport.client import Transport
 from fdi_health.transport.tls import CA_VARIABLES, explain_certificate, tls_context

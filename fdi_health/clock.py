@@ -1,0 +1,94 @@
+"""Time: deadlines, instants on two clocks, and timestamps as text."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FORM = r"\d{4}-?\d\d-?\d\d[Tt ]\d\d"
+"""A date and at least the hour. Python also takes a date alone, which says nothing about the end of a token."""
+
+MIN_YEAR, MAX_YEAR = 2000, 2099
+"""A timestamp of another year is a mistake, such as the zero value of a program's date type."""
+
+
+class Deadline(NamedTuple):
+    """A moment on one monotonic clock; everything a request waits for ends there.
+
+    Attributes:
+        at: the moment, in seconds of `clock`.
+        clock: returns the present moment, in seconds; never steps back.
+
+    """
+
+    at: float
+    clock: Callable[[], float] = time.monotonic
+
+    @classmethod
+    def after(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> Self:
+        """Return the deadline that is `seconds` from now."""
+        return cls(clock() + seconds, clock)
+
+    def remaining(self) -> float:
+        """Return the seconds left, 0.0 when there are none."""
+        return max(0.0, self.at - self.clock())
+
+    @property
+    def expired(self) -> bool:
+        """Whether the moment has come."""
+        return self.clock() >= self.at
+
+
+class Instant(NamedTuple):
+    """A moment read off both clocks at once.
+
+    A platform that freezes a process between two requests may stop its monotonic clock, and an operator may set the
+    wall clock back: the larger of the two differences is the one that never calls old news fresh.
+
+    Attributes:
+        wall: seconds since the epoch.
+        monotonic: seconds of the monotonic clock.
+
+    """
+
+    wall: float
+    monotonic: float
+
+    def seconds_until(self, later: Instant) -> float:
+        """Return the seconds from this moment to `later`, by whichever clock saw more of them pass; never negative."""
+        return max(0.0, later.wall - self.wall, later.monotonic - self.monotonic)
+
+
+def now() -> Instant:
+    """Read both clocks."""
+    return Instant(time.time(), time.monotonic())
+
+
+def parse_timestamp(text: Any) -> float:
+    """Return an ISO 8601 timestamp in seconds since the epoch; one without a time zone is UTC.
+
+    Raises:
+        ValueError: it is malformed, or not in the years `MIN_YEAR` to `MAX_YEAR`.
+
+    """
+    if not isinstance(text, str) or not re.match(_FORM, text, re.ASCII):
+        raise ValueError
+    found = datetime.fromisoformat(text)
+    if not MIN_YEAR <= found.year <= MAX_YEAR:
+        raise ValueError
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def format_timestamp(seconds: float) -> str:
+    """Return a time, given in seconds since the epoch, as ISO 8601 in UTC, whole seconds and a four-digit year."""
+    try:
+        found = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return "a moment beyond the calendar"
+    # Not strftime: its year has fewer than four digits before year 1000.
+    return f"{found.replace(tzinfo=None).isoformat(timespec='seconds')}Z"

@@ -1,0 +1,1 @@
+"""How requests to ROMA Connect and to fdi-health are authenticated."""

@@ -1,0 +1,236 @@
+"""Findings in, verdict out: the rules that decide whether somebody is paged. No I/O, no clock."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from fdi_health.clock import format_timestamp
+from fdi_health.models import (
+    NO_COUNTS,
+    WORST_FIRST,
+    Details,
+    InstanceVerdict,
+    TaskCounts,
+    Verdict,
+    VerdictWarning,
+    counts_by_group,
+    total,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from fdi_health.models import Policy, ProbeResult, Status, TokenState
+
+MAX_REASON_CHARACTERS = 120
+"""The most characters of a reason: what fits a pager's line."""
+
+UNHEALTHY_NEXT_STEP = (
+    "Open this instance in the ROMA Connect console, list its tasks in state ERROR under task monitoring, and read the "
+    "newest log of each."
+)
+
+_OTHERS_ACCEPT_STEP = (
+    "ROMA Connect accepts this token for other instances. Check this instance's ID in FDI_INSTANCES, and the rights of "
+    "the token's user on it."
+)
+_NO_TASKS_NEXT_STEP = (
+    "Compare with the number of tasks in the console: a user without rights sees none. Give the token's user read "
+    "permission on the integration applications, or name the instance in FDI_ALLOW_EMPTY."
+)
+
+
+_NO_TASKS = "no tasks visible"
+_EXPIRES = "the token expires soon"
+_EXPIRES_NEXT_STEP = (
+    "Put a new token into the secret, or IAM credentials, which renew it by themselves. If it holds credentials, the "
+    "token could not be renewed: python -m fdi_health doctor says why."
+)
+
+
+def evaluate(
+    findings: Sequence[ProbeResult],
+    rules: Policy,
+    checked_at: datetime,
+    age_seconds: float = 0.0,
+    duration_seconds: float = 0.0,
+    token: TokenState | None = None,
+    *,
+    is_fresh: bool = True,
+) -> Verdict:
+    """Return the verdict over all findings, details included.
+
+    Args:
+        findings: one per instance asked; none at all is unknown, never health.
+        rules: the operator's rules.
+        checked_at: when the oldest finding arrived; UTC.
+        age_seconds: how old the oldest finding is.
+        duration_seconds: how long the check took.
+        token: what is known of the token in use, or None.
+        is_fresh: whether at least one finding was obtained by this check, rather than reused.
+
+    """
+    token_works = any(finding.statistics is not None and finding.error is None for finding in findings)
+    instances = tuple(_evaluate_instance(finding, rules, token_works=token_works) for finding in findings)
+    token_ends = sorted({finding.token_expires_at for finding in findings if finding.token_expires_at is not None})
+    warnings = (
+        *(_no_tasks_warning(instance.name) for instance in instances if instance.reason == _NO_TASKS),
+        *map(_token_warning, token_ends),
+    )
+    counts: dict[Status, int] = dict.fromkeys(WORST_FIRST, 0)
+    for instance in instances:
+        counts[instance.status] += 1
+    answered = [total(finding.statistics) for finding in findings if finding.statistics and not finding.error]
+    return Verdict(
+        status=next((status for status in WORST_FIRST if counts[status]), "unknown"),
+        reason=_reason(instances, token_ends),
+        anonymous_reason=_anonymous_reason(instances, counts, warnings),
+        checked_at=checked_at,
+        age_seconds=age_seconds,
+        duration_seconds=duration_seconds,
+        instances_count=counts,
+        details=Details(
+            totals=reduce(TaskCounts.plus, answered) if answered else None,
+            warnings=warnings,
+            error=None,
+            instances=instances,
+            token=token,
+            is_fresh=is_fresh,
+        ),
+    )
+
+
+def hide_details(verdict: Verdict) -> Verdict:
+    """Return the verdict as callers who may not see details get it: no name, ID, count of tasks or foreign text."""
+    return verdict._replace(reason=verdict.anonymous_reason, details=None)
+
+
+def next_steps(instance: InstanceVerdict, warnings: Sequence[VerdictWarning]) -> list[str]:
+    """Return what the person on call does about one instance; nothing for a healthy one without a warning.
+
+    Args:
+        instance: the instance.
+        warnings: of the whole verdict; those that name this instance count.
+
+    """
+    own = [UNHEALTHY_NEXT_STEP] if instance.status == "unhealthy" else []
+    if instance.error is not None and instance.error.next_step:
+        own.append(instance.error.next_step)
+    return own + [warning.next_step for warning in warnings if warning.instance == instance.name]
+
+
+def _evaluate_instance(finding: ProbeResult, rules: Policy, *, token_works: bool) -> InstanceVerdict:
+    status, reason = _status_and_reason(finding, rules)
+    error = finding.error
+    if error is not None and error.code == "token_rejected" and token_works:
+        error = error.with_next_step(_OTHERS_ACCEPT_STEP)
+    statistics = None if finding.error else finding.statistics
+    return InstanceVerdict(
+        name=finding.instance.name,
+        instance_id=finding.instance.instance_id,
+        status=status,
+        reason=reason,
+        duration_seconds=finding.duration_seconds,
+        common_task_details=statistics.common_task_details if statistics else None,
+        cdc_task_details=statistics.cdc_task_details if statistics else None,
+        other_task_details=statistics.other_task_details if statistics else {},
+        error=error,
+    )
+
+
+def _status_and_reason(finding: ProbeResult, rules: Policy) -> tuple[Status, str]:
+    if finding.error is not None:
+        return "unknown", finding.error.message
+    statistics = finding.statistics
+    # A further group alone says nothing of the required ones.
+    if statistics is None or (statistics.common_task_details is None and statistics.cdc_task_details is None):
+        return "unknown", "no answer"
+    abnormal = [
+        _tasks(counts.abnormal_tasks_count, f"abnormal {group} task")
+        for group, counts in counts_by_group(statistics).items()
+        if counts.abnormal_tasks_count > 0
+    ]
+    if abnormal:
+        return "unhealthy", _fit(abnormal, ", ", MAX_REASON_CHARACTERS)
+    empty_is_fine = "*" in rules.allow_empty or finding.instance.name in rules.allow_empty
+    if total(statistics) == NO_COUNTS and not empty_is_fine:
+        return "degraded", _NO_TASKS
+    if finding.token_expires_at is not None:
+        return "degraded", _EXPIRES
+    return "healthy", "none"
+
+
+def _tasks(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _no_tasks_warning(name: str) -> VerdictWarning:
+    return VerdictWarning("no_tasks_visible", name, f"No tasks are visible in {name}.", _NO_TASKS_NEXT_STEP)
+
+
+def _token_warning(expires_at: float) -> VerdictWarning:
+    message = f"The end of the token is {format_timestamp(expires_at)}, and it was not renewed."
+    return VerdictWarning("token_expires_soon", None, message, _EXPIRES_NEXT_STEP)
+
+
+def _reason(instances: Sequence[InstanceVerdict], token_ends: Sequence[float]) -> str:
+    if not instances:
+        return "no instance was asked"
+    worst_first = sorted(instances, key=lambda instance: WORST_FIRST.index(instance.status))
+    clauses = [_clause(instance) for instance in worst_first if instance.reason not in ("none", _EXPIRES)]
+    if any(instance.reason == _EXPIRES for instance in instances):
+        clauses += [f"the token expires at {format_timestamp(end)}" for end in token_ends]
+    return _fit(clauses, "; ", MAX_REASON_CHARACTERS) or "none"
+
+
+def _clause(instance: InstanceVerdict) -> str:
+    if instance.status == "unhealthy":
+        return f"{_tasks(total(instance).abnormal_tasks_count, 'abnormal task')} in {instance.name}"
+    if instance.status == "unknown":
+        return f"{instance.name} unknown ({_code(instance)})"
+    return f"{_NO_TASKS} in {instance.name}"
+
+
+def _anonymous_reason(
+    instances: Sequence[InstanceVerdict], counts: dict[Status, int], warnings: Sequence[VerdictWarning]
+) -> str:
+    if not instances:
+        return "no instance was asked"
+    unknown = Counter(_code(instance) for instance in instances if instance.status == "unknown")
+    codes: dict[Status, list[str]] = {
+        "unknown": [code for code, _ in unknown.most_common()],
+        "degraded": list(dict.fromkeys(warning.code for warning in warnings)),
+    }
+    text = ""
+    for status in WORST_FIRST:
+        if counts[status] and status != "healthy":
+            text += (
+                f", {counts[status]} {status}" if text else f"{counts[status]} of {len(instances)} instances {status}"
+            )
+            text = _with_codes(text, codes.get(status, []))
+    return text or "none"
+
+
+def _with_codes(text: str, codes: Sequence[str]) -> str:
+    """Return the text with as many codes in brackets as fit into 50 characters and into a reason."""
+    shown = _fit(codes, ", ", min(50, MAX_REASON_CHARACTERS - len(f"{text} ()")))
+    longer = f"{text} ({shown})"
+    return longer if shown and len(longer) <= MAX_REASON_CHARACTERS else text
+
+
+def _code(instance: InstanceVerdict) -> str:
+    return instance.error.code if instance.error else "invalid_response"
+
+
+def _fit(clauses: Sequence[str], separator: str, length: int) -> str:
+    """Join as many clauses as fit into `length` characters, the first ones first, and say how many are left out."""
+    could_fit = min(len(clauses), length // (len(separator) + 1))
+    for shown in range(could_fit, 0, -1):
+        more = [f"+{len(clauses) - shown} more"] if shown < len(clauses) else []
+        text = separator.join([*clauses[:shown], *more])
+        if len(text) <= length:
+            return text
+    return f"+{len(clauses)} more" if clauses else ""

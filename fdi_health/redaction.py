@@ -1,0 +1,118 @@
+"""Makes text that others wrote safe to show: no secret, no control characters, no marker, not too long."""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+from schemas.settings_fields import MARKER
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_MAX_SEARCHES = 64
+_READ_CHARACTERS = 1024
+"""How much of a text is looked at; more than can ever be shown."""
+
+_WINDOW = 8
+"""How many characters in a row of a secret give it away; an upstream may quote only part of one, in its own case."""
+
+_PIECE, _STEP = 5, 4
+"""Any `_WINDOW` characters of a secret hold a piece of 5 that begins at a multiple of 4: 8 >= 5 + 4 - 1."""
+
+_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+"""TokenProvider are ASCII: no other letter's case matters."""
+
+
+def redact(text: Any, secrets: str | Collection[str], length: int) -> str | None:
+    """Return `text` without the secrets or any part of them, at most `length` characters long.
+
+    Control, formatting, surrogate and unassigned characters go first, so that nothing hides in between, and white
+    space becomes single spaces; then parts of a secret become `[redacted]`, spaced out or not, and the healthy marker
+    becomes `FDI_OK`, so that a keyword checker never finds in a failing answer what only a healthy one may hold.
+
+    Args:
+        text: what another program sent, of any type.
+        secrets: one secret or several, such as the token in use and earlier ones.
+        length: the most characters to return.
+
+    Returns:
+        The text, or None if it is not a string or nothing is left of it.
+
+    """
+    if not isinstance(text, str):
+        return None
+    known = (secrets,) if isinstance(secrets, str) else tuple(secrets)
+    return MARKER.sub("FDI_OK", _replace_secrets(_printable(text[:_READ_CHARACTERS]), known))[:length].strip() or None
+
+
+def _printable(text: str) -> str:
+    spaced = re.sub(r"\s+", " ", text)
+    return "".join(character for character in spaced if unicodedata.category(character)[0] != "C")
+
+
+def _compact(text: str) -> str:
+    return text.replace(" ", "").translate(_LOWER)
+
+
+def _replace_secrets(text: str, secrets: tuple[str, ...]) -> str:
+    places = [place for place, character in enumerate(text) if character != " "]
+    secret_places = {place for start, end in _matches(_compact(text), secrets) for place in _range(places, start, end)}
+    kept: list[str] = []
+    for place, character in enumerate(text):
+        if place not in secret_places:
+            kept.append(character)
+        elif place - 1 not in secret_places:
+            kept.append("[redacted]")
+    return "".join(kept)
+
+
+def _range(places: list[int], start: int, end: int) -> range:
+    """Return the places in a text of a part of its compact form, the spaces in between included."""
+    return range(places[start], places[end - 1] + 1)
+
+
+def _matches(compact: str, secrets: tuple[str, ...]) -> set[tuple[int, int]]:
+    """Return where parts of the secrets begin and end in a compact text."""
+    long, short, pieces = _index(secrets)
+    found = {
+        (match.start(), match.start() + len(secret))
+        for secret in short
+        for match in re.finditer(f"(?={re.escape(secret)})", compact)
+    }
+    hits = [place for place in range(len(compact) - _PIECE + 1) if compact[place : place + _PIECE] in pieces]
+    end = searches = 0
+    for start in sorted({start for place in hits for start in range(max(0, place - _STEP + 1), place + 1)}):
+        # One search for each quoted part, not for each of its windows: a text may quote a kilobyte.
+        if end < start + _WINDOW <= len(compact):
+            searches += 1
+            if searches > _MAX_SEARCHES:
+                # Made of many small parts of the secrets: looking each one up would take longer than a response may.
+                return {(0, len(compact))}
+            place = long.find(compact[start : start + _WINDOW])
+            if place >= 0:
+                end = start + _shared_length(compact[start:], long[place : place + _READ_CHARACTERS])
+                found.add((start, end))
+    return found
+
+
+def _shared_length(one: str, other: str) -> int:
+    """Return how many characters two texts have in common at their beginning."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((count for count, (left, right) in pairs if left != right), min(len(one), len(other)))
+
+
+@functools.lru_cache(maxsize=4)
+def _index(secrets: tuple[str, ...]) -> tuple[str, tuple[str, ...], frozenset[str]]:
+    """Return the long secrets in one text, the short ones, and the pieces to look for in a text.
+
+    A set of all windows of 16 long tokens would take 30 MB, and looking for each window of a text in all of them would
+    take longer than a response may. Hits of the pieces are few, so only those are looked up.
+    """
+    compact = dict.fromkeys(_compact(_printable(secret)) for secret in secrets)
+    long = [secret for secret in compact if len(secret) >= _WINDOW]
+    short = tuple(secret for secret in compact if 0 < len(secret) < _WINDOW)
+    pieces = {secret[start : start + _PIECE] for secret in long for start in range(0, len(secret) - _PIECE + 1, _STEP)}
+    return "\n".join(long), short, frozenset(pieces)

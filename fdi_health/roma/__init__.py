@@ -1,0 +1,1 @@
+"""ROMA Connect: its APIs, and what its error responses mean."""

@@ -1,0 +1,42 @@
+"""`env://NAME`: a secret in an environment variable."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fdi_health.errors import CheckError
+from fdi_health.secret_stores import InvalidSecretUrl, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fdi_health.clock import Deadline
+    from fdi_health.secret_stores import SecretUrl
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """The variable `name` of `environ`."""
+
+    name: str
+    environ: Mapping[str, str] = field(repr=False)
+
+    def read(self, deadline: Deadline) -> Secret:  # noqa: ARG002 -- the contract's; memory needs no deadline
+        """Return the variable's bytes; see `SecretStore.read`."""
+        value = self.environ.get(self.name)
+        if value is None:
+            raise CheckError(
+                "token_unavailable",
+                "the environment variable that the secret URL names is not set",
+                next_step="Set it where the function is deployed, or correct the name in the secret URL.",
+            )
+        return Secret(value.encode("utf-8", "surrogateescape"))
+
+
+def open_store(url: SecretUrl, environ: Mapping[str, str]) -> Variable:
+    """Return the variable that the URL names; raises InvalidSecretUrl."""
+    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", url.place, re.ASCII) or url.query:
+        raise InvalidSecretUrl("must be env://NAME with the name of an environment variable, e.g. env://ROMA_TOKEN")
+    return Variable(url.place, environ)

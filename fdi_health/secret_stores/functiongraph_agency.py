@@ -1,0 +1,48 @@
+"""`functiongraph://agency`: the token that FunctionGraph gives a function for its agency, so that none is stored.
+
+Source: the vendor's FunctionGraph developer guide; `getToken()` of the invocation's context gives an IAM token that is
+valid for 24 hours, if the function has an agency.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fdi_health.invocation import invocation
+from fdi_health.secret_stores import InvalidSecretUrl, Secret, unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fdi_health.clock import Deadline
+    from fdi_health.secret_stores import SecretUrl
+
+
+class Agency:
+    """The agency of the function that is running."""
+
+    def read(self, deadline: Deadline) -> Secret:  # noqa: ARG002 -- the contract's; the platform has the token at hand
+        """Return the agency's token; see `SecretStore.read`."""
+        get_token = getattr(invocation.get(), "getToken", None)
+        if get_token is None:
+            raise unavailable(
+                "was not asked for: functiongraph://agency works in a FunctionGraph function only",
+                "Run this function there, through functiongraph_handler, or put another secret URL into FDI_TOKEN.",
+            )
+        try:
+            token = get_token()
+        except Exception:  # noqa: BLE001 -- the platform may raise anything for a function without an agency
+            token = None
+        if not isinstance(token, str) or not token:
+            raise unavailable(
+                "does not exist: the function has no agency",
+                "Give the function an agency with a policy that allows roma:tasks:list and roma:tasks:get.",
+            )
+        return Secret(token.encode("utf-8", "surrogateescape"))
+
+
+def open_store(url: SecretUrl, environ: Mapping[str, str]) -> Agency:  # noqa: ARG001 -- every store's signature
+    """Return the agency; raises InvalidSecretUrl."""
+    if url.place != "agency" or url.query or url.key:
+        raise InvalidSecretUrl("must be exactly functiongraph://agency")
+    return Agency()

@@ -1,0 +1,101 @@
+"""Who asks, by the key in the request, and what they may see.
+
+A key comes as X-Api-Key, as a Bearer token or as a Basic password (RFC 6750, RFC 7617), never in the URL, which proxies
+and browsers write down.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from fdi_health.errors import CheckError
+
+if TYPE_CHECKING:
+    from werkzeug import Request
+
+    from fdi_health.clock import Deadline
+    from fdi_health.service import Service
+    from handlers.application import Application
+
+CHALLENGE = 'Bearer realm="fdi-health", Basic realm="fdi-health", charset="UTF-8"'
+"""The WWW-Authenticate of every 401."""
+
+_JWT = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*){2}((\.[A-Za-z0-9_-]*){2})?", re.ASCII)
+"""What a JWT looks like, signed or encrypted (RFC 7515 and 7516, compact serialisation); our keys have no dots."""
+
+
+class Caller(NamedTuple):
+    """Who asks.
+
+    Attributes:
+        name: as FDI_CALLERS calls them; None for anybody.
+        sees_details: whether they may see more than the verdict.
+
+    """
+
+    name: str | None
+    sees_details: bool
+
+
+def identify(request: Request, service: Service, deadline: Deadline) -> Caller:
+    """Return who asks.
+
+    Raises:
+        CheckError: `unauthorized`, `callers_unavailable`.
+
+    """
+    key = presented_key(request)
+    if service.callers is None or key is None:
+        if service.anonymous == "refuse":
+            raise CheckError(
+                "unauthorized", "a key is needed: as X-Api-Key, as a Bearer token or as the password of Basic"
+            )
+        return Caller(None, service.anonymous == "details")
+    name = service.callers.name_of(key, deadline)
+    if name is None:
+        raise CheckError(
+            "unauthorized", "this key is not in the secret that FDI_CALLERS names; send a valid key, or no key"
+        )
+    return Caller(name, sees_details=True)
+
+
+def sees_details(request: Request, application: Application, service: Service, deadline: Deadline) -> bool:
+    """Whether the caller may see details, for a path that refuses nobody.
+
+    A wrong key, or one that can't be checked now, means no.
+    """
+    # Reading the callers' keys may take as long as a check, and counts as one.
+    may_wait = service.callers is not None and presented_key(request) is not None
+    try:
+        with application.admitted() if may_wait else contextlib.nullcontext():
+            return identify(request, service, deadline).sees_details
+    except CheckError:
+        return False
+
+
+def presented_key(request: Request) -> bytes | None:
+    """Return the key in a request, b"" for one that can be none; None where there is none.
+
+    A Bearer that looks like a JWT is the platform's own (schedulers, uptime checks), and so is any other scheme.
+    """
+    key = request.headers.get("X-Api-Key")
+    if key is not None:
+        return _bytes(key)
+    scheme, _, value = request.headers.get("Authorization", "").strip().partition(" ")
+    value = value.strip()
+    if scheme.lower() == "bearer":
+        return None if _JWT.fullmatch(value) else _bytes(value)
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).partition(b":")[2]
+        except (binascii.Error, ValueError):
+            return b""
+    return None
+
+
+def _bytes(text: str) -> bytes:
+    return text.strip().encode(errors="surrogatepass")

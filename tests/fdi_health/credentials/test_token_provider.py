@@ -1,0 +1,667 @@
+"""One read for everybody, one renewal for the whole fleet, and no dead token held."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fdi_health.credentials.iam_client import IamClient
+from fdi_health.credentials.token_provider import TokenProvider
+from fdi_health.errors import CheckError
+from fdi_health.log import line_of
+from fdi_health.secret_stores import Secret
+from fdi_health.transport.client import Transport
+from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
+from tests.fdi_health.fake_secret_store import HOUR, MINUTE, NO_IAM, Clock, Shelf, soon, static, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from fdi_health.clock import Deadline
+    from fdi_health.models import Token
+    from simulator import Iam as SimulatedIam
+    from simulator import Simulator
+    from tests.conftest import Function
+
+
+def test_token__is_read_once_for_everybody() -> None:
+    shelf = Shelf([b"MII-one-1"], wait_seconds=0.1)
+    tokens = TokenProvider(shelf, NO_IAM)
+    with ThreadPoolExecutor(24) as callers:
+        values = list(callers.map(lambda _: tokens.current(soon()).value, range(24)))
+    assert values == ["MII-one-1"] * 24
+    assert shelf.reads == 1
+
+
+def test_missing_secret__is_asked_for_once_by_those_who_ask_at_once() -> None:
+    shelf = Shelf([b"missing"], wait_seconds=0.1)
+    tokens = TokenProvider(shelf, NO_IAM)
+
+    def message(_: int) -> str:
+        with pytest.raises(CheckError) as caught:
+            tokens.current(soon())
+        return caught.value.message
+
+    with ThreadPoolExecutor(8) as callers:
+        assert set(callers.map(message, range(8))) == {"the secret does not exist"}
+    assert shelf.reads == 1
+
+
+def test_renewal__is_one_read_for_all_who_were_refused() -> None:
+    shelf = Shelf([b"MII-one-1", b"MII-two-2"])
+    tokens = TokenProvider(shelf, NO_IAM)
+    refused = tokens.current(soon())
+
+    with ThreadPoolExecutor(10) as callers:
+        renewed = {token.value for token in callers.map(lambda _: tokens.renew(refused, soon()), range(10))}
+
+    assert renewed == {"MII-two-2"}
+    assert shelf.reads == 2
+    assert tokens.current(soon()).value == "MII-two-2"
+
+
+def test_renewal__with_the_same_secret_is_one_read_too() -> None:
+    shelf = Shelf([b"MII-one-1"])
+    tokens = TokenProvider(shelf, NO_IAM)
+    refused = tokens.current(soon())
+
+    assert tokens.renew(refused, soon()).value == tokens.renew(refused, soon()).value == "MII-one-1"
+    assert shelf.reads == 2
+
+
+@pytest.mark.parametrize("fault", ["APIGW.0301", "ROMA.1002", "ROMA.1000", "APIG.1002"])
+def test_rotation__is_seen_within_the_request_by_one_read(
+    function: Callable[..., Function], upstream: Simulator, tmp_path: Path, fault: str
+) -> None:  # C90, whatever the status that the token fault comes with
+    names = [f"i{number}" for number in range(10)]
+    for name in names:
+        upstream.play(name, "healthy")
+    (tmp_path / "token").write_text(TOKEN)
+    checked = function(FDI_INSTANCES=",".join(names), FDI_TOKEN=f"file://{tmp_path}/token")
+    assert checked.verdict()["healthy"] is True
+    upstream.forget()
+
+    upstream.token_fault = fault
+    upstream.tokens.clear()
+    upstream.tokens.add("rotated-token")
+    (tmp_path / "token").write_text("rotated-token\n")
+
+    assert checked.verdict()["healthy"] is True
+    assert sorted(request.token or "" for request in upstream.requests) == sorted([TOKEN, "rotated-token"] * 10)
+
+
+def test_token_refused_for_good__is_not_retried_without_end(
+    function: Callable[..., Function], upstream: Simulator
+) -> None:
+    upstream.tokens.clear()
+    checked = function("healthy", "healthy")
+
+    codes = [instance["error"]["code"] for instance in checked.verdict()["instances"]]
+
+    assert codes == ["token_rejected"] * 2
+    assert len(upstream.requests) == 2
+
+
+def test_renewal_that_hangs__is_token_unavailable_at_the_deadline(
+    function: Callable[..., Function], upstream: Simulator
+) -> None:
+    over = threading.Event()
+    checked = function("healthy", FDI_DEADLINE_SECONDS="0.4")
+    assert checked.verdict()["healthy"] is True
+    (target,) = checked.process.service().targets
+    target.tokens._store = Shelf([b"MII-never"], hang=over)
+    upstream.tokens.clear()
+
+    for _ in range(4):
+        began = time.monotonic()
+        error = checked.instance()["error"]
+        assert time.monotonic() - began < 0.4 + 0.3
+        assert error["code"] == "token_unavailable"
+    over.set()
+
+
+def test_hanging_reads__are_not_piled_up() -> None:
+    over = threading.Event()
+    shelf = Shelf([b"MII-one-1"], hang=over)
+    tokens = TokenProvider(shelf, NO_IAM, read_seconds=0.15)
+
+    messages = []
+    for _ in range(4):
+        with pytest.raises(CheckError) as caught:
+            tokens.current(soon(0.2))
+        messages.append(caught.value.message)
+
+    assert shelf.reads == 2
+    assert set(messages[:2]) <= {
+        "the secret could not be read before the deadline",
+        "earlier reads of the secret are stuck, or no thread was free",
+    }
+    assert messages[2:] == ["earlier reads of the secret are stuck, or no thread was free"] * 2
+    over.set()
+    until(lambda: tokens.state() is not None)
+    assert tokens.current(soon()).value == "MII-one-1"  # what came late is news all the same
+    assert shelf.reads == 2
+
+
+def test_hasty_callers__do_not_end_the_read_of_a_patient_one() -> None:
+    shelf = Shelf([b"MII-one-1"], wait_seconds=0.4)
+    tokens = TokenProvider(shelf, NO_IAM)
+    for _ in range(5):
+        with pytest.raises(CheckError, match="before the deadline"):
+            tokens.current(soon(0.02))
+    assert tokens.current(soon()).value == "MII-one-1"
+    assert shelf.reads == 1
+
+
+def test_overdue_read__is_not_waited_for_by_those_who_joined_it() -> None:
+    over = threading.Event()
+    shelf = Shelf([b"MII-one-1", b"MII-two-2"])
+    tokens = TokenProvider(shelf, NO_IAM, read_seconds=0.3)
+    refused = tokens.current(soon())
+    shelf.hang = over
+    with ThreadPoolExecutor(3) as callers:
+        waiting = [callers.submit(tokens.renew, refused, soon(3)) for _ in range(3)]
+        time.sleep(0.1)
+        shelf.hang = None
+        assert {token.result(1).value for token in waiting} == {"MII-two-2"}
+    over.set()
+
+
+def test_late_renewals__are_announced_only_if_they_go_on(
+    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
+) -> None:
+    # A platform that freezes the process behind each answer makes a renewal late, and it is no failure of IAM's.
+    tokens, _, clock = with_credentials
+    tokens._held._seconds = 0.1
+    tokens.current(soon())
+    iam.play("silent", for_ever=True)
+    clock.wall += 24 * HOUR - 4 * MINUTE
+    announced = []
+    for _ in range(4):
+        tokens.current(soon())
+        until(lambda: not tokens._held.is_being_read())
+        # The login goes on for a moment after its read was given up; the cooldown begins when it ends.
+        until(lambda: not any(thread.name == "fdi-health-secret" for thread in threading.enumerate()))
+        announced.append(tokens.expiring() is not None)
+        clock.wall += 10
+    assert announced == [False, False, True, True]
+
+
+def test_upstream_that_refuses_every_token__costs_ten_logins_in_any_minute(
+    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
+) -> None:
+    tokens, _, clock = with_credentials
+    tokens.current(soon())
+
+    def renews() -> bool:
+        before = len(iam.logins)
+        tokens.renew(tokens.current(soon()), soon())
+        return len(iam.logins) > before
+
+    start = clock.wall
+    assert renews()
+    clock.wall = start + 30
+    assert [renews() for _ in range(11)] == [True] * 9 + [False] * 2
+    clock.wall = start + 60
+    assert [renews() for _ in range(2)] == [True, False]
+    clock.wall = start + 90
+    assert [renews() for _ in range(10)] == [True] * 9 + [False]
+
+
+def test_login__is_counted_whatever_older_refusals_come_meanwhile(
+    with_credentials: tuple[TokenProvider, Shelf, Clock],
+) -> None:
+    tokens, shelf, _ = with_credentials
+    older = tokens.current(soon())
+    newer = tokens.renew(older, soon())
+    shelf.hang = threading.Event()
+    with ThreadPoolExecutor(1) as caller:
+        renewal = caller.submit(tokens.renew, newer, soon())
+        until(lambda: shelf.reads == 3)
+        assert tokens.renew(older, soon()) == newer
+        shelf.hang.set()
+        assert renewal.result() != newer
+    assert len(tokens._logins_for_refusals) == 2
+
+
+def test_refusal_that_many_meet_at_once__counts_as_one_login(
+    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
+) -> None:
+    tokens, shelf, _ = with_credentials
+    shelf.wait_seconds = 0.02
+    for _ in range(10):
+        refused, gate = tokens.current(soon()), threading.Barrier(24)
+
+        def renew(refused: Token = refused, gate: threading.Barrier = gate) -> str:
+            gate.wait(5)
+            return tokens.renew(refused, soon()).value
+
+        with ThreadPoolExecutor(24) as callers:
+            renewed = {renewal.result() for renewal in [callers.submit(renew) for _ in range(24)]}
+        assert renewed == {tokens.current(soon()).value} != {refused.value}
+    assert len(tokens._logins_for_refusals) == 10
+    assert len(iam.logins) == 11
+
+
+def test_secret_that_can_not_be_read__is_read_again_after_1_2_4_and_at_most_30_seconds() -> None:  # H05
+    clock = Clock()
+    shelf = Shelf([b"missing"])
+    tokens = TokenProvider(shelf, NO_IAM, clock=clock)
+    start, read = clock.wall, []
+    for second in range(100):
+        clock.wall = start + second
+        before = shelf.reads
+        with pytest.raises(CheckError, match="the secret does not exist"):
+            tokens.current(soon())
+        read += [second] * (shelf.reads - before)
+    assert read == [0, 1, 2, 3, 5, 9, 17, 33, 63, 93]
+    shelf.secrets = [TOKEN.encode()]
+    clock.wall += 30
+    assert tokens.current(soon()).value == TOKEN
+
+
+def test_secret_that_can_not_be_read__if_a_token_was_refused__backs_off_too() -> None:
+    clock = Clock()
+    shelf = Shelf([TOKEN.encode(), b"missing"])
+    tokens = TokenProvider(shelf, NO_IAM, clock=clock)
+    refused = tokens.current(soon())
+    for _ in range(20):
+        with pytest.raises(CheckError, match="the secret does not exist"):
+            tokens.renew(refused, soon())
+    assert shelf.reads == 4
+
+
+def test_secret_in_a_wrong_form__backs_off_and_is_seen_when_corrected() -> None:
+    clock = Clock()
+    shelf = Shelf([b"'quoted'"])
+    tokens = TokenProvider(shelf, NO_IAM, clock=clock)
+    for _ in range(20):
+        with pytest.raises(CheckError, match="quotes around"):
+            tokens.current(soon())
+    assert shelf.reads == 3
+    shelf.secrets = [TOKEN.encode()]
+    clock.wall += 1
+    assert tokens.current(soon()).value == TOKEN
+
+
+@pytest.mark.parametrize("kind", [IsADirectoryError, AttributeError, TypeError, RuntimeError])
+def test_fault_of_a_vendors_library__is_token_unavailable_and_logged(
+    caplog: pytest.LogCaptureFixture, kind: type[Exception]
+) -> None:
+    class Odd:
+        def read(self, deadline: Deadline) -> Secret:
+            raise kind("s3cr3t")
+
+    with pytest.raises(CheckError) as caught:
+        TokenProvider(Odd(), NO_IAM).current(soon())
+    assert caught.value.code == "token_unavailable"
+    assert caught.value.message.startswith("the secret could not be read: ")
+    assert caught.value.next_step == (
+        "Check the secrets manager's credentials and endpoint; the log says where it broke."
+    )
+    assert "s3cr3t" not in caplog.text
+    (record,) = caplog.records
+    assert kind.__name__ in line_of(record)
+
+
+def test_hasty_joiner__does_not_end_the_read() -> None:
+    shelf = Shelf([b"MII-one-1"], wait_seconds=0.3)
+    tokens = TokenProvider(shelf, NO_IAM)
+    with ThreadPoolExecutor(2) as callers:
+        patient = callers.submit(tokens.current, soon(2))
+        time.sleep(0.05)
+        hasty = callers.submit(tokens.current, soon(0.1))
+        assert isinstance(hasty.exception(), CheckError)
+        assert patient.result().value == "MII-one-1"
+
+
+@pytest.mark.parametrize("stopped", ["wall", "monotonic"])
+def test_token_near_its_end__is_read_ahead_on_the_side(stopped: str) -> None:  # C90
+    clock = Clock()
+    shelf = Shelf([b'{"token":"MII-one-1","expires_at":"2023-11-14T22:15:00Z"}', b"MII-two-2"])  # in 100 s
+    tokens = TokenProvider(shelf, NO_IAM, clock=clock, warn_seconds=0)
+    assert tokens.current(soon()).value == "MII-one-1"
+
+    clock.wall += 89 * (stopped != "wall")
+    clock.monotonic += 89 * (stopped != "monotonic")
+    assert tokens.current(soon()).value == "MII-one-1"
+    assert shelf.reads == 1
+
+    clock.wall += 2 * (stopped != "wall")
+    clock.monotonic += 2 * (stopped != "monotonic")
+    assert tokens.current(soon()).value == "MII-one-1"  # at once; the read goes on beside it
+    for _ in range(50):
+        if tokens.current(soon()).value == "MII-two-2":
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("the token was not read ahead of its end")
+    assert shelf.reads == 2
+
+
+def test_reading_ahead__that_fails_keeps_the_token_and_rests() -> None:
+    clock = Clock()
+    shelf = Shelf([b'{"token":"MII-one-1","expires_at":"2023-11-14T22:15:00Z"}', b"missing"])
+    tokens = TokenProvider(shelf, NO_IAM, clock=clock)
+    tokens.current(soon())
+    clock.wall += 95
+    for _ in range(5):
+        assert tokens.current(soon()).value == "MII-one-1"
+        time.sleep(0.02)
+    assert shelf.reads == 2
+    clock.wall += 5
+    tokens.current(soon())
+    time.sleep(0.05)
+    assert shelf.reads == 3
+
+
+def test_token_past_its_end_when_read__is_tried_all_the_same() -> None:  # C89
+    clock = Clock()
+    shelf = Shelf([b'{"token":"MII-one-1","expires_at":"2020-01-01T00:00:00Z"}'])
+    tokens = TokenProvider(shelf, NO_IAM, clock=clock)
+    assert [tokens.current(soon()).value for _ in range(3)] == ["MII-one-1"] * 3
+    assert shelf.reads == 1
+
+
+@pytest.fixture
+def with_credentials(upstream: Simulator, iam: SimulatedIam) -> Iterator[tuple[TokenProvider, Shelf, Clock]]:
+    """Return tokens for credentials, the shelf they are on and the clock that both we and IAM go by."""
+    clock, shelf = Clock(), Shelf([CREDENTIALS.encode()])
+    iam.clock = lambda: clock.wall
+    transport = Transport(upstream.url)
+    yield TokenProvider(shelf, IamClient(transport, PROJECT_ID, clock), clock=clock), shelf, clock
+    transport.close()
+
+
+def test_credentials__cost_one_read_and_one_login(
+    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
+) -> None:
+    tokens, shelf, _ = with_credentials
+    with ThreadPoolExecutor(24) as callers:
+        values = set(callers.map(lambda _: tokens.current(soon()).value, range(24)))
+    assert values == set(iam.issued)
+    assert (shelf.reads, len(iam.logins)) == (1, 1)
+
+
+@pytest.mark.parametrize("stopped", ["wall", "monotonic"])
+def test_token_for_credentials__is_renewed_five_minutes_ahead(
+    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam, stopped: str
+) -> None:
+    tokens, _, clock = with_credentials
+    first = tokens.current(soon()).value
+
+    def go(seconds: float) -> None:
+        clock.wall += seconds * (stopped != "wall")
+        clock.monotonic += seconds * (stopped != "monotonic")
+
+    go(24 * HOUR - 5 * MINUTE - 1)
+    assert tokens.current(soon()).value == first
+    assert len(iam.logins) == 1
+    go(2)
+    assert tokens.current(soon()).value == first  # nobody waits
+    until(lambda: tokens.current(soon()).value != first)
+    assert len(iam.logins) == 2
+    assert tokens.expiring() is None
+
+
+def test_token_for_credentials__whose_issue_is_not_told_ends_by_our_clock(
+    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
+) -> None:
+    tokens, _, clock = with_credentials
+    iam.tells = ("expires_at",)
+    first = tokens.current(soon()).value
+    clock.wall += 24 * HOUR - MINUTE
+    tokens.current(soon())
+    until(lambda: tokens.current(soon()).value != first)
+
+
+def test_renewal_ahead__delays_nobody(with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam) -> None:
+    tokens, _, clock = with_credentials
+    tokens.current(soon())
+    iam.play("silent", for_ever=True)
+    clock.wall += 24 * HOUR - MINUTE
+
+    began = time.monotonic()
+    for _ in range(5):
+        tokens.current(soon(0.3))
+    assert time.monotonic() - began < 0.1
+
+
+def test_token_for_credentials__that_can_not_be_renewed_is_announced(
+    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
+) -> None:
+    tokens, _, clock = with_credentials
+    tokens.current(soon())
+    end = clock.wall + 24 * HOUR
+    iam.play("status_500", for_ever=True)
+    clock.wall = end - 4 * MINUTE
+    assert tokens.expiring() is None  # believed to be renewable until that failed
+
+    tokens.current(soon())
+    until(lambda: tokens.expiring() is not None)
+    assert tokens.expiring() == pytest.approx(end)
+
+    iam.play()
+    clock.wall += MINUTE
+    tokens.current(soon())
+    until(lambda: tokens.expiring() is None)
+
+
+def test_dead_token__is_still_tried_when_iam_is_gone(
+    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
+) -> None:
+    # Our clock may be wrong: the upstream's refusal is what decides.
+    tokens, _, clock = with_credentials
+    first = tokens.current(soon()).value
+    iam.play("status_500", for_ever=True)
+    clock.wall += 30 * HOUR
+    assert tokens.current(soon()).value == first
+
+
+def test_refused_token_for_credentials__costs_one_read_and_one_login_for_all(
+    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
+) -> None:
+    tokens, shelf, _ = with_credentials
+    refused = tokens.current(soon())
+    with ThreadPoolExecutor(24) as callers:
+        renewed = set(callers.map(lambda _: tokens.renew(refused, soon()).value, range(24)))
+    assert len(renewed) == 1
+    assert refused.value not in renewed
+    assert (shelf.reads, len(iam.logins)) == (2, 2)
+
+
+@pytest.mark.parametrize("seconds_left", [3600, 1, -5])
+def test_token_that_ends_soon__is_announced(seconds_left: int) -> None:
+    clock = Clock(wall=1_763_913_600.0 - seconds_left)
+    tokens = TokenProvider(Shelf([static("2025-11-23T16:00:00Z")]), NO_IAM, clock=clock)
+    assert tokens.expiring() is None
+    assert tokens.current(soon()).value == TOKEN
+    assert tokens.expiring() == 1_763_913_600.0
+
+
+@pytest.mark.parametrize(("warn", "left"), [(3600, 3601), (0, 1), (60, 61)])
+def test_token_that_ends_later__is_not_announced(warn: float, left: float) -> None:
+    clock = Clock(wall=1_763_913_600.0 - left)
+    tokens = TokenProvider(Shelf([static("2025-11-23T16:00:00Z")]), NO_IAM, warn_seconds=warn, clock=clock)
+    tokens.current(soon())
+    assert tokens.expiring() is None
+
+
+@pytest.mark.parametrize("secret", [b"MIIToken", b'{"token":"MIIToken"}'])
+def test_token_without_an_end__is_not_announced(secret: bytes) -> None:
+    tokens = TokenProvider(Shelf([secret]), NO_IAM)
+    tokens.current(soon())
+    assert tokens.expiring() is None
+
+
+def test_announced_token__is_looked_for_once_a_minute() -> None:
+    clock = Clock(wall=1_763_913_600.0 - 1800)
+    shelf = Shelf([static("2025-11-23T16:00:00Z"), static("2025-11-24T16:00:00Z")])
+    tokens = TokenProvider(shelf, NO_IAM, clock=clock)
+    tokens.current(soon())
+    for _ in range(3):
+        clock.monotonic += 19
+        tokens.current(soon())
+    assert shelf.reads == 1
+    clock.monotonic += 5
+    tokens.current(soon())
+    until(lambda: tokens.expiring() is None)
+    assert shelf.reads == 2
+
+
+def test_state__tells_kind_version_and_end_and_no_value(with_credentials: tuple[TokenProvider, Shelf, Clock]) -> None:
+    tokens, _, clock = with_credentials
+    assert tokens.state() is None
+    token = tokens.current(soon())
+    state = tokens.state()
+    assert state is not None
+    assert (state.kind, state.version) == ("credentials", None)
+    assert state.expires_at == pytest.approx(clock.wall + 24 * HOUR)
+    assert token.value not in repr(tokens._held.snapshot)
+
+
+@pytest.mark.parametrize(("said", "told"), [("7", "7"), ("a1b2-c3", "a1b2-c3"), ("x y\n", None), ("v" * 65, None)])
+def test_state__tells_a_version_only_if_it_looks_like_one(said: str, told: str | None) -> None:
+    class Versioned:
+        def read(self, deadline: Deadline) -> Secret:
+            return Secret(b"MIIToken", said)
+
+    tokens = TokenProvider(Versioned(), NO_IAM)
+    tokens.current(soon())
+    state = tokens.state()
+    assert state is not None
+    assert state.version == told
+
+
+def test_verdict_on_a_token_that_ends_soon__is_degraded(function: Callable[..., Function]) -> None:
+    clock = Clock(wall=1_763_913_600.0 - 1800)
+    checked = function("healthy", "no_tasks", clock=clock, ROMA_TOKEN=static("2025-11-23T16:00:00Z").decode())
+
+    response = checked.get()
+    verdict = response.get_json()
+
+    assert (response.status_code, verdict["status"], verdict["marker"]) == (200, "degraded", "FDI-OK")
+    assert verdict["reason"] == "no tasks visible in two; the token expires at 2025-11-23T16:00:00Z"
+    assert [instance["reason"] for instance in verdict["instances"]] == ["the token expires soon", "no tasks visible"]
+    assert [warning["code"] for warning in verdict["warnings"]] == ["no_tasks_visible", "token_expires_soon"]
+    warning = verdict["warnings"][1]
+    assert warning["instance"] is None
+    assert warning["message"] == "The end of the token is 2025-11-23T16:00:00Z, and it was not renewed."
+    assert "credentials" in warning["next_step"]
+    hidden = function(
+        "healthy", "no_tasks", clock=clock, ROMA_TOKEN=static("2025-11-23T16:00:00Z").decode(), FDI_ANONYMOUS="verdict"
+    ).verdict()
+    assert hidden["reason"] == "2 of 2 instances degraded (no_tasks_visible, token_expires_soon)"
+
+
+@pytest.mark.parametrize(
+    ("play", "status"), [("doc_example", "unhealthy"), ("status_500", "unknown"), ("healthy", "degraded")]
+)
+def test_token_that_ends_soon__makes_nothing_milder(function: Callable[..., Function], play: str, status: str) -> None:
+    clock = Clock(wall=1_763_913_600.0 + 5)  # past its end, and tried all the same
+    checked = function(play, clock=clock, ROMA_TOKEN=static("2025-11-23T16:00:00Z").decode())
+    verdict = checked.verdict()
+    assert verdict["status"] == status
+    assert [warning["code"] for warning in verdict["warnings"]] == ["token_expires_soon"]
+
+
+def test_ready__tells_source_kind_version_and_end(function: Callable[..., Function], tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(static("2099-11-23T16:00:00Z"))
+    os.utime(tmp_path / "token", (1_763_913_600, 1_763_913_600))
+    response = function("healthy", FDI_TOKEN=f"file://{tmp_path}/token").get("/ready")
+
+    assert response.get_json()["token"] == {
+        "source": "file",
+        "kind": "token",
+        "version": "2025-11-23T16:00:00Z",
+        "expires_at": "2099-11-23T16:00:00Z",
+    }
+
+
+@pytest.mark.parametrize("brought", [b"MII-one-1", b"missing"])
+def test_refusal_while_a_read_on_the_side_is_under_way__is_answered_by_a_read_of_its_own(brought: bytes) -> None:
+    # What was begun before the rotation may bring what was there before it.
+    clock = Clock()
+    shelf = Shelf([b'{"token":"MII-one-1","expires_at":"2023-11-14T22:15:00Z"}', brought, b"MII-two-2"])
+    tokens = TokenProvider(shelf, NO_IAM, clock=clock)
+    refused = tokens.current(soon())
+    clock.wall += 95
+    shelf.hang = over = threading.Event()
+    tokens.current(soon())
+    until(lambda: shelf.reads == 2)
+    shelf.hang = None
+
+    with ThreadPoolExecutor(4) as callers:
+        renewed = [callers.submit(tokens.renew, refused, soon()) for _ in range(4)]
+        time.sleep(0.1)
+        over.set()
+        assert {token.result().value for token in renewed} == {"MII-two-2"}
+    assert shelf.reads == 3
+
+
+def test_refusal_after_a_read_on_the_side__brought_the_same_is_answered_by_another() -> None:
+    clock = Clock()
+    shelf = Shelf([b'{"token":"MII-one-1","expires_at":"2023-11-14T22:15:00Z"}', b"MII-one-1", b"MII-two-2"])
+    tokens = TokenProvider(shelf, NO_IAM, clock=clock)
+    refused = tokens.current(soon())
+    clock.wall += 95
+    tokens.current(soon())
+    until(lambda: tokens.current(soon()).generation == 2)
+    assert tokens.renew(refused, soon()).value == "MII-two-2"
+
+
+def test_new_token_that_is_refused_too__is_said_to_be_new(
+    function: Callable[..., Function], upstream: Simulator, iam: SimulatedIam
+) -> None:
+    upstream.play("id-one", "healthy")
+    checked = function("refuses_token", ROMA_TOKEN=CREDENTIALS)
+    steps: list[str] = []
+    for _ in range(12):
+        error = checked.instance()["error"]
+        assert error["code"] == "token_rejected"
+        steps.append(error["next_step"].partition(",")[0].partition(".")[0])
+    assert len(iam.logins) <= 11
+    # Once no other token is asked for, nothing says that it is new.
+    assert (steps[0], steps[-1]) == ("IAM gave this token just now", "ROMA Connect refused several new tokens")
+
+
+def test_ready__knows_that_the_token_held_was_refused(
+    function: Callable[..., Function], upstream: Simulator, iam: SimulatedIam, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_bytes(CREDENTIALS.encode())
+    checked = function("healthy", FDI_TOKEN=f"file://{tmp_path}/secret")
+    assert checked.verdict()["healthy"] is True
+    iam.revoke()
+    iam.play("wrong_password", for_ever=True)
+    checked.get()
+    response = checked.get("/ready")
+    assert (response.status_code, response.get_json()["ready"]) == (200, True)  # E34
+    assert "IAM refused" in response.get_json()["faults"][0]["message"]
+
+
+def test_no_thread_for_a_read__is_token_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = TokenProvider(Shelf([b"MII-one-1"]), NO_IAM)
+
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(CheckError, match="no thread was free"):
+            tokens.current(soon())
+    assert tokens.current(soon()).value == "MII-one-1"
+    assert repr(tokens._held.snapshot) == "Snapshot(generation=2)"
+    assert tokens._held.snapshot is not None
+    assert repr(tokens._held.snapshot.value) == "_CachedCredentials(expires_at=None)"
+
+
+def test_other_fault_after_a_renewal__keeps_its_own_next_step(function: Callable[..., Function]) -> None:
+    error = function(("refuses_token", "status_500"), ROMA_TOKEN=CREDENTIALS).instance()["error"]
+    assert error["code"] == "upstream_error"
+    assert "IAM" not in error["next_step"]

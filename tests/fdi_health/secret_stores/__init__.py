@@ -1,0 +1,1 @@
+"""Tests of fdi_health.secret_stores."""

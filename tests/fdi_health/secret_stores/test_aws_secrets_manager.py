@@ -1,0 +1,422 @@
+"""AWS Secrets Manager: boto3 against a moto server process, and against a stand-in for the moods moto does not have."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import boto3
+import pytest
+import requests
+
+from fdi_health.clock import Deadline
+from fdi_health.errors import CheckError
+from fdi_health.secret_stores import InvalidSecretUrl, open_store, parse_secret_url
+from tests.aws_stand_in import AwsStandIn
+from tests.conformance.secret_store import VaultSuite, message_of, token_of
+from tests.conftest import TOKEN
+from tests.servers import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from simulator import Simulator
+    from tests.conftest import Function
+
+REGION = "eu-west-1"
+NO_CURRENT_VALUE = "no secret value for staging label: AWSCURRENT"
+EXPIRED_SIGNATURE = "Signature expired: 20251128T100000Z is now earlier than 20251128T105500Z"
+ARN = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:roma"
+
+
+@pytest.fixture(autouse=True)
+def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let boto3 find made-up credentials and nothing of this machine's."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "made-up")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+
+
+@pytest.fixture(scope="module")
+def moto_url() -> Iterator[str]:
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(  # noqa: S603 -- the project's own tool
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(400):
+            with contextlib.suppress(requests.ConnectionError):
+                requests.get(f"{url}/moto-api/data.json", timeout=5)
+                break
+            time.sleep(0.05)
+        yield url
+        process.terminate()
+
+
+@dataclass
+class Moto:
+    """A secret in the moto server."""
+
+    client: Any
+    url: str = f"awssecretsmanager://roma?region={REGION}"
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    def put(self, secret: bytes) -> None:
+        try:
+            value: dict[str, Any] = {"SecretString": secret.decode()}
+        except UnicodeDecodeError:
+            value = {"SecretBinary": secret}
+        with contextlib.suppress(self.client.exceptions.ResourceExistsException):
+            self.client.create_secret(Name="roma")
+        self.client.put_secret_value(SecretId="roma", **value)
+
+    def remove(self) -> None:
+        with contextlib.suppress(self.client.exceptions.ResourceNotFoundException):
+            self.client.delete_secret(SecretId="roma", ForceDeleteWithoutRecovery=True)
+
+
+@pytest.fixture
+def moto(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Moto]:
+    requests.post(f"{moto_url}/moto-api/reset", timeout=5)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_url)
+    client = boto3.client("secretsmanager", region_name=REGION)
+    yield Moto(client)
+    client.close()
+
+
+class TestMoto(VaultSuite):
+    """The suite against moto."""
+
+    states: ClassVar = {
+        "pending deletion": lambda harness: harness.client.delete_secret(SecretId="roma"),
+    }
+
+    @pytest.fixture
+    def harness(self, moto: Moto) -> Moto:
+        return moto
+
+
+@dataclass
+class StandIn:
+    """A secret in the stand-in."""
+
+    server: AwsStandIn
+    monkeypatch: pytest.MonkeyPatch
+    folder: Path
+    url: str = f"awssecretsmanager://{ARN}"
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    def put(self, secret: bytes) -> None:
+        self.server.answer = {"SecretBinary": base64.b64encode(secret).decode()}
+
+    def remove(self) -> None:
+        self.fail("ResourceNotFoundException")
+
+    def fail(self, code: str, status: int = 400, text: str = "", *, once: bool = False) -> None:
+        self.server.failures, self.server.keep_failing = [(status, code, f"s3cr3t words {text}")], not once
+
+    def be_silent(self) -> None:
+        self.server.silent = True
+
+    def be_gone(self) -> None:
+        self.monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+
+    def use_web_identity(self, token_file: Path, failure: str = "InvalidIdentityToken", text: str = "") -> None:
+        self.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        self.monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/s3cr3t-probe")
+        self.monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token_file))
+        self.server.sts_failure = (400, failure, f"s3cr3t words {text}")
+
+    def be_refused_by_sts(self, failure: str, text: str = "") -> None:
+        self.use_web_identity(self.folder / "token", failure, text)
+        (self.folder / "token").write_text("eyJ.made.up")
+
+    def be_silent_in_sts(self) -> None:
+        self.be_refused_by_sts("InvalidIdentityToken")
+        self.server.silent = True
+
+    def lose_pod_token(self) -> None:
+        self.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        self.monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{self.server.url}/v1/credentials")
+        self.monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", str(self.folder / "s3cr3t-missing"))
+
+    def lose_credentials(self) -> None:
+        self.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        self.monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
+    with AwsStandIn() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        yield StandIn(server, monkeypatch, tmp_path)
+
+
+class TestStandIn(VaultSuite):
+    """The suite against the stand-in, with SecretBinary throughout (C85)."""
+
+    states: ClassVar = {
+        "forbidden": lambda harness: harness.fail("AccessDeniedException"),
+        "pending deletion": lambda harness: harness.fail("InvalidRequestException"),
+        "throttled for good": lambda harness: harness.fail("ThrottlingException"),
+        "silent": StandIn.be_silent,
+        "gone": StandIn.be_gone,
+        "no credentials": StandIn.lose_credentials,
+        "no current value": lambda harness: harness.fail("ResourceNotFoundException", text=NO_CURRENT_VALUE),
+        "wrong clock": lambda harness: harness.fail("InvalidSignatureException", text=EXPIRED_SIGNATURE),
+        "no token file": lambda harness: harness.use_web_identity(harness.folder / "s3cr3t-missing"),
+        "no pod token file": StandIn.lose_pod_token,
+        "token file is a folder": lambda harness: harness.use_web_identity(harness.folder),
+        "refused identity": lambda harness: harness.be_refused_by_sts("IDPRejectedClaim"),
+        "silent STS": StandIn.be_silent_in_sts,
+    }
+    passing_states: ClassVar = {
+        "throttled once": lambda harness: harness.fail("ThrottlingException", once=True),
+        "failed once": lambda harness: harness.fail("InternalServiceError", 500, once=True),
+    }
+
+    @pytest.fixture
+    def harness(self, stand_in: StandIn) -> StandIn:
+        return stand_in
+
+
+def test_read__asks_for_the_current_version(stand_in: StandIn) -> None:
+    assert token_of(stand_in) == "s3cr3t-token"
+    assert stand_in.server.asked == [{"SecretId": ARN, "VersionStage": "AWSCURRENT"}]
+
+
+def test_rotation__of_a_staged_version_is_seen_within_the_request(
+    function: Callable[..., Function], upstream: Simulator, moto: Moto
+) -> None:
+    moto.put(b"old-token")
+    upstream.tokens.add("old-token")
+    checked = function("healthy", FDI_TOKEN=moto.url)
+    assert checked.verdict()["healthy"] is True
+
+    upstream.tokens.clear()
+    upstream.tokens.add("new-token")
+    moto.put(b"new-token")
+
+    assert checked.verdict()["healthy"] is True
+    assert [request.token for request in upstream.requests] == ["old-token", "old-token", "new-token"]
+
+
+@pytest.mark.parametrize(
+    ("place", "environ", "region"),
+    [
+        (ARN, {}, REGION),  # C84
+        (ARN, {"AWS_REGION": "us-east-1"}, REGION),
+        (f"{ARN}?region={REGION}", {}, REGION),
+        ("roma?region=ap-south-1", {"AWS_REGION": "us-east-1"}, "ap-south-1"),
+        ("roma", {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-2"}, "us-east-1"),
+        ("roma", {"AWS_DEFAULT_REGION": "us-east-2"}, "us-east-2"),
+    ],
+)
+def test_region__comes_from_the_arn_the_url_or_the_environment(
+    stand_in: StandIn, place: str, environ: dict[str, str], region: str
+) -> None:
+    stand_in.url, stand_in.environ = f"awssecretsmanager://{place}", environ
+    assert token_of(stand_in) == "s3cr3t-token"
+    assert stand_in.server.regions == [region]
+
+
+def test_region__that_nobody_says_is_named(stand_in: StandIn) -> None:  # C84
+    stand_in.url = "awssecretsmanager://roma"
+    with pytest.raises(CheckError) as caught:
+        token_of(stand_in)
+    assert "?region=" in str(caught.value.next_step)
+    assert stand_in.server.asked == []
+
+
+def test_answer__of_somebody_else_is_named(stand_in: StandIn) -> None:
+    stand_in.server.answer = {}
+    assert message_of(stand_in) == "the secret was not read: what answered is not Secrets Manager"
+
+
+def test_answer__with_neither_string_nor_binary_is_named(stand_in: StandIn) -> None:  # C85
+    stand_in.server.answer = {"Name": "roma"}
+    assert message_of(stand_in) == "the secret holds neither a string nor a binary"
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("DecryptionFailure", "the secret can't be decrypted"),
+        ("UnrecognizedClientException", "the secret was asked for with credentials that AWS refuses"),
+        ("ExpiredTokenException", "the secret was asked for with credentials that AWS refuses"),
+        ("ValidationException", "the secret has a name that Secrets Manager refuses"),
+        ("SomethingNew", "the secret could not be read"),
+    ],
+)
+def test_refusal__is_named_and_not_repeated(stand_in: StandIn, code: str, message: str) -> None:
+    stand_in.fail(code)
+    assert message_of(stand_in) == message
+    assert len(stand_in.server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("InvalidSignatureException", EXPIRED_SIGNATURE),
+        ("InvalidSignatureException", "Signature not yet current: 20251128T100000Z is still later than …"),
+        ("SignatureDoesNotMatch", EXPIRED_SIGNATURE),
+        ("RequestExpired", ""),
+        ("RequestTimeTooSkewed", ""),
+        ("RequestInTheFuture", ""),
+    ],
+)
+def test_clock__that_is_wrong__is_named(stand_in: StandIn, code: str, text: str) -> None:  # D21
+    stand_in.fail(code, text=text)
+    assert "this machine's clock is wrong" in message_of(stand_in)
+
+
+@pytest.mark.parametrize("code", ["InvalidSignatureException", "SignatureDoesNotMatch"])
+def test_signature__that_is_wrong_for_another_reason__is_not_the_clock(stand_in: StandIn, code: str) -> None:
+    stand_in.fail(code, text="the secret expired-signature is not current")
+    assert message_of(stand_in) == "the secret was asked for with credentials that AWS refuses"
+
+
+def test_secret__with_a_name_like_the_label__does_not_exist(stand_in: StandIn) -> None:  # D20
+    stand_in.fail("ResourceNotFoundException", text="the secret AWSCURRENT")
+    assert message_of(stand_in) == "the secret does not exist"
+
+
+def test_clock__of_sts__is_named(stand_in: StandIn) -> None:  # D21
+    stand_in.be_refused_by_sts("SignatureDoesNotMatch", EXPIRED_SIGNATURE)
+    assert "this machine's clock is wrong" in message_of(stand_in)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("IDPRejectedClaim", "refuses the identity token"),
+        ("IDPRejectedClaimException", "refuses the identity token"),
+        ("InvalidIdentityToken", "refuses the identity token"),
+        ("InvalidIdentityTokenException", "refuses the identity token"),
+        ("IDPCommunicationError", "with their identity provider"),
+        ("IDPCommunicationErrorException", "with their identity provider"),
+        ("ExpiredTokenException", "credentials that AWS refuses"),
+        ("RegionDisabledException", "in this region"),
+        ("AccessDenied", "may not be read by this function"),
+    ],
+)
+def test_refusal__of_the_identity__is_about_credentials(stand_in: StandIn, code: str, words: str) -> None:  # D28
+    stand_in.be_refused_by_sts(code)
+    assert words in message_of(stand_in, seconds=5)
+    assert stand_in.server.asked == []
+
+
+def test_token_file__that_only_the_configuration_names__is_not_called_a_variable(stand_in: StandIn) -> None:
+    config = stand_in.folder / "config"
+    config.write_text(
+        "[default]\nrole_arn = arn:aws:iam::123456789012:role/probe\nweb_identity_token_file = /nowhere/s3cr3t\n"
+    )
+    stand_in.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    stand_in.monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    message = "the secret was not asked for: a file that the AWS configuration names does not exist"
+    assert message_of(stand_in) == message
+
+
+def test_sts__that_is_silent__leaves_no_thread_behind(stand_in: StandIn) -> None:
+    stand_in.be_silent_in_sts()
+    began = time.monotonic()
+    with pytest.raises(CheckError, match="before the deadline"):
+        open_store(parse_secret_url(stand_in.url), {}).read(Deadline.after(0.6))
+    assert time.monotonic() - began < 0.6 + 1.3  # boto3 waits up to a second between its two attempts
+
+
+def test_source_of_credentials__that_refuses__is_about_credentials(stand_in: StandIn) -> None:
+    stand_in.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    # The stand-in answers 501 to every GET.
+    stand_in.monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{stand_in.server.url}/v1/credentials")
+    assert "what gives this function its AWS credentials gave none" in message_of(stand_in, seconds=4)
+
+
+def test_proxy__that_is_gone__is_named(stand_in: StandIn) -> None:
+    stand_in.monkeypatch.setenv("AWS_ENDPOINT_URL", "https://secretsmanager.example")
+    stand_in.monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
+    stand_in.monkeypatch.delenv("NO_PROXY", raising=False)
+    stand_in.monkeypatch.delenv("no_proxy", raising=False)
+    assert "the proxy" in message_of(stand_in, seconds=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("AWS_PROFILE", "nobody", "the secret was not asked for: no AWS credentials were found"),
+        (
+            "AWS_ENDPOINT_URL",
+            "not a url",
+            "the secret could not be read: its secrets manager's answer or our credentials for it are malformed",
+        ),
+    ],
+)
+def test_configuration_that_is_broken__is_named(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert message_of(stand_in) == message
+
+
+def test_black_holed_metadata_service__ends_at_the_deadline(
+    function: Callable[..., Function], monkeypatch: pytest.MonkeyPatch
+) -> None:  # C11
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        checked = function("healthy", FDI_TOKEN=f"awssecretsmanager://{ARN}", FDI_DEADLINE_SECONDS="1")
+        began = time.monotonic()
+        error = checked.instance()["error"]
+        assert time.monotonic() - began < 1 + 0.3
+        assert error["code"] == "token_unavailable"
+        began = time.monotonic()
+        assert checked.get("/live").status_code == 200
+        assert time.monotonic() - began < 0.3
+
+
+def test_secret__is_not_logged_at_debug(stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    stand_in.server.answer = {"SecretString": TOKEN}
+    assert token_of(stand_in) == TOKEN
+    assert TOKEN not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "",
+        "ro ma",
+        "roma?region=",
+        "roma?region=EU",
+        "roma?x=1",
+        "roma?region=eu-west-1&x=1",
+        f"{ARN}?region=us-east-1",
+        "arn:aws:secretsmanager:eu-west-1:1:secret:x",
+        "arn:aws:ssm:eu-west-1:123456789012:parameter/x",
+    ],
+)
+def test_malformed_url__says_the_form(place: str) -> None:
+    with pytest.raises(InvalidSecretUrl, match=r"^must be .*e\.g\. "):
+        open_store(parse_secret_url(f"awssecretsmanager://{place}"), {})
+
+
+def test_boto3__is_imported_only_where_it_is_used() -> None:
+    program = (
+        "import sys, main, fdi_health.secret_stores.aws_secrets_manager\n"
+        "print(sorted(set(sys.modules) & {'boto3', 'botocore'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 -- ourselves
+    assert done.stdout.strip() == "[]"

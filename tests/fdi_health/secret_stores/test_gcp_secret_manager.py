@@ -1,0 +1,290 @@
+"""Google Cloud Secret Manager: the real client against a loopback server, through the whole function."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import grpc
+import pytest
+
+from fdi_health.clock import Deadline
+from fdi_health.errors import CheckError
+from fdi_health.secret_stores import InvalidSecretUrl, open_store, parse_secret_url
+from tests.conformance.secret_store import VaultSuite
+from tests.conftest import TOKEN
+from tests.secret_manager_server import SecretManager
+from tests.servers import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from simulator import Simulator
+    from tests.conftest import Function
+
+NAME = "projects/acme/secrets/roma-token/versions/latest"
+URL = f"gcpsecretmanager://{NAME}"
+REGIONAL_NAME = "projects/acme/locations/europe-west3/secrets/roma-token/versions/latest"
+
+
+@pytest.fixture
+def manager() -> Iterator[SecretManager]:
+    with SecretManager(payload=TOKEN.encode()) as server:
+        yield server
+
+
+@dataclass
+class Harness:
+    """A secret in the loopback Secret Manager."""
+
+    server: SecretManager
+    url: str = URL
+
+    def __post_init__(self) -> None:
+        self.environ = {"SECRET_MANAGER_EMULATOR_HOST": self.server.host}
+
+    def put(self, secret: bytes) -> None:
+        self.server.payload = secret
+
+    def remove(self) -> None:
+        self.fail(grpc.StatusCode.NOT_FOUND)
+
+    def fail(self, code: Any, text: str = "s3cr3t words", *, once: bool = False) -> None:
+        self.server.failures, self.server.keep_failing = [(code, text)], not once
+
+    def be_silent(self) -> None:
+        self.server.silent = True
+
+    def be_damaged(self) -> None:
+        self.server.checksum = 1
+
+    def be_gone(self) -> None:
+        self.environ["SECRET_MANAGER_EMULATOR_HOST"] = f"127.0.0.1:{free_port()}"
+
+
+def failing(code: Any, text: str = "s3cr3t words", *, once: bool = False) -> Callable[[Harness], None]:
+    return lambda harness: harness.fail(code, text, once=once)
+
+
+class TestSecretManager(VaultSuite):
+    """The suite against Google Cloud Secret Manager."""
+
+    states: ClassVar = {
+        "forbidden": failing(grpc.StatusCode.PERMISSION_DENIED),
+        "no credentials": failing(grpc.StatusCode.UNAUTHENTICATED),
+        "disabled": failing(grpc.StatusCode.FAILED_PRECONDITION, "[s3cr3t] is in DISABLED state"),
+        "destroyed": failing(grpc.StatusCode.FAILED_PRECONDITION, "[s3cr3t] is in DESTROYED state"),
+        "throttled for good": failing(grpc.StatusCode.RESOURCE_EXHAUSTED),
+        "wrong checksum": Harness.be_damaged,
+        "silent": Harness.be_silent,
+        "gone": Harness.be_gone,
+    }
+    passing_states: ClassVar = {
+        "throttled once": failing(grpc.StatusCode.RESOURCE_EXHAUSTED, once=True),
+        "out of reach once": failing(grpc.StatusCode.UNAVAILABLE, once=True),
+    }
+
+    @pytest.fixture
+    def harness(self, manager: SecretManager) -> Harness:
+        return Harness(manager)
+
+
+class TestRegionalSecret(VaultSuite):
+    """The suite against a regional secret (D17)."""
+
+    states: ClassVar = TestSecretManager.states
+    passing_states: ClassVar = TestSecretManager.passing_states
+
+    @pytest.fixture
+    def harness(self, manager: SecretManager) -> Harness:
+        return Harness(manager, f"gcpsecretmanager://{REGIONAL_NAME}")
+
+
+def test_regional_secret__is_asked_for_by_its_whole_name(
+    function: Callable[..., Function], manager: SecretManager
+) -> None:  # D17
+    url = f"gcpsecretmanager://{REGIONAL_NAME}"
+    assert function("healthy", FDI_TOKEN=url, SECRET_MANAGER_EMULATOR_HOST=manager.host).verdict()["healthy"] is True
+    assert manager.names == [REGIONAL_NAME]
+
+
+def read(host: str, seconds: float = 2.0) -> bytes:
+    return open_store(parse_secret_url(URL), {"SECRET_MANAGER_EMULATOR_HOST": host}).read(Deadline.after(seconds)).data
+
+
+def failure(host: str, seconds: float = 2.0) -> CheckError:
+    with pytest.raises(CheckError) as caught:
+        read(host, seconds)
+    assert caught.value.code == "token_unavailable"
+    assert caught.value.__cause__ is None
+    return caught.value
+
+
+def test_secret_manager__gives_the_function_its_token(
+    function: Callable[..., Function], upstream: Simulator, manager: SecretManager
+) -> None:
+    checked = function("healthy", "healthy", FDI_TOKEN=URL, SECRET_MANAGER_EMULATOR_HOST=manager.host)
+
+    assert checked.verdict()["healthy"] is True
+    assert checked.verdict()["healthy"] is True
+    assert manager.names == [NAME]
+    assert {request.token for request in upstream.requests} == {TOKEN}
+
+
+def test_secret_manager__picks_a_key_of_a_json_secret(
+    function: Callable[..., Function], manager: SecretManager
+) -> None:
+    manager.payload = f'{{"roma":"{TOKEN}"}}'.encode()
+
+    checked = function("healthy", FDI_TOKEN=f"{URL}#roma", SECRET_MANAGER_EMULATOR_HOST=manager.host)
+
+    assert checked.verdict()["healthy"] is True
+
+
+def test_payload_without_checksum__passes(manager: SecretManager) -> None:
+    manager.checksum = None
+    assert read(manager.host) == TOKEN.encode()
+
+
+def test_damaged_payload__is_read_once_more_and_never_used(
+    function: Callable[..., Function], upstream: Simulator, manager: SecretManager
+) -> None:  # C80
+    manager.checksum = 1
+
+    error = function("healthy", FDI_TOKEN=URL, SECRET_MANAGER_EMULATOR_HOST=manager.host).instance()["error"]
+
+    assert (error["code"], error["message"]) == (
+        "token_unavailable",
+        "the secret was read twice and failed its checksum",
+    )
+    assert len(manager.names) == 2
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "message"),
+    [
+        (grpc.StatusCode.NOT_FOUND, "Secret [x] not found", "the secret does not exist"),
+        (grpc.StatusCode.PERMISSION_DENIED, "no", "the secret may not be read by this function"),
+        (grpc.StatusCode.PERMISSION_DENIED, "It is in DISABLED state", "the secret may not be read by this function"),
+        (grpc.StatusCode.NOT_FOUND, "Secret [disabled-flag] not found", "the secret does not exist"),
+        (grpc.StatusCode.UNAUTHENTICATED, "no", "the secret was asked for without valid credentials"),
+        (grpc.StatusCode.INVALID_ARGUMENT, "no", "the secret has a name that Secret Manager refuses"),
+        (
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "Secret Version [x] is in DESTROYED state.",
+            "the secret can't be read: its version is destroyed",
+        ),
+        (
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "Secret Version [x] is in DISABLED state.",
+            "the secret can't be read: its version is disabled",
+        ),
+        (grpc.StatusCode.FAILED_PRECONDITION, "odd", "the secret is not in a state to be read"),
+        (grpc.StatusCode.INTERNAL, "no", "the secret could not be read"),
+    ],
+)
+def test_refusal__is_named_and_not_repeated(manager: SecretManager, code: Any, text: str, message: str) -> None:  # C88
+    manager.failures = [(code, text)]
+    assert failure(manager.host).message == message
+    assert len(manager.names) == 1
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED])
+def test_passing_failure__is_tried_again(manager: SecretManager, code: Any) -> None:
+    manager.failures = [(code, "busy")]
+    assert read(manager.host) == TOKEN.encode()
+
+
+def test_lasting_unavailability__ends_at_the_deadline(manager: SecretManager) -> None:
+    manager.failures, manager.keep_failing = [(grpc.StatusCode.UNAVAILABLE, "busy")], True
+    began = time.monotonic()
+
+    assert failure(manager.host, 0.6).message == "the secret was not read before the deadline"
+
+    assert time.monotonic() - began < 0.6 + 0.3
+    assert len(manager.names) < 10
+
+
+def test_silent_server__ends_at_the_deadline(function: Callable[..., Function], manager: SecretManager) -> None:
+    manager.silent = True
+    checked = function("healthy", FDI_TOKEN=URL, SECRET_MANAGER_EMULATOR_HOST=manager.host, FDI_DEADLINE_SECONDS="0.5")
+    checked.get("/ready")  # what importing grpc costs is not what is measured
+
+    began = time.monotonic()
+    error = checked.instance()["error"]
+
+    assert time.monotonic() - began < 0.5 + 0.3
+    assert error["code"] == "token_unavailable"
+
+
+def test_mute_listener__ends_at_the_deadline_for_every_instance(function: Callable[..., Function]) -> None:  # C08
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+        checked = function(
+            "healthy", "healthy", FDI_TOKEN=URL, SECRET_MANAGER_EMULATOR_HOST=host, FDI_DEADLINE_SECONDS="0.5"
+        )
+        for _ in range(4):
+            began = time.monotonic()
+            verdict = checked.verdict()
+            assert time.monotonic() - began < 0.5 + 0.3
+            codes = [instance["error"]["code"] for instance in verdict["instances"]]
+            assert codes == ["token_unavailable"] * 2
+
+
+def test_server_that_is_gone__is_named(manager: SecretManager) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+    assert failure(host, 0.4).code == "token_unavailable"
+
+
+def test_emulator_elsewhere__is_refused() -> None:
+    assert "SECRET_MANAGER_EMULATOR_HOST" in failure("store.example:443").message
+
+
+def test_payload__is_not_logged_at_debug(manager: SecretManager, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("google").setLevel(logging.DEBUG)
+    logging.getLogger("google").propagate = True
+    assert read(manager.host) == TOKEN.encode()
+    assert TOKEN not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "projects/acme/secrets/roma-token",
+        "projects/acme/secrets/roma-token/versions/",
+        "projects/acme/secrets/../versions/1",
+        f"{NAME}?x=1",
+        f"{NAME}/",
+        "projects/acme/locations//secrets/roma/versions/1",
+        "projects/acme/locations/evil.example/secrets/roma/versions/1",  # D17: it must not become another host
+        "projects/acme/locations/evil.example:443/secrets/roma/versions/1",
+        "projects/acme/locations/x@evil/secrets/roma/versions/1",
+        "projects/acme/locations/a/b/secrets/roma/versions/1",
+        "projects/acme/locations/-a/secrets/roma/versions/1",
+        "projects/acme/locations/a-/secrets/roma/versions/1",
+        "projects/acme/locations/EU/secrets/roma/versions/1",
+        "projects/acme/locations/1/secrets/roma/versions/1",
+        f"projects/acme/locations/{'a' * 33}/secrets/roma/versions/1",
+    ],
+)
+def test_malformed_url__says_the_form(place: str) -> None:
+    url = parse_secret_url(f"gcpsecretmanager://{place}")
+    with pytest.raises(InvalidSecretUrl, match=r"gcpsecretmanager://projects/.* e\.g\. gcpsecretmanager://"):
+        open_store(url, {})
+
+
+def test_grpc__is_imported_only_where_it_is_used() -> None:
+    program = (
+        "import sys, main, fdi_health.secret_stores.gcp_secret_manager\n"
+        "print(sorted(set(sys.modules) & {'grpc', 'google.auth', 'google.api_core', 'google_crc32c', 'flask'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 -- ourselves
+    assert done.stdout.strip() == "[]"

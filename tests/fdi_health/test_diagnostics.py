@@ -1,0 +1,239 @@
+"""`doctor`: tokens that end, steps that are skipped, instances asked at once, and IAM called by its name."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fdi_health import diagnostics
+from fdi_health.transport.tls import CA_VARIABLES
+from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
+from tests.fdi_health.conftest import PLAYS
+
+if TYPE_CHECKING:
+    from simulator import Iam, Simulator
+    from tests.fdi_health.conftest import Run
+
+ONE = {"FDI_INSTANCES": "orders=id-orders"}
+
+
+def walk(run: Run, **changes: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Return the exit status, and name → step."""
+    code, out, _ = run("doctor", "--json", **changes)
+    found = [json.loads(line) for line in out.splitlines()]
+    assert all(step["ok"] is (step["status"] != "failed") for step in found)
+    assert len({step["name"] for step in found}) == len(found)
+    return code, {step["name"]: step for step in found}
+
+
+def token_that_ends(in_seconds: float) -> str:
+    ends = datetime.now(UTC) + timedelta(seconds=in_seconds)
+    return json.dumps({"token": TOKEN, "expires_at": ends.isoformat()})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "changes", "status", "words"),
+    [
+        (-60, {}, "warning", "was to end at"),
+        (-60, {"FDI_TOKEN_WARN_SECONDS": "0"}, "warning", "it is past its end"),
+        (600, {}, "warning", "it ends soon"),
+        (600, {"FDI_TOKEN_WARN_SECONDS": "60"}, "ok", "ends at"),
+        (7200, {}, "ok", "ends at"),
+    ],
+)
+def test_token__that_has_ended_or_ends_soon_is_a_warning_with_a_next_step(
+    run: Run, seconds: float, changes: dict[str, str], status: str, words: str
+) -> None:
+    code, steps = walk(run, ROMA_TOKEN=token_that_ends(seconds), **ONE, **changes)
+
+    assert code == 0
+    assert (steps["secret"]["status"], words in steps["secret"]["finding"]) == (status, True)
+    assert (steps["secret"]["next_step"] is not None) is (status == "warning")
+    if status == "warning":
+        assert "Put a new token into the secret" in steps["secret"]["next_step"]
+
+
+def test_token__that_ends_is_marked_for_people_too(run: Run) -> None:
+    _, out, _ = run("doctor", ROMA_TOKEN=token_that_ends(-60), **ONE)
+    assert "\nWARN  secret " in out
+    assert "\n      -> Put a new token into the secret" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "skipped"),
+    [
+        (
+            {"ROMA_TOKEN": ""},
+            11,
+            {"instance payments": "not asked: no token", "instance orders": "not asked: no token"},
+        ),
+        (
+            {"FDI_ENDPOINT": "https://roma.invalid"},
+            12,
+            {
+                "TCP": "not tried: DNS failed",
+                "TLS": "not tried: DNS failed",
+                "instance payments": "not asked: the endpoint cannot be reached",
+                "instance orders": "not asked: the endpoint cannot be reached",
+            },
+        ),
+        (
+            {"FDI_ENDPOINT": "http://127.0.0.1:9", "ROMA_TOKEN": ""},
+            11,
+            {
+                "instance payments": "not asked: no token and the endpoint cannot be reached",
+                "instance orders": "not asked: no token and the endpoint cannot be reached",
+            },
+        ),
+        (
+            {"FDI_INSTANCES": "{"},
+            10,
+            dict.fromkeys(["secret", "network", "instances"], "not tried: the settings are broken"),
+        ),
+    ],
+)
+def test_step_that_is_not_tried__is_named_with_the_reason(
+    run: Run, changes: dict[str, str], code: int, skipped: dict[str, str]
+) -> None:
+    status, steps = walk(run, **{"FDI_INSTANCES": "payments=id-payments,orders=id-orders", **changes})
+
+    assert status == code
+    assert {name: step["finding"] for name, step in steps.items() if step["status"] == "skipped"} == skipped
+
+
+def test_step_that_is_not_tried__is_marked_for_people_too(run: Run) -> None:
+    _, out, _ = run("doctor", ROMA_TOKEN="", **ONE)
+    assert "skip  instance orders       0.000 s  not asked: no token\n" in out
+
+
+def test_instances__are_asked_at_once(run: Run, upstream: Simulator) -> None:
+    for name in PLAYS:
+        upstream.play(f"id-{name}", "silent")
+    began = time.monotonic()
+    code, steps = walk(run, FDI_DEADLINE_SECONDS="0.5")
+
+    assert time.monotonic() - began < 0.5 + 1
+    assert code == 13
+    assert [step["status"] for name, step in steps.items() if name.startswith("instance ")] == ["failed"] * len(PLAYS)
+
+
+def test_iam__has_steps_of_its_own_where_the_secret_holds_credentials(run: Run, upstream: Simulator) -> None:
+    code, steps = walk(run, ROMA_TOKEN=CREDENTIALS, FDI_IAM_ENDPOINT=upstream.url, **ONE)
+
+    assert code == 0
+    assert list(steps) == [
+        "settings",
+        "secret",
+        "IAM DNS",
+        "IAM TCP",
+        "IAM login",
+        "DNS",
+        "TCP",
+        "instance orders",
+    ]
+    assert steps["IAM DNS"]["finding"].startswith("IAM has ")
+    assert steps["IAM TCP"]["finding"] == "connected to IAM"
+
+
+def test_iam__is_not_looked_for_where_the_secret_holds_a_token(run: Run) -> None:
+    assert not [name for name in walk(run, FDI_IAM_ENDPOINT="https://iam.invalid", **ONE)[1] if "IAM" in name]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "step", "finding", "next_step"),
+    [
+        (
+            "https://iam.invalid",
+            "IAM DNS",
+            "the host name could not be resolved",
+            "Check FDI_REGION or FDI_IAM_ENDPOINT",
+        ),
+        ("http://127.0.0.1:9", "IAM TCP", "the connection was refused", "Check FDI_REGION or FDI_IAM_ENDPOINT"),
+    ],
+)
+def test_iam__that_is_out_of_reach_is_called_iam(
+    run: Run, endpoint: str, step: str, finding: str, next_step: str
+) -> None:
+    code, steps = walk(run, ROMA_TOKEN=CREDENTIALS, FDI_IAM_ENDPOINT=endpoint, **ONE)
+
+    assert code == 12
+    assert (steps[step]["status"], steps[step]["finding"]) == ("failed", finding)
+    assert steps[step]["next_step"].startswith(next_step)
+    assert steps["IAM login"]["finding"] == "not tried: IAM cannot be reached"
+    assert steps["instance orders"]["finding"] == "not asked: no token"
+    assert steps["TCP"]["status"] == "ok"
+
+
+def test_iam__with_a_certificate_that_nobody_trusts_is_called_iam(
+    run: Run, tls_upstream: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in (*CA_VARIABLES, "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    code, steps = walk(run, ROMA_TOKEN=CREDENTIALS, FDI_IAM_ENDPOINT=tls_upstream.url, **ONE)
+
+    assert (code, steps["IAM TLS"]["status"]) == (12, "failed")
+    assert "CA's certificate" in steps["IAM TLS"]["next_step"]
+
+
+def test_iam__behind_a_proxy_is_called_iam(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    settings = {"ROMA_TOKEN": CREDENTIALS, "FDI_IAM_ENDPOINT": "https://iam.invalid", **ONE}
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        _, steps = walk(run, **settings, https_proxy=f"http://u:s3cr3t@127.0.0.1:{proxy.getsockname()[1]}")
+    assert steps["IAM TCP"]["finding"] == "connected to the proxy to IAM"
+
+    _, steps = walk(run, **settings, https_proxy="http://u:s3cr3t@proxy:abc")
+    assert steps["IAM DNS"]["finding"] == "the URL of the proxy is malformed"
+    assert steps["IAM TCP"]["status"] == "skipped"
+    assert "s3cr3t" not in json.dumps(steps)
+
+
+def test_iam__that_refuses_the_login_is_called_iam(run: Run, upstream: Simulator, iam: Iam) -> None:
+    iam.play("wrong_password", for_ever=True)
+    code, steps = walk(run, ROMA_TOKEN=CREDENTIALS, FDI_IAM_ENDPOINT=upstream.url, **ONE)
+
+    assert (code, steps["secret"]["status"]) == (11, "ok")
+    assert steps["IAM login"]["finding"].count("IAM refused")
+    assert steps["instance orders"]["finding"] == "not asked: no token"
+    assert len(iam.logins) == 1
+
+
+def test_secret_that_is_broken__is_not_called_iam(run: Run) -> None:
+    code, steps = walk(run, ROMA_TOKEN='{"username":"u"}', **ONE)
+    assert (code, steps["secret"]["status"]) == (11, "failed")
+    assert not [name for name in steps if "IAM" in name]
+
+
+def test_secret_store_that_is_silent__holds_doctor_no_longer_than_the_deadline(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        began = time.monotonic()
+        code, steps = walk(
+            run,
+            FDI_TOKEN="gcpsecretmanager://projects/p/secrets/s/versions/1",
+            SECRET_MANAGER_EMULATOR_HOST=f"127.0.0.1:{mute.getsockname()[1]}",
+            FDI_DEADLINE_SECONDS="0.5",
+            **ONE,
+        )
+        assert time.monotonic() - began < 4  # importing grpc takes some of it
+    assert (code, steps["secret"]["status"]) == (11, "failed")
+
+
+def test_secret_store_that_raises_anything__is_a_failed_step(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("s3cr3t")
+
+    monkeypatch.setattr(diagnostics, "parse_secret", broken)
+    code, steps = walk(run, **ONE)
+    assert (code, steps["secret"]["status"]) == (11, "failed")
+    assert "s3cr3t" not in json.dumps(steps)
+
+
+def test_settings_fault__has_no_marker(run: Run) -> None:  # H03
+    _, out, _ = run("doctor", FDI_INSTANCES="FDI-OK=abc", FDI_PROJECT_ID=PROJECT_ID)
+    assert "FDI-OK" not in out

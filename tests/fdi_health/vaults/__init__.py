@@ -1,1 +1,0 @@
-"""Tests of fdi_health.vaults."""
