@@ -1,10 +1,25 @@
-"""A loopback server that plays ROMA Connect FDI's task statistics, well or badly."""
+"""A loopback server that plays ROMA Connect FDI's task statistics, correctly or with faults."""
 
-from simulator.documented import DOC_EXAMPLE, DOC_INSTANCE_ID, DOC_PROJECT_ID, HEALTHY, NO_TASKS, error_answer
+from simulator.documented_responses import (
+    DOC_EXAMPLE,
+    DOC_INSTANCE_ID,
+    DOC_PROJECT_ID,
+    HEALTHY,
+    NO_TASKS,
+    error_response,
+)
 from simulator.faults import fault_names
 from simulator.iam import Iam, User
-from simulator.received import Request
-from simulator.responses import Answer, drip, json_answer, raw_answer, redirect, response_bytes, statistics_answer
+from simulator.request_parser import Request
+from simulator.responses import (
+    Response,
+    drip,
+    json_response,
+    raw_response,
+    redirect,
+    response_bytes,
+    statistics_response,
+)
 from simulator.simulator import Simulator
 
 __all__ = [
@@ -13,17 +28,17 @@ __all__ = [
     "DOC_PROJECT_ID",
     "HEALTHY",
     "NO_TASKS",
-    "Answer",
     "Iam",
     "Request",
+    "Response",
     "Simulator",
     "User",
     "drip",
-    "error_answer",
+    "error_response",
     "fault_names",
-    "json_answer",
-    "raw_answer",
+    "json_response",
+    "raw_response",
     "redirect",
     "response_bytes",
-    "statistics_answer",
+    "statistics_response",
 ]

@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from simulator.documented import DOC_INSTANCE_ID, DOC_PROJECT_ID
+from simulator.documented_responses import DOC_INSTANCE_ID, DOC_PROJECT_ID
 from simulator.faults import fault_names
 from simulator.iam import LIFE_SECONDS, Iam, User
 from simulator.simulator import Simulator
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fleet", type=_count, default=0, metavar="N", help="add N healthy instances, instance-0000 and on"
     )
-    parser.add_argument("--latency", type=_seconds, default=0.0, metavar="SECONDS", help="before every answer")
+    parser.add_argument("--latency", type=_seconds, default=0.0, metavar="SECONDS", help="before every response")
     parser.add_argument("--limit-per-second", type=_count, metavar="N", help="requests per token before 429")
     parser.add_argument(
         "--iam-user",

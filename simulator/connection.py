@@ -1,4 +1,4 @@
-"""One TCP connection: requests in, the bytes of their answers out, in order."""
+"""One TCP connection: requests in, the bytes of their responses out, in order."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from simulator.received import MAX_BODY_BYTES, MAX_HEAD_BYTES, Head, MalformedRequestError, parse_head
-from simulator.responses import Answer, response_bytes
+from simulator.request_parser import MAX_BODY_BYTES, MAX_HEAD_BYTES, Head, MalformedRequestError, parse_head
+from simulator.responses import Response, response_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from simulator.received import Request
+    from simulator.request_parser import Request
 
-# Linger on, for no time: closing then sends RST instead of FIN.
+# SO_LINGER with zero seconds: close() then sends RST instead of FIN.
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
 class Connection(asyncio.Protocol):
-    """Reads requests, asks `decide` for each answer and plays it; a request that comes early waits for its turn.
+    """Reads requests, calls `decide` for each response and sends it; a pipelined request waits for its turn.
 
-    `opened` and `closed` are told of this connection once each. asyncio has set TCP_NODELAY: each step leaves at once.
+    `opened` and `closed` are called once each with this connection. asyncio sets TCP_NODELAY, so each
+    step is sent at once.
     """
 
     def __init__(
         self,
         serial: int,
-        decide: Callable[[Request], Answer],
+        decide: Callable[[Request], Response],
         opened: Callable[[Connection], None],
         closed: Callable[[Connection], None],
     ) -> None:
@@ -57,7 +58,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def abort(self) -> None:
-        """Close at once, whatever is going on."""
+        """Close at once, without waiting for data to be sent."""
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -67,7 +68,7 @@ class Connection(asyncio.Protocol):
         self._opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- the interface of asyncio.Protocol
-        """Stop playing: nobody listens."""
+        """Stop sending: the client has gone."""
         if self._playing:
             self._playing.cancel()
         self._closed(self)
@@ -81,13 +82,13 @@ class Connection(asyncio.Protocol):
         self._writable.set()
 
     def data_received(self, data: bytes) -> None:
-        """Collect what came in, and answer as much of it as can be answered now."""
+        """Buffer the data, and respond to each request that is complete."""
         if self._silenced:
             return
         self._received += data
-        self._answer_received()
+        self._respond_to_received()
 
-    def _answer_received(self) -> None:
+    def _respond_to_received(self) -> None:
         while not (self._playing or self._silenced or self._transport.is_closing()):
             try:
                 head = self._next_head()
@@ -97,17 +98,17 @@ class Connection(asyncio.Protocol):
                 return
             if head is None:
                 return
-            answer = self._decide(head.request)
-            if len(answer.steps) == 1 and not answer.steps[0][0] and not answer.repeat_last:
-                self._transport.write(answer.steps[0][1])
-                self._end(answer, head)
+            response = self._decide(head.request)
+            if len(response.steps) == 1 and not response.steps[0][0] and not response.repeat_last:
+                self._transport.write(response.steps[0][1])
+                self._end(response, head)
             else:
-                self._playing = asyncio.get_running_loop().create_task(self._play(answer, head))
+                self._playing = asyncio.get_running_loop().create_task(self._play(response, head))
 
     def _next_head(self) -> Head | None:
         """Take the next request off what was received, or return None while it is not whole.
 
-        A short body is part of it; a long one is skipped as it comes, and does not keep the answer waiting.
+        A short body is part of it; a long one is skipped as it comes, and does not keep the response waiting.
         """
         if self._body_left:
             skipped = min(self._body_left, len(self._received))
@@ -129,27 +130,27 @@ class Connection(asyncio.Protocol):
         body, self._received = self._received[start:stop], self._received[stop:]
         return replace(head, request=replace(head.request, body=body))
 
-    async def _play(self, answer: Answer, head: Head) -> None:
-        for seconds, data in answer.steps:
+    async def _play(self, response: Response, head: Head) -> None:
+        for seconds, data in response.steps:
             await self._send(seconds, data)
-        while answer.repeat_last:
-            await self._send(*answer.steps[-1])
+        while response.repeat_last:
+            await self._send(*response.steps[-1])
         self._playing = None
-        self._end(answer, head)
-        self._answer_received()
+        self._end(response, head)
+        self._respond_to_received()
 
     async def _send(self, seconds: float, data: bytes) -> None:
-        # Even without a wait the loop gets its turn, so that a big answer does not starve the other connections.
+        # Even without a wait the loop gets its turn, so that a big response does not starve the other connections.
         await asyncio.sleep(seconds)
         await self._writable.wait()
         if data:
             self._transport.write(data)
 
-    def _end(self, answer: Answer, head: Head) -> None:
+    def _end(self, response: Response, head: Head) -> None:
         self._answered = True
-        if answer.end == "hang":
+        if response.end == "hang":
             self._silenced = True
-        elif answer.end == "reset":
+        elif response.end == "reset":
             self.reset()
-        elif answer.end == "close" or not head.keep_alive:
+        elif response.end == "close" or not head.keep_alive:
             self._transport.close()

@@ -1,11 +1,19 @@
-"""Well-framed 200 and 204 answers whose body is not the statistics it should be."""
+"""Well-framed 200 and 204 responses whose body is not the statistics it should be."""
 
 from __future__ import annotations
 
 import json
 
-from simulator.documented import DOC_EXAMPLE, HEALTHY, REQUEST_ID, task_counts
-from simulator.responses import Answer, Behaviour, BuiltOnUse, body_answer, head_bytes, json_answer, raw_answer
+from simulator.documented_responses import DOC_EXAMPLE, HEALTHY, REQUEST_ID, task_counts
+from simulator.responses import (
+    Behaviour,
+    LazyResponse,
+    Response,
+    body_response,
+    head_bytes,
+    json_response,
+    raw_response,
+)
 
 _HEALTHY_TEXT = json.dumps(HEALTHY)
 _HEALTHY_BODY = _HEALTHY_TEXT.encode()
@@ -37,73 +45,73 @@ COUNT_TEXTS = {
 }
 
 
-def _with_count(text: str) -> Answer:
-    return body_answer(
+def _with_count(text: str) -> Response:
+    return body_response(
         _HEALTHY_TEXT.replace('"abnormal_tasks_count": 0', f'"abnormal_tasks_count": {text}', 1).encode()
     )
 
 
-def _with_note(note: bytes) -> Answer:
+def _with_note(note: bytes) -> Response:
     """Return a healthy body with one more member, whose value is a string of these bytes."""
-    return body_answer(_HEALTHY_BODY[:-1] + b', "note": "' + note + b'"}')
+    return body_response(_HEALTHY_BODY[:-1] + b', "note": "' + note + b'"}')
 
 
-def _deep_nesting() -> Answer:
-    return body_answer(b"[" * 100_000)
+def _deep_nesting() -> Response:
+    return body_response(b"[" * 100_000)
 
 
-def _many_keys() -> Answer:
-    return json_answer({**HEALTHY, **{f"member_{number}": number for number in range(20_000)}})
+def _many_keys() -> Response:
+    return json_response({**HEALTHY, **{f"member_{number}": number for number in range(20_000)}})
 
 
-def _huge() -> Answer:
+def _huge() -> Response:
     length = len(_CHUNK) * _HUGE_CHUNKS + len(_HEALTHY_BODY)
     head = head_bytes(200, (("Content-Type", "application/json"), ("Content-Length", str(length))))
-    return Answer(((0.0, head), *((0.0, _CHUNK),) * _HUGE_CHUNKS, (0.0, _HEALTHY_BODY)))
+    return Response(((0.0, head), *((0.0, _CHUNK),) * _HUGE_CHUNKS, (0.0, _HEALTHY_BODY)))
 
 
-def _huge_chunked_endless() -> Answer:
+def _huge_chunked_endless() -> Response:
     head = head_bytes(200, (("Content-Type", "application/json"), ("Transfer-Encoding", "chunked")))
     chunk = b"%x\r\n%b\r\n" % (len(_CHUNK), _CHUNK)
-    return Answer(((0.0, head), (0.0, chunk)), "hang", repeat_last=True)
+    return Response(((0.0, head), (0.0, chunk)), "hang", repeat_last=True)
 
 
 CONTENT_FAULTS: dict[str, Behaviour] = {
     **{name: _with_count(text) for name, text in COUNT_TEXTS.items()},
     # Case C20: something is not there
-    "missing_abnormal": json_answer(
+    "missing_abnormal": json_response(
         {
             "common_task_details": {key: _COMMON[key] for key in _COMMON if key != "abnormal_tasks_count"},
             "cdc_task_details": _CDC,
         }
     ),
-    "missing_group_cdc": json_answer({"common_task_details": _COMMON}),
-    "missing_group_common": json_answer({"cdc_task_details": _CDC}),
-    "group_null": json_answer({"common_task_details": None, "cdc_task_details": _CDC}),
-    "empty_object": json_answer({}),
-    "array": json_answer([]),
-    "json_null": json_answer(None),
-    "json_string": json_answer("healthy"),
+    "missing_group_cdc": json_response({"common_task_details": _COMMON}),
+    "missing_group_common": json_response({"cdc_task_details": _CDC}),
+    "group_null": json_response({"common_task_details": None, "cdc_task_details": _CDC}),
+    "empty_object": json_response({}),
+    "array": json_response([]),
+    "json_null": json_response(None),
+    "json_string": json_response("healthy"),
     # Two values for one key, the healthy one last, which is the one most parsers keep
-    "duplicate_count_key": body_answer(
+    "duplicate_count_key": body_response(
         _HEALTHY_TEXT.replace('{"running', '{"abnormal_tasks_count": 2, "running', 1).encode()
     ),
-    "duplicate_group_key": body_answer(
+    "duplicate_group_key": body_response(
         f'{{"common_task_details": {json.dumps(task_counts(2, 2, 6, 8))}, {_HEALTHY_TEXT[1:]}'.encode()
     ),
     # C22: nothing at all
-    "status_204": raw_answer(head_bytes(204)),
-    "empty_200": body_answer(b""),
+    "status_204": raw_response(head_bytes(204)),
+    "empty_200": body_response(b""),
     # C23: somebody else's page
-    "html_200": body_answer(_HTML, content_type=_HTML_TYPE),
-    "html_labelled_json": body_answer(_HTML),
-    "html_after_bom": body_answer(b"\xef\xbb\xbf\r\n <HTML><body>maintenance</body></HTML>", content_type=None),
-    "text_200": body_answer(b"OK", content_type="text/plain"),
+    "html_200": body_response(_HTML, content_type=_HTML_TYPE),
+    "html_labelled_json": body_response(_HTML),
+    "html_after_bom": body_response(b"\xef\xbb\xbf\r\n <HTML><body>maintenance</body></HTML>", content_type=None),
+    "text_200": body_response(b"OK", content_type="text/plain"),
     # C24: an error that calls itself a success
-    "error_body_200": json_answer({"error_code": "APIG.9999", "error_msg": "System error", "request_id": REQUEST_ID}),
+    "error_body_200": json_response({"error_code": "APIG.9999", "error_msg": "System error", "request_id": REQUEST_ID}),
     # C77, C78: odd but fine
-    "bom": body_answer(b"\xef\xbb\xbf" + json.dumps(DOC_EXAMPLE).encode()),
-    "extra_fields": json_answer(
+    "bom": body_response(b"\xef\xbb\xbf" + json.dumps(DOC_EXAMPLE).encode()),
+    "extra_fields": json_response(
         {
             "common_task_details": {**DOC_EXAMPLE["common_task_details"], "paused_tasks_count": 4, "detail": {"a": []}},
             "cdc_task_details": DOC_EXAMPLE["cdc_task_details"],
@@ -112,29 +120,29 @@ CONTENT_FAULTS: dict[str, Behaviour] = {
         }
     ),
     # D59: further task groups beside the two that are documented
-    "flow_abnormal": json_answer({**HEALTHY, "flow_task_details": task_counts(1, 3, 0, 0)}),
-    "flow_zero": json_answer({**HEALTHY, "flow_task_details": task_counts(0, 0, 0, 0)}),
-    "flow_damaged": json_answer(
+    "flow_abnormal": json_response({**HEALTHY, "flow_task_details": task_counts(1, 3, 0, 0)}),
+    "flow_zero": json_response({**HEALTHY, "flow_task_details": task_counts(0, 0, 0, 0)}),
+    "flow_damaged": json_response(
         {**HEALTHY, "flow_task_details": {**task_counts(1, 0, 0, 0), "abnormal_tasks_count": "3"}}
     ),
-    "flow_incomplete": json_answer({**HEALTHY, "flow_task_details": {"running_tasks_count": 1}}),
-    "flow_null": json_answer({**HEALTHY, "flow_task_details": None}),
-    "flow_list": json_answer({**HEALTHY, "flow_task_details": [task_counts(1, 0, 0, 0)]}),
-    "flow_only": json_answer({"flow_task_details": task_counts(1, 0, 0, 0)}),
-    "flow_twice": json_answer(
+    "flow_incomplete": json_response({**HEALTHY, "flow_task_details": {"running_tasks_count": 1}}),
+    "flow_null": json_response({**HEALTHY, "flow_task_details": None}),
+    "flow_list": json_response({**HEALTHY, "flow_task_details": [task_counts(1, 0, 0, 0)]}),
+    "flow_only": json_response({"flow_task_details": task_counts(1, 0, 0, 0)}),
+    "flow_twice": json_response(
         {**HEALTHY, "flow_task_details": task_counts(1, 0, 0, 0), "flow": task_counts(0, 3, 0, 0)}
     ),
-    "unnamed_group_abnormal": json_answer({**HEALTHY, "orchestration": task_counts(1, 3, 0, 0)}),
-    "unnamed_group_damaged": json_answer({**HEALTHY, "orchestration": {"abnormal_tasks_count": 0}}),
-    "too_many_groups": json_answer({**HEALTHY, **{f"g{n}_task_details": task_counts(1, 0, 0, 0) for n in range(17)}}),
-    "marker_in_group_name": json_answer({**HEALTHY, "fdi-ok_task_details": task_counts(1, 0, 0, 0)}),
+    "unnamed_group_abnormal": json_response({**HEALTHY, "orchestration": task_counts(1, 3, 0, 0)}),
+    "unnamed_group_damaged": json_response({**HEALTHY, "orchestration": {"abnormal_tasks_count": 0}}),
+    "too_many_groups": json_response({**HEALTHY, **{f"g{n}_task_details": task_counts(1, 0, 0, 0) for n in range(17)}}),
+    "marker_in_group_name": json_response({**HEALTHY, "fdi-ok_task_details": task_counts(1, 0, 0, 0)}),
     # Text that is not UTF-8, or cannot become UTF-8 again
-    "utf16": body_answer(_HEALTHY_TEXT.encode("utf-16")),  # json.loads reads it, which is more than the label says
+    "utf16": body_response(_HEALTHY_TEXT.encode("utf-16")),  # json.loads reads it, which is more than the label says
     "invalid_utf8": _with_note(b"caf\xe9 \xff\xfe"),  # healthy but for bytes no UTF-8 decoder takes
     "lone_surrogate": _with_note(b"\\ud800"),  # decodes to a string that cannot be encoded
     # Too much: built when played
-    "deep_nesting": BuiltOnUse(_deep_nesting),  # C45: RecursionError, or worse
-    "many_keys": BuiltOnUse(_many_keys),  # H01: 20,000 members, a healthy document among them
-    "huge": BuiltOnUse(_huge),  # 64 MiB of white space, then a healthy document
-    "huge_chunked_endless": BuiltOnUse(_huge_chunked_endless),  # white space for as long as the client reads
+    "deep_nesting": LazyResponse(_deep_nesting),  # C45: RecursionError, or worse
+    "many_keys": LazyResponse(_many_keys),  # H01: 20,000 members, a healthy document among them
+    "huge": LazyResponse(_huge),  # 64 MiB of white space, then a healthy document
+    "huge_chunked_endless": LazyResponse(_huge_chunked_endless),  # white space for as long as the client reads
 }

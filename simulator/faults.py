@@ -1,4 +1,4 @@
-"""The table of behaviours: every name that an instance can play."""
+"""The table of behaviours. To play a behaviour is to send its response to the next request of an instance."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import functools
 from typing import Final
 
 from simulator.content_faults import CONTENT_FAULTS
-from simulator.documented import DOCUMENTED
+from simulator.documented_responses import DOCUMENTED
 from simulator.framing_faults import FRAMING_FAULTS
-from simulator.responses import Answer, Behaviour, BuiltOnUse, Reply
+from simulator.responses import Behaviour, LazyResponse, Responder, Response
 from simulator.status_faults import STATUS_FAULTS
 from simulator.timing_faults import TIMING_FAULTS
 
@@ -23,7 +23,7 @@ BEHAVIOURS: Final[dict[str, Behaviour]] = {
 
 
 class UnknownBehaviourError(ValueError):
-    """No behaviour has this name; the message names those that are nearly it."""
+    """No behaviour has this name; the message suggests similar names."""
 
 
 def fault_names() -> list[str]:
@@ -32,8 +32,8 @@ def fault_names() -> list[str]:
 
 
 @functools.cache
-def behaviour_named(name: str) -> Answer | Reply:
-    """Return what a name plays, built now if it is one of the big ones.
+def behaviour_named(name: str) -> Response | Responder:
+    """Return the response of a behaviour; a LazyResponse is built now.
 
     Raises: UnknownBehaviourError.
     """
@@ -42,4 +42,4 @@ def behaviour_named(name: str) -> Answer | Reply:
         hint = f"did you mean {', '.join(near)}?" if near else "python -m simulator --list-faults lists them"
         raise UnknownBehaviourError(f"unknown behaviour {name!r}: {hint}")
     behaviour = BEHAVIOURS[name]
-    return behaviour.build() if isinstance(behaviour, BuiltOnUse) else behaviour
+    return behaviour.build() if isinstance(behaviour, LazyResponse) else behaviour

@@ -1,7 +1,7 @@
-"""The vendor's Identity and Access Management: users log in with a password and get a token that ends.
+"""The vendor's Identity and Access Management: users log in with a password and get a token that expires.
 
 Source: the vendor's API reference, "Obtaining a User Token Through Password Authentication", as gathered in the
-project's notes on the upstream. The texts of refusals are ours but for the words that those notes give.
+project's notes on the upstream. The texts of refusals are ours where those notes give none.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from simulator.documented import DOC_PROJECT_ID, error_document
-from simulator.responses import Answer, body_answer, drip, json_answer, raw_answer, response_bytes
+from simulator.documented_responses import DOC_PROJECT_ID, error_document
+from simulator.responses import Response, body_response, drip, json_response, raw_response, response_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from simulator.received import Request
+    from simulator.request_parser import Request
 
 PATH: Final = "/v3/auth/tokens"
 LIFE_SECONDS: Final = 24 * 3600.0
@@ -34,16 +34,16 @@ _LOGINS_REMEMBERED = 1000
 
 
 class User(NamedTuple):
-    """An IAM user; `state` "protected" stands for login protection, which asks for a second factor."""
+    """An IAM user; `state` "protected" means login protection, which requires a second factor."""
 
     password: str
     domain_name: str = "Acme"
     state: State = "enabled"
 
 
-def refusal(status: int, message: str, title: str) -> Answer:
-    """Return an error in the form of this API, which is not that of the others."""
-    return json_answer({"error": {"code": status, "message": message, "title": title}}, status)
+def refusal(status: int, message: str, title: str) -> Response:
+    """Return an error in IAM's format, which differs from the format of the other APIs."""
+    return json_response({"error": {"code": status, "message": message, "title": title}}, status)
 
 
 _AN_HOUR: Final = (("Retry-After", "3600"),)
@@ -55,76 +55,78 @@ _TEXT_BY_STATE: Final[dict[str, str]] = {
 }
 
 
-def _by_state(state: str, name: str) -> Answer:
+def _by_state(state: str, name: str) -> Response:
     return refusal(401, _TEXT_BY_STATE[state].format(name=name), "Unauthorized")
 
 
-_SOMEBODY: Final = ("X-Subject-Token", "MII-of-somebody")
+_SUBJECT_TOKEN: Final = ("X-Subject-Token", "MII-of-somebody")
 _LOGIN_PAGE: Final = b"<html>please sign in</html>"
 _SLOW_SECONDS: Final = 6.0
-"""More than a client waits."""
+"""Longer than a client waits."""
 
-FAULTS: Final[dict[str, Answer]] = {
+FAULTS: Final[dict[str, Response]] = {
     "wrong_password": _WRONG,
     **{state: _by_state(state, "fdi-probe") for state in _TEXT_BY_STATE},
     "slow_refusal": _WRONG.after(_SLOW_SECONDS),
     "acl": refusal(403, "Access is blocked by the ACL.", "Forbidden"),
     "conflict": refusal(409, "Conflict occurred.", "Conflict"),
-    "moved": json_answer(error_document("IAM.0020", "The authentication is being moved to another region."), 410),
+    "moved": json_response(error_document("IAM.0020", "The authentication is being moved to another region."), 410),
     "forbidden": refusal(403, "You are not authorized to perform the requested action.", "Forbidden"),
-    "gateway_403": json_answer(error_document("APIGW.0802", "The IP address is not allowed to access"), 403),
-    "list_403": json_answer([1], 403),
-    "other_403": json_answer({"reason": "no"}, 403),
+    "gateway_403": json_response(error_document("APIGW.0802", "The IP address is not allowed to access"), 403),
+    "list_403": json_response([1], 403),
+    "other_403": json_response({"reason": "no"}, 403),
     "malformed": refusal(400, "Request body is invalid.", "Bad Request"),
     "no_project": refusal(404, "Could not find project.", "Not Found"),
-    "throttled": json_answer(
+    "throttled": json_response(
         error_document("APIGW.0308", "The throttling threshold has been reached"), 429, headers=(("Retry-After", "1"),)
     ),
-    "throttled_for_an_hour": json_answer(
+    "throttled_for_an_hour": json_response(
         error_document("APIGW.0308", "The throttling threshold has been reached"),
         429,
         headers=_AN_HOUR,
     ),
     "status_500": refusal(500, "An unexpected error prevented the server from fulfilling your request.", "Error"),
-    "status_503": body_answer(b"503 Service Unavailable\n", 503, "text/plain"),
-    "status_503_for_an_hour": json_answer({}, 503, headers=_AN_HOUR),
-    "status_502": body_answer(b"<html>502 Bad Gateway</html>", 502, "text/html"),
-    "empty_401": body_answer(b"", 401, content_type=None),
+    "status_503": body_response(b"503 Service Unavailable\n", 503, "text/plain"),
+    "status_503_for_an_hour": json_response({}, 503, headers=_AN_HOUR),
+    "status_502": body_response(b"<html>502 Bad Gateway</html>", 502, "text/html"),
+    "empty_401": body_response(b"", 401, content_type=None),
     **{
-        f"html_{status}": body_answer(_LOGIN_PAGE, status, "text/html")
+        f"html_{status}": body_response(_LOGIN_PAGE, status, "text/html")
         for status in (200, 201, 400, 401, 403, 404, 410)
     },
-    "interim_only": raw_answer(b"HTTP/1.1 103 Early Hints\r\n\r\n", "close"),
-    "redirect": body_answer(b"", 302, content_type=None, headers=(("Location", "http://127.0.0.1:9/"),)),
-    "no_token": json_answer({"token": {"expires_at": "2020-01-04T09:05:22.701000Z"}}, 201),
-    "broken_token": json_answer({"token": {}}, 201, headers=(("X-Subject-Token", "M\xc3\xa9"),)),
-    "wrapped_token": json_answer({"token": {}}, 201, headers=(("X-Subject-Token", "'MII-of-somebody'"),)),
-    "encoded_201": body_answer(gzip.compress(b'{"token": {}}'), 201, headers=(_SOMEBODY, ("Content-Encoding", "gzip"))),
-    "no_document": body_answer(b"<html>", 201, "text/html", headers=(_SOMEBODY,)),
-    "other_document": body_answer(b"{}", 201, headers=(_SOMEBODY,)),
-    "too_large": body_answer(b" " * (300 * 1024), 201, headers=(_SOMEBODY,)),
-    "list_document": body_answer(b"[1]", 201, headers=(_SOMEBODY,)),
-    "silent": Answer(end="hang"),
-    "reset": Answer(end="reset"),
+    "interim_only": raw_response(b"HTTP/1.1 103 Early Hints\r\n\r\n", "close"),
+    "redirect": body_response(b"", 302, content_type=None, headers=(("Location", "http://127.0.0.1:9/"),)),
+    "no_token": json_response({"token": {"expires_at": "2020-01-04T09:05:22.701000Z"}}, 201),
+    "broken_token": json_response({"token": {}}, 201, headers=(("X-Subject-Token", "M\xc3\xa9"),)),
+    "wrapped_token": json_response({"token": {}}, 201, headers=(("X-Subject-Token", "'MII-of-somebody'"),)),
+    "encoded_201": body_response(
+        gzip.compress(b'{"token": {}}'), 201, headers=(_SUBJECT_TOKEN, ("Content-Encoding", "gzip"))
+    ),
+    "no_document": body_response(b"<html>", 201, "text/html", headers=(_SUBJECT_TOKEN,)),
+    "other_document": body_response(b"{}", 201, headers=(_SUBJECT_TOKEN,)),
+    "too_large": body_response(b" " * (300 * 1024), 201, headers=(_SUBJECT_TOKEN,)),
+    "list_document": body_response(b"[1]", 201, headers=(_SUBJECT_TOKEN,)),
+    "silent": Response(end="hang"),
+    "reset": Response(end="reset"),
     "drip": drip(response_bytes(201, b"{}"), 0.2),
-    "cut_off": raw_answer(b"HTTP/1.1 201 Created\r\nX-Subject-Token: MII", "close"),
+    "cut_off": raw_response(b"HTTP/1.1 201 Created\r\nX-Subject-Token: MII", "close"),
 }
-"""What IAM can play besides its own answer, by name."""
+"""Responses that IAM can play instead of its normal one, by name."""
 
 
 class Iam:
-    """Users, their tokens and their logins; used by the simulator's thread, changed by the test's.
+    """Users, their tokens and their logins. The simulator's thread reads them; the test's thread changes them.
 
     Args:
         users: name → user.
         life_seconds: how long a token lives.
-        clock: returns seconds since the epoch; IAM's own idea of the time.
+        clock: returns seconds since the epoch; IAM's own clock.
         project_id, project_name: what a token can be asked for.
-        tells: what an answer says of its token besides its user and project.
+        tells: the times that a response gives for its token.
 
     Attributes:
         logins: the requests for a token, the newest last.
-        issued: every token given out, and when it ends.
+        issued: every token issued → when it expires.
 
     """
 
@@ -149,7 +151,7 @@ class Iam:
         self._last: str | None = None
 
     def play(self, *names: str, for_ever: bool = False) -> None:
-        """Answer the next logins with faults, one each, the last one for ever if asked; none ends that.
+        """Play faults to the next logins, one each, the last one for ever if `for_ever`; no name stops that.
 
         Raises: ValueError for a name that is not in `FAULTS`.
         """
@@ -160,21 +162,21 @@ class Iam:
         self._last = names[-1] if names and for_ever else None
 
     def revoke(self, token: str | None = None) -> None:
-        """Let a token die at once, as a change of the user's password or rights does; all of them without one."""
+        """Revoke a token, as a change of the user's password or rights does; without an argument, all tokens."""
         for dead in [token] if token else list(self.issued):
             self.issued.pop(dead, None)
 
     def refuses(self, token: str) -> str | None:
-        """Return why a token is no good, or None for a live one."""
+        """Return why a token is refused, or None for a valid one."""
         ends = self.issued.get(token)
         if ends is None:
             return "decrypt token fail"
         if self.clock() >= ends:
-            return f"token expires, expires_at: {_moment(ends)}"
+            return f"token expires, expires_at: {_timestamp(ends)}"
         return None
 
-    def answer(self, request: Request) -> Answer:
-        """Return the answer to a request for a token."""
+    def respond(self, request: Request) -> Response:
+        """Return the response to a request for a token."""
         self.logins.append(request)
         if self._script:
             return FAULTS[self._script.popleft()]
@@ -182,7 +184,7 @@ class Iam:
             return FAULTS[self._last]
         return self._log_in(request)
 
-    def _log_in(self, request: Request) -> Answer:
+    def _log_in(self, request: Request) -> Response:
         if request.method != "POST":
             return refusal(405, "Method not allowed.", "Method Not Allowed")
         try:
@@ -202,21 +204,21 @@ class Iam:
             return FAULTS["no_project"]
         return self._issue(name, domain, catalog="nocatalog=true" not in request.target)
 
-    def _issue(self, name: str, domain: str, *, catalog: bool) -> Answer:
+    def _issue(self, name: str, domain: str, *, catalog: bool) -> Response:
         token = "MII" + base64.b64encode(secrets.token_bytes(_TOKEN_BYTES)).decode().replace("/", "-")
         issued_at = self.clock()
         self.issued[token] = issued_at + self.life_seconds
-        times = {"expires_at": _moment(self.issued[token]), "issued_at": _moment(issued_at)}
+        times = {"expires_at": _timestamp(self.issued[token]), "issued_at": _timestamp(issued_at)}
         about: dict[str, Any] = {
-            **{name: moment for name, moment in times.items() if name in self.tells},
+            **{name: timestamp for name, timestamp in times.items() if name in self.tells},
             "methods": ["password"],
             "project": {"id": self.project_id, "name": self.project_name, "domain": {"name": domain}},
             "user": {"name": name, "domain": {"name": domain}},
         }
         if catalog:
             about["catalog"] = [{"name": f"service-{number}", "endpoints": []} for number in range(200)]
-        return json_answer({"token": about}, 201, headers=(("X-Subject-Token", token),))
+        return json_response({"token": about}, 201, headers=(("X-Subject-Token", token),))
 
 
-def _moment(seconds: float) -> str:
+def _timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,4 +1,4 @@
-"""What an answer is, byte for byte, and the constructors that build one."""
+"""Responses: their bytes, when each byte is sent, and functions that build them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from simulator.received import Request
+    from simulator.request_parser import Request
 
 End: TypeAlias = Literal["keep", "close", "reset", "hang"]
 Step: TypeAlias = tuple[float, bytes]
@@ -18,13 +18,13 @@ Headers: TypeAlias = "Sequence[tuple[str, str]]"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The bytes that answer one request, and when they are sent.
+class Response:
+    """The bytes of one response, and when they are sent.
 
-    `steps` are pairs of (seconds to wait first, bytes to send then). `end` says what becomes of the connection: "keep"
-    waits for the next request, "close" sends FIN, "reset" sends RST, "hang" stays open and never says another word.
+    `steps` are pairs of (seconds to wait first, bytes to send then). `end` says what happens to the connection then:
+    "keep" waits for the next request, "close" sends FIN, "reset" sends RST, "hang" leaves it open and sends nothing.
     `repeat_last` sends the last step again and again until the client leaves. `statistics` marks the plain statistics,
-    which a restricted token sees as zeros. `token_checked=False` is played even to a token that would be refused.
+    which a restricted token sees as zeros. `token_checked=False` is sent even to a request without a valid token.
     """
 
     steps: tuple[Step, ...] = ()
@@ -33,23 +33,23 @@ class Answer:
     statistics: bool = False
     token_checked: bool = True
 
-    def after(self, seconds: float) -> Answer:
-        """Return the same answer, begun `seconds` later."""
+    def after(self, seconds: float) -> Response:
+        """Return the same response, started `seconds` later."""
         return replace(self, steps=((seconds, b""), *self.steps)) if seconds > 0 else self
 
 
-# A behaviour that depends on what was asked, such as one that repeats the token.
-Reply: TypeAlias = "Callable[[Request], Answer]"
+# A behaviour that depends on the request, such as one that repeats its token.
+Responder: TypeAlias = "Callable[[Request], Response]"
 
 
 @dataclass(frozen=True, slots=True)
-class BuiltOnUse:
-    """An answer too big to hold for those who do not play it: `build` is called when it is first played."""
+class LazyResponse:
+    """A response that is too large to build at import: `build` is called when it is first played."""
 
-    build: Callable[[], Answer]
+    build: Callable[[], Response]
 
 
-Behaviour: TypeAlias = "Answer | Reply | BuiltOnUse"
+Behaviour: TypeAlias = "Response | Responder | LazyResponse"
 
 
 def reason_phrase(status: int) -> str:
@@ -74,39 +74,39 @@ def response_bytes(
     return head_bytes(status, (*typed, ("Content-Length", str(len(body))), *headers)) + body
 
 
-def raw_answer(data: bytes, end: End = "keep", wait_seconds: float = 0.0) -> Answer:
-    """Return an answer of exactly these bytes, sent `wait_seconds` after the request."""
-    return Answer(((wait_seconds, data),), end)
+def raw_response(data: bytes, end: End = "keep", wait_seconds: float = 0.0) -> Response:
+    """Return a response of exactly these bytes, sent `wait_seconds` after the request."""
+    return Response(((wait_seconds, data),), end)
 
 
-def body_answer(
+def body_response(
     body: bytes, status: int = 200, content_type: str | None = "application/json", headers: Headers = ()
-) -> Answer:
-    """Return a well-framed answer with this body."""
-    return raw_answer(response_bytes(status, body, content_type, headers))
+) -> Response:
+    """Return a well-framed response with this body."""
+    return raw_response(response_bytes(status, body, content_type, headers))
 
 
-def json_answer(document: object, status: int = 200, headers: Headers = ()) -> Answer:
-    """Return a well-framed answer whose body is the document as JSON."""
-    return body_answer(json.dumps(document).encode(), status, headers=headers)
+def json_response(document: object, status: int = 200, headers: Headers = ()) -> Response:
+    """Return a well-framed response whose body is the document as JSON."""
+    return body_response(json.dumps(document).encode(), status, headers=headers)
 
 
-def statistics_answer(document: object, wait_seconds: float = 0.0) -> Answer:
+def statistics_response(document: object, wait_seconds: float = 0.0) -> Response:
     """Return plain statistics: a 200 that a restricted token sees with all eight counts zero."""
-    return replace(json_answer(document), statistics=True).after(wait_seconds)
+    return replace(json_response(document), statistics=True).after(wait_seconds)
 
 
-def drip(data: bytes, every_seconds: float, at_once: bytes = b"", end: End = "keep") -> Answer:
-    """Return an answer that sends `at_once` at once, then `data` one byte per `every_seconds`.
+def drip(data: bytes, every_seconds: float, at_once: bytes = b"", end: End = "keep") -> Response:
+    """Return a response that sends `at_once` at once, then `data` one byte per `every_seconds`.
 
     Without `at_once` the first byte of `data` goes out at once.
     """
     dripped = [(every_seconds, data[index : index + 1]) for index in range(len(data))]
     if at_once:
-        return Answer(((0.0, at_once), *dripped), end)
-    return Answer(((0.0, data[:1]), *dripped[1:]), end)
+        return Response(((0.0, at_once), *dripped), end)
+    return Response(((0.0, data[:1]), *dripped[1:]), end)
 
 
-def redirect(status: int, location: str) -> Answer:
-    """Return an answer that sends the client elsewhere: the status, a Location and no body."""
-    return body_answer(b"", status, content_type=None, headers=(("Location", location),))
+def redirect(status: int, location: str) -> Response:
+    """Return a response that redirects the client: the status, a Location and no body."""
+    return body_response(b"", status, content_type=None, headers=(("Location", location),))

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from simulator.received import Request
-    from simulator.responses import Answer
+    from simulator.request_parser import Request
+    from simulator.responses import Response
 
 HOST = "127.0.0.1"
 _BACKLOG = 1024
@@ -29,7 +29,7 @@ _TURNS_TO_SETTLE = 5
 class LoopbackServer:
     """A server on 127.0.0.1 that answers with what `decide` returns, from a daemon thread of its own."""
 
-    def __init__(self, decide: Callable[[Request], Answer], port: int, ssl_context: ssl.SSLContext | None) -> None:
+    def __init__(self, decide: Callable[[Request], Response], port: int, ssl_context: ssl.SSLContext | None) -> None:
         """Bind and start; `port` 0 takes a free one. Raises: OSError when the port cannot be had."""
         self._decide = decide
         self._ssl_context = ssl_context

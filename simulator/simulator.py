@@ -1,4 +1,4 @@
-"""The simulated service: which answer a request gets, by token, limit and the script of its instance."""
+"""The simulated service: it chooses the response to each request by token, limit and the script of its instance."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections import defaultdict, deque
 from threading import Lock
 from typing import TYPE_CHECKING, Self
 
-from simulator.documented import DOC_PROJECT_ID, ERRORS, NO_TASKS, error_answer
+from simulator.documented_responses import DOC_PROJECT_ID, ERRORS, NO_TASKS, error_response
 from simulator.faults import behaviour_named
 from simulator.iam import PATH as IAM_PATH
-from simulator.received import Request, project_of
-from simulator.responses import Answer, Reply, body_answer, statistics_answer
+from simulator.request_parser import Request, project_of
+from simulator.responses import Responder, Response, body_response, statistics_response
 from simulator.server import HOST, LoopbackServer
 
 if TYPE_CHECKING:
@@ -30,17 +30,17 @@ _SIGNED = re.compile(r"SDK-HMAC-SHA256 Access=([^,\s]+), *SignedHeaders=[^,\s]+,
 class _Script:
     """The behaviours of one instance, one per request; the last one repeats."""
 
-    def __init__(self, behaviours: Iterable[Answer | Reply]) -> None:
+    def __init__(self, behaviours: Iterable[Response | Responder]) -> None:
         self._left = deque(behaviours)
 
-    def next_answer(self, request: Request) -> Answer:
+    def next_response(self, request: Request) -> Response:
         behaviour = self._left.popleft() if len(self._left) > 1 else self._left[0]
-        return behaviour if isinstance(behaviour, Answer) else behaviour(request)
+        return behaviour if isinstance(behaviour, Response) else behaviour(request)
 
     @property
     def refuses_any_token(self) -> bool:
         behaviour = self._left[0]
-        return isinstance(behaviour, Answer) and not behaviour.token_checked
+        return isinstance(behaviour, Response) and not behaviour.token_checked
 
 
 class Simulator:
@@ -52,7 +52,7 @@ class Simulator:
         restricted_tokens: tokens of a user who sees no task: plain statistics come with eight zeros.
         iam: gives tokens under `/v3/auth/tokens`, which are accepted while they live; None for no such API.
         access_keys: whose signed requests are accepted without a token, as the vendor's own client makes them.
-        latency_seconds: time before every answer begins; may be changed while the server runs.
+        latency_seconds: time before every response begins; may be changed while the server runs.
         port: 0 takes a free one.
         ssl_context: server-side context; with one, `url` is https.
         remember: how many of the newest requests `requests` holds; None is all of them.
@@ -145,11 +145,11 @@ class Simulator:
             raise ValueError(f"{code!r} is not a documented error code; there are {', '.join(ERRORS)}")
         self._token_fault = code
 
-    def play(self, instance_id: str, *behaviours: str | Answer | Reply) -> None:
-        """Give an instance its script: one behaviour per request, the last one repeated.
+    def play(self, instance_id: str, *behaviours: str | Response | Responder) -> None:
+        """Set the behaviours that an instance plays: one per request, the last one repeated.
 
         A request refused for its token or for the limit does not use one up. A behaviour is a name of `fault_names()`,
-        an Answer, or a callable that makes an Answer from the Request.
+        a Response, or a callable that makes a Response from the Request.
 
         Raises: UnknownBehaviourError (a ValueError) for a name that is in no table, ValueError for no behaviour at all.
         """
@@ -174,52 +174,52 @@ class Simulator:
         with self._seen_lock:
             self._seen.clear()
 
-    def _decide(self, request: Request) -> Answer:
-        """Record a request and choose its answer. Called in the server's thread only."""
+    def _decide(self, request: Request) -> Response:
+        """Record a request and choose its response. Called in the server's thread only."""
         with self._seen_lock:
             self._seen.append(request)
         return self._choose(request).after(self.latency_seconds)
 
-    def _choose(self, request: Request) -> Answer:
+    def _choose(self, request: Request) -> Response:
         # The order is that of the real thing: the gateway's routes, its tokens, its limits, then the service behind it.
         if self.iam is not None and request.target.partition("?")[0] == IAM_PATH:
-            return self.iam.answer(request)
+            return self.iam.respond(request)
         if request.instance_id is None:
-            return error_answer("APIG.0101")
+            return error_response("APIG.0101")
         if request.method != "GET":
             # To HEAD no body may follow.
             body = b"" if request.method == "HEAD" else b"405 Method Not Allowed\n"
-            return body_answer(body, 405, "text/plain", headers=(("Allow", "GET"),))
+            return body_response(body, 405, "text/plain", headers=(("Allow", "GET"),))
         script = self._scripts.get(request.instance_id)
         if script is not None and script.refuses_any_token:
-            return script.next_answer(request)
+            return script.next_response(request)
         refusal = None if self._is_signed(request) else self._refusal(request.token)
         if refusal is not None:
             return refusal
         if project_of(request.target) != self.project_id:
-            return error_answer("FDI.3039")
+            return error_response("FDI.3039")
         if script is None:
-            return error_answer("APIC.7302")
-        answer = script.next_answer(request)
-        if answer.statistics and request.token in self.restricted_tokens:
-            return statistics_answer(NO_TASKS, wait_seconds=answer.steps[0][0])
-        return answer
+            return error_response("APIC.7302")
+        response = script.next_response(request)
+        if response.statistics and request.token in self.restricted_tokens:
+            return statistics_response(NO_TASKS, wait_seconds=response.steps[0][0])
+        return response
 
     def _is_signed(self, request: Request) -> bool:
         """Whether the request names an access key of ours in place of a token; its signature is taken on trust."""
         signed = _SIGNED.match(request.header("Authorization") or "")
         return signed is not None and signed[1] in self.access_keys
 
-    def _refusal(self, token: str | None) -> Answer | None:
-        """Return the answer to a token that is missing, wrong or over its limit, or None when it may pass."""
+    def _refusal(self, token: str | None) -> Response | None:
+        """Return the response to a token that is missing, wrong or over its limit, or None when it is accepted."""
         if not token:
             if self._token_fault.startswith("ROMA."):
-                return error_answer("ROMA.1000")
-            return error_answer("APIGW.0301", _NO_TOKEN_MESSAGE)
+                return error_response("ROMA.1000")
+            return error_response("APIGW.0301", _NO_TOKEN_MESSAGE)
         if token not in self.tokens and token not in self.restricted_tokens:
             why = self.iam.refuses(token) if self.iam is not None else ""
             if why is not None:
-                return error_answer(
+                return error_response(
                     self._token_fault, f"Incorrect IAM authentication information: {why}" if why else None
                 )
         limit = self.limit_per_second
@@ -229,6 +229,6 @@ class Simulator:
             while recent and recent[0] <= now - _SECOND:
                 recent.popleft()
             if len(recent) >= limit:
-                return error_answer("APIG.0308", f"policy user over ratelimit, limit:{limit}, time:1 second")
+                return error_response("APIG.0308", f"policy user over ratelimit, limit:{limit}, time:1 second")
             recent.append(now)
         return None

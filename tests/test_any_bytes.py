@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from simulator import Simulator
-from simulator.responses import raw_answer
+from simulator.responses import raw_response
 from tests.conformance.platform import settings_for
 from tests.conftest import PROJECT_ID, TOKEN
 from tests.servers import functions_framework
@@ -47,7 +47,7 @@ ANYTHING = st.binary(max_size=60) | st.lists(PIECES | st.binary(max_size=12), ma
 def test_any_bytes_of_the_upstream__are_never_healthy(
     function: Callable[..., Function], data: bytes, with_head: bool
 ) -> None:
-    checked = function(raw_answer((HEAD if with_head else b"") + data, "close"), FDI_DEADLINE_SECONDS="0.4")
+    checked = function(raw_response((HEAD if with_head else b"") + data, "close"), FDI_DEADLINE_SECONDS="0.4")
     response = checked.get()
     assert response.get_json()["status"] == "unknown"
     assert "FDI-OK" not in response.text

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simulator.documented import HEALTHY
-from simulator.responses import body_answer, json_answer
+from simulator.documented_responses import HEALTHY
+from simulator.responses import body_response, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +107,7 @@ def status_of(function: Callable[..., Function], upstream: Simulator) -> Callabl
     checked = function("healthy")
 
     def ask(body: bytes) -> str:
-        upstream.play("id-one", body_answer(body))
+        upstream.play("id-one", body_response(body))
         response = checked.get()
         status: str = response.get_json()["status"]
         good = status in ("healthy", "degraded")
@@ -228,7 +228,7 @@ def test_repeated_key__is_no_answer(
 @slow_is_fine
 @given(documents=st.lists(DOCUMENT | INVALID, min_size=2, max_size=4))
 def test_fleet__is_as_bad_as_its_worst(function: Callable[..., Function], documents: list[Any]) -> None:
-    answers = [body_answer(json.dumps(document).encode()) for document in documents]
+    answers = [body_response(json.dumps(document).encode()) for document in documents]
 
     verdict = function(*answers).verdict()
 
@@ -239,6 +239,6 @@ def test_fleet__is_as_bad_as_its_worst(function: Callable[..., Function], docume
 
 @pytest.mark.parametrize(("age", "code"), [("0", None), ("1", "invalid_response"), ("86400", "invalid_response")])
 def test_response_of_a_cache__is_not_believed(function: Callable[..., Function], age: str, code: str | None) -> None:
-    checked = function(json_answer(HEALTHY, headers=(("Age", age),)))
+    checked = function(json_response(HEALTHY, headers=(("Age", age),)))
     error = checked.instance()["error"]
     assert (error["code"] if error else None) == code

@@ -20,7 +20,7 @@ from fdi_health.secret_stores import Secret, open_store, parse_secret_url
 from handlers.application import Application
 from simulator import fault_names
 from simulator.iam import FAULTS as IAM_FAULTS
-from simulator.responses import json_answer
+from simulator.responses import json_response
 from tests.conftest import CREDENTIALS, PASSWORD, PROJECT_ID, TOKEN
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from simulator import Iam, Request, Simulator
-    from simulator.responses import Answer
+    from simulator.responses import Response as SimulatedResponse
     from tests.conftest import Function
 
 KEY = "Key-Canary5Jd8Wq2Zx6Rb"
@@ -135,9 +135,9 @@ def test_echoed_token__is_redacted(
     echo: Callable[[str], str],
     field: str,
 ) -> None:  # C31
-    def answer(request: Request) -> Answer:
+    def answer(request: Request) -> SimulatedResponse:
         document = {"error_code": "APIGW.0301", "error_msg": "refused", field: echo(request.token or "")}
-        return json_answer(document, 401)
+        return json_response(document, 401)
 
     response = function(answer).get()
 

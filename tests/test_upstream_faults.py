@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from simulator import fault_names
-from simulator.responses import body_answer, json_answer, raw_answer
+from simulator.responses import body_response, json_response, raw_response
 from tests.conftest import TOKEN
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def test_gateway_timeout__is_tried_again_and_named(function: Callable[..., Funct
 
 def test_valid_statistics_labelled_as_html__are_used(function: Callable[..., Function], upstream: Simulator) -> None:
     checked = function("healthy")
-    upstream.play("id-one", body_answer(HEALTHY_BODY, content_type="text/html"))
+    upstream.play("id-one", body_response(HEALTHY_BODY, content_type="text/html"))
     assert checked.verdict()["status"] == "healthy"
 
 
@@ -246,7 +246,7 @@ def test_error_beside_valid_counts__is_no_answer(function: Callable[..., Functio
     counts = '{"running_tasks_count":1,"abnormal_tasks_count":0,"terminated_tasks_count":0,"completed_tasks_count":0}'
     body = f'{{"common_task_details":{counts},"cdc_task_details":{counts},"error_code":"FDI.9999"}}'
     checked = function("healthy")
-    upstream.play("id-one", body_answer(body.encode()))
+    upstream.play("id-one", body_response(body.encode()))
 
     assert checked.instance()["error"]["code"] == "invalid_response"
 
@@ -275,7 +275,7 @@ HEALTHY_BODY = (
 def test_broken_header__is_no_answer_and_not_logged(
     function: Callable[..., Function], caplog: pytest.LogCaptureFixture, head: str
 ) -> None:  # C25, C46, C47
-    answer = raw_answer(
+    answer = raw_response(
         f"HTTP/1.1 200 OK\r\n{head}\r\nX-Echo: {TOKEN}\r\n\r\n".encode("latin-1") + HEALTHY_BODY, "close"
     )
     caplog.set_level(logging.DEBUG)
@@ -285,7 +285,7 @@ def test_broken_header__is_no_answer_and_not_logged(
 
 
 def test_chunk_of_negative_size__is_no_answer(function: Callable[..., Function]) -> None:
-    answer = raw_answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n" + HEALTHY_BODY, "hang")
+    answer = raw_response(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n" + HEALTHY_BODY, "hang")
     assert function(answer).instance()["error"]["code"] == "invalid_response"
 
 
@@ -345,7 +345,7 @@ def test_fleet__of_which_one_was_throttled_waits_and_is_healthy(
 def test_throttling__is_known_by_its_code_whatever_the_status(
     function: Callable[..., Function], upstream: Simulator
 ) -> None:
-    answer = json_answer({"error_code": "APIG.0308", "error_msg": "policy user over ratelimit"}, 400)
+    answer = json_response({"error_code": "APIG.0308", "error_msg": "policy user over ratelimit"}, 400)
     checked = function(answer, FDI_DEADLINE_SECONDS="0.5")
 
     assert [checked.instance()["error"]["code"] for _ in range(2)] == ["throttled"] * 2
@@ -353,7 +353,7 @@ def test_throttling__is_known_by_its_code_whatever_the_status(
 
 
 def test_retry_after__of_a_503_is_obeyed(function: Callable[..., Function], upstream: Simulator) -> None:
-    busy = json_answer({"error_msg": "busy"}, 503, headers=[("Retry-After", "1")])
+    busy = json_response({"error_msg": "busy"}, 503, headers=[("Retry-After", "1")])
 
     assert function((busy, "healthy")).verdict()["healthy"] is True
 
@@ -362,7 +362,7 @@ def test_retry_after__of_a_503_is_obeyed(function: Callable[..., Function], upst
 
 
 def test_token_fault_behind_a_503__is_not_tried_again(function: Callable[..., Function], upstream: Simulator) -> None:
-    assert function(json_answer({"error_code": "ROMA.1002"}, 503)).instance()["error"]["code"] == "token_rejected"
+    assert function(json_response({"error_code": "ROMA.1002"}, 503)).instance()["error"]["code"] == "token_rejected"
     assert len(upstream.requests) == 1
 
 

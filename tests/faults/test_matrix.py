@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from simulator.received import Request
+    from simulator.request_parser import Request
 
 DEADLINE = 0.3
 SPARE = 0.3

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fdi_health import __main__ as command_line
-from simulator.responses import json_answer
+from simulator.responses import json_response
 from tests.conftest import PROJECT_ID, TOKEN
 from tests.servers import ROOT, clean_environ
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from simulator import Simulator
     from tests.fdi_health.conftest import Run
 
-FOREIGN = json_answer({"error_code": "FDI.9999 数据é", "error_msg": "текст"}, 500)
+FOREIGN = json_response({"error_code": "FDI.9999 数据é", "error_msg": "текст"}, 500)
 
 STREAMS = {
     "ascii": {"PYTHONIOENCODING": "ascii"},

@@ -12,7 +12,7 @@ from fdi_health.credentials.secret_history import MAX_SECRETS, SecretHistory
 from fdi_health.models import Token
 from fdi_health.redaction import redact
 from simulator import User
-from simulator.responses import json_answer
+from simulator.responses import json_response
 from tests.conftest import CREDENTIALS, PASSWORD, TOKEN
 
 if TYPE_CHECKING:
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from simulator import Iam, Request, Simulator
-    from simulator.responses import Answer
+    from simulator.responses import Response as SimulatedResponse
     from tests.conftest import Function
 
 ROTATED = "MIIRotated5Hs8Wd1Qk3Vb"
 
 
-def echoes(text: Callable[[], str], status: int = 500) -> Callable[[Request], Answer]:
-    def answer(_: Request) -> Answer:
-        return json_answer({"error_code": "FDI.9999", "error_msg": f"saw {text()} before"}, status)
+def echoes(text: Callable[[], str], status: int = 500) -> Callable[[Request], SimulatedResponse]:
+    def answer(_: Request) -> SimulatedResponse:
+        return json_response({"error_code": "FDI.9999", "error_msg": f"saw {text()} before"}, status)
 
     return answer
 

@@ -12,9 +12,10 @@ from http.client import HTTPConnection, IncompleteRead
 
 import pytest
 
-from simulator import DOC_EXAMPLE, HEALTHY, Answer, Simulator, drip, fault_names, redirect
+from simulator import DOC_EXAMPLE, HEALTHY, Simulator, drip, fault_names, redirect
+from simulator import Response as SimulatedResponse
 from simulator.content_faults import CONTENT_FAULTS, COUNT_TEXTS
-from simulator.documented import DOCUMENTED, ERRORS
+from simulator.documented_responses import DOCUMENTED, ERRORS
 from simulator.framing_faults import FRAMING_FAULTS
 from simulator.status_faults import STATUS_FAULTS
 from simulator.timing_faults import TIMING_FAULTS
@@ -44,7 +45,7 @@ ODD_BUT_HEALTHY = [
 ]
 
 
-def played(simulator: Simulator, behaviour: str | Answer, seconds: float = 2.0) -> tuple[bytes, str]:
+def played(simulator: Simulator, behaviour: str | SimulatedResponse, seconds: float = 2.0) -> tuple[bytes, str]:
     simulator.play(INSTANCE, behaviour)
     return exchange(simulator, seconds=seconds)
 

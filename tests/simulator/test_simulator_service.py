@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from simulator import DOC_EXAMPLE, HEALTHY, NO_TASKS, Answer, Request, Simulator, json_answer
+from simulator import DOC_EXAMPLE, HEALTHY, NO_TASKS, Request, Simulator, json_response
+from simulator import Response as SimulatedResponse
 from tests.simulator.wire import (
     INSTANCE,
     OTHER,
@@ -166,10 +167,10 @@ def test_method__head_has_no_body(sim: Simulator) -> None:
 
 
 def test_script__advances_and_repeats_the_last(sim: Simulator) -> None:
-    def method_of(request: Request) -> Answer:
-        return json_answer(request.method)
+    def method_of(request: Request) -> SimulatedResponse:
+        return json_response(request.method)
 
-    sim.play(INSTANCE, "error_FDI_3081", json_answer({"mine": 1}), method_of, "healthy")
+    sim.play(INSTANCE, "error_FDI_3081", json_response({"mine": 1}), method_of, "healthy")
     answers = [exchange(sim)[0].partition(b"\r\n\r\n")[2] for _ in range(5)]
     assert [json.loads(answer) for answer in answers[1:]] == [{"mine": 1}, "GET", HEALTHY, HEALTHY]
     assert b"FDI.3081" in answers[0]
@@ -277,9 +278,9 @@ def test_not_running__says_so(use: Callable[[Simulator], object]) -> None:
 def test_reply__gets_the_request(sim: Simulator) -> None:
     seen = []
 
-    def reply(request: Request) -> Answer:
+    def reply(request: Request) -> SimulatedResponse:
         seen.append(request)
-        return json_answer(HEALTHY)
+        return json_response(HEALTHY)
 
     sim.play(INSTANCE, reply)
     ask(sim)

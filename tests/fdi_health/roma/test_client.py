@@ -12,7 +12,7 @@ from fdi_health.models import Instance, Statistics, TaskCounts, Token
 from fdi_health.roma.client import Client
 from fdi_health.transport.client import Transport
 from fdi_health.transport.retry import Retries
-from simulator.responses import body_answer, json_answer
+from simulator.responses import body_response, json_response
 from tests.conftest import PROJECT_ID, TOKEN
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def failure(ask: Callable[..., Statistics], play: Any, **kwargs: Any) -> CheckEr
 
 
 def test_request__has_the_api_s_target_and_headers(ask: Callable[..., Statistics], upstream: Simulator) -> None:
-    ask(json_answer(SOUND))
+    ask(json_response(SOUND))
     (request,) = upstream.requests
     assert (request.method, request.target) == ("GET", f"/v2/{PROJECT_ID}/fdi/instances/id-one/statistics/tasks")
     assert sorted(request.headers) == [
@@ -72,7 +72,7 @@ def test_request__has_the_api_s_target_and_headers(ask: Callable[..., Statistics
 
 
 def test_statistics__are_the_document_s(ask: Callable[..., Statistics]) -> None:
-    assert ask(json_answer(SOUND)) == Statistics(TaskCounts(1, 2, 3, 4), TaskCounts(5, 6, 7, 8))
+    assert ask(json_response(SOUND)) == Statistics(TaskCounts(1, 2, 3, 4), TaskCounts(5, 6, 7, 8))
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_statistics__are_the_document_s(ask: Callable[..., Statistics]) -> None:
 def test_document_that_is_not_valid__is_told_by_its_first_field_at_fault(
     ask: Callable[..., Statistics], document: Any, where: str
 ) -> None:
-    error = failure(ask, json_answer(document))
+    error = failure(ask, json_response(document))
     assert (error.code, error.upstream_status) == ("invalid_response", 200)
     assert error.message == f"the response is not a valid statistics document ({where})"
 
 
 def test_further_group__is_in_the_statistics(ask: Callable[..., Statistics]) -> None:  # D59
-    statistics = ask(json_answer({**SOUND, "flow_task_details": SOUND["cdc_task_details"]}))
+    statistics = ask(json_response({**SOUND, "flow_task_details": SOUND["cdc_task_details"]}))
     assert statistics.other_task_details == {"flow_task_details": TaskCounts(5, 6, 7, 8)}
 
 
@@ -109,12 +109,12 @@ def test_further_group__is_in_the_statistics(ask: Callable[..., Statistics]) -> 
 def test_further_group_named_after_the_token__is_refused_and_not_shown(
     ask: Callable[..., Statistics], echo: str
 ) -> None:  # D59
-    error = failure(ask, json_answer({**SOUND, f"{echo}_task_details": SOUND["cdc_task_details"]}))
+    error = failure(ask, json_response({**SOUND, f"{echo}_task_details": SOUND["cdc_task_details"]}))
     assert error.message == "the response is not a valid statistics document (other_task_details)"
 
 
 def test_answer_that_is_no_json__is_told_with_its_status(ask: Callable[..., Statistics]) -> None:
-    error = failure(ask, body_answer(b"{"))
+    error = failure(ask, body_response(b"{"))
     assert (error.code, error.upstream_status) == ("invalid_response", 200)
     assert error.message.startswith("the response is not valid JSON: ")
 
@@ -122,14 +122,14 @@ def test_answer_that_is_no_json__is_told_with_its_status(ask: Callable[..., Stat
 @pytest.mark.parametrize("status", [200, 400])
 def test_upstream_s_own_words__are_kept(ask: Callable[..., Statistics], status: int) -> None:
     words = {"error_code": "FDI.3002", "error_msg": "Parameter invalid.", "request_id": "r-1"}
-    error = failure(ask, json_answer(words, status))
+    error = failure(ask, json_response(words, status))
     assert error.upstream_code == "FDI.3002"
     assert error.upstream_message == "Parameter invalid."
     assert error.request_id == "r-1"
 
 
 def test_upstream_s_own_words__have_a_longest_length(ask: Callable[..., Statistics]) -> None:
-    error = failure(ask, json_answer(dict.fromkeys(("error_code", "error_msg", "request_id"), "x" * 600), 400))
+    error = failure(ask, json_response(dict.fromkeys(("error_code", "error_msg", "request_id"), "x" * 600), 400))
     words = (error.upstream_code, error.upstream_message, error.request_id)
     assert [len(word or "") for word in words] == [64, 512, 64]
 
@@ -155,12 +155,12 @@ def test_refused_token__text_decides_the_next_step(
     ask: Callable[..., Statistics], error_msg: str | None, words: str
 ) -> None:
     document = {"error_code": "APIGW.0301", "error_msg": error_msg}
-    error = failure(ask, json_answer(document, 401))
+    error = failure(ask, json_response(document, 401))
     assert error.code == "token_rejected"
     assert words in str(error.next_step)
 
 
 def test_text_about_a_token__decides_nothing_for_another_code(ask: Callable[..., Statistics]) -> None:
     document = {"error_code": "FDI.9999", "error_msg": "decrypt token fail"}
-    error = failure(ask, json_answer(document, 500))
+    error = failure(ask, json_response(document, 500))
     assert (error.code, error.next_step) == ("upstream_error", NEXT_STEPS["upstream_error"])

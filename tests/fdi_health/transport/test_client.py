@@ -28,7 +28,7 @@ from fdi_health.transport.exception_mapping import map_exception
 from fdi_health.transport.strict_response import _ResponseBuffer
 from fdi_health.transport.tls import CA_VARIABLES, tls_context
 from simulator import Simulator
-from simulator.responses import body_answer, raw_answer
+from simulator.responses import body_response, raw_response
 from tests.conftest import PROJECT_ID, TOKEN
 from tests.tunnel_proxy import TunnelProxy
 
@@ -74,13 +74,13 @@ def test_get__sends_the_headers_and_brings_the_body(transport: Transport, upstre
 def test_header_block_that_python_reads_only_in_part__is_an_invalid_answer(
     transport: Transport, upstream: Simulator, lines: bytes
 ) -> None:
-    upstream.play("i", raw_answer(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\nContent-Length: 2\r\n\r\n{}"))
+    upstream.play("i", raw_response(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\nContent-Length: 2\r\n\r\n{}"))
     assert code_of(transport) == "invalid_response"
 
 
 def test_header_block_whose_last_line_is_none__is_an_invalid_answer(transport: Transport, upstream: Simulator) -> None:
     # Python takes this one for the beginning of the body, and sees nothing wrong with that.
-    upstream.play("i", raw_answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nFrom x\r\n\r\n{}"))
+    upstream.play("i", raw_response(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nFrom x\r\n\r\n{}"))
     assert code_of(transport) == "invalid_response"
 
 
@@ -99,7 +99,7 @@ def test_proxy__may_be_written_without_a_scheme(proxies: dict[str, str], url: st
 
 @pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
 def test_encoding_that_is_none__is_fine(transport: Transport, upstream: Simulator, encoding: str) -> None:
-    upstream.play("i", body_answer(b"x", headers=(("Content-Encoding", encoding),)))
+    upstream.play("i", body_response(b"x", headers=(("Content-Encoding", encoding),)))
     assert transport.get(PATH, HEADERS, Deadline.after(2), instance_id="i").body == b"x"
 
 

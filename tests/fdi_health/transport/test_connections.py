@@ -16,8 +16,9 @@ from fdi_health.errors import CheckError
 from fdi_health.transport import connections, deadline_socket
 from fdi_health.transport.client import MAX_IAM_BYTES, MAX_STATISTICS_BYTES, Transport
 from fdi_health.transport.deadline_socket import MAX_HEAD_BYTES
-from simulator.documented import DOC_EXAMPLE, HEALTHY
-from simulator.responses import Answer, body_answer, head_bytes, raw_answer, response_bytes
+from simulator.documented_responses import DOC_EXAMPLE, HEALTHY
+from simulator.responses import Response as SimulatedResponse
+from simulator.responses import body_response, head_bytes, raw_response, response_bytes
 from tests.conftest import PROJECT_ID, TOKEN
 from tests.tunnel_proxy import TunnelProxy
 
@@ -83,7 +84,7 @@ STRAY = {
 def test_stray_response__never_becomes_another_instances(
     function: Callable[..., Function], upstream: Simulator, stray: str, parallel: str
 ) -> None:  # D01
-    checked = function(Answer(STRAY[stray]), "doc_example", FDI_MAX_PARALLEL=parallel)
+    checked = function(SimulatedResponse(STRAY[stray]), "doc_example", FDI_MAX_PARALLEL=parallel)
     for pause in (0.0, 0.03, 0.06, 0.2):
         verdict = checked.verdict()
         assert (verdict["status"], verdict["instances"][1]["status"]) == ("unhealthy", "unhealthy")
@@ -94,7 +95,7 @@ def test_stray_response__never_becomes_another_instances(
 def test_connection_with_a_stray_response__is_not_used_again(
     transport: Transport, upstream: Simulator, stray: str
 ) -> None:  # D01
-    upstream.play("i", Answer(STRAY[stray]), "healthy")
+    upstream.play("i", SimulatedResponse(STRAY[stray]), "healthy")
     get(transport)
     time.sleep(0.25)
     get(transport)
@@ -105,7 +106,7 @@ def test_connection_with_a_stray_response__is_not_used_again(
 def test_stray_response__never_becomes_a_later_one_of_its_own_instance(
     function: Callable[..., Function], upstream: Simulator, stray: str
 ) -> None:  # D01, H04
-    checked = function(Answer(STRAY[stray]))
+    checked = function(SimulatedResponse(STRAY[stray]))
     checked.get()
     upstream.play("id-one", "doc_example")
     time.sleep(0.25)
@@ -126,7 +127,7 @@ def test_surplus_bytes_inside_tls__never_make_a_verdict_healthy(
     function: Callable[..., Function], tls_upstream: Simulator, ca_file: str, records: str
 ) -> None:  # H04
     checked = function(FDI_ENDPOINT=tls_upstream.url, FDI_INSTANCES="i", SSL_CERT_FILE=ca_file)
-    tls_upstream.play("i", Answer(RECORDS[records]))
+    tls_upstream.play("i", SimulatedResponse(RECORDS[records]))
     assert [checked.verdict()["status"] for _ in range(4)] == ["unhealthy"] * 4
 
 
@@ -134,7 +135,7 @@ def test_surplus_bytes_inside_tls__never_make_a_verdict_healthy(
 def test_surplus_bytes_at_the_end_of_a_read__are_seen(
     transport: Transport, upstream: Simulator, length: int
 ) -> None:  # H04, at the sizes of the buffers
-    upstream.play("i", raw_answer(padded(DOC_EXAMPLE, length) + HEALTHY_RESPONSE), "healthy")
+    upstream.play("i", raw_response(padded(DOC_EXAMPLE, length) + HEALTHY_RESPONSE), "healthy")
     get(transport)
     get(transport)
     assert connections_used(upstream) == [0, 1]
@@ -150,7 +151,7 @@ def test_connection__is_kept_for_the_instance_that_it_served(transport: Transpor
 
 @pytest.mark.parametrize("status", [201, 202, 204, 206, 304, 400, 401, 404, 429, 500, 503])
 def test_connection__is_closed_after_any_status_but_200(transport: Transport, upstream: Simulator, status: int) -> None:
-    upstream.play("i", body_answer(b"{}", status), "healthy")
+    upstream.play("i", body_response(b"{}", status), "healthy")
     get(transport)
     get(transport)
     assert connections_used(upstream) == [0, 1]
@@ -161,14 +162,14 @@ def test_connection__is_kept_after_a_complete_chunked_response(
     transport: Transport, upstream: Simulator, size: int
 ) -> None:
     chunk = b"%x\r\n%b\r\n" % (size, b" " * size) if size else b""
-    upstream.play("i", raw_answer(head_bytes(200, (("Transfer-Encoding", "chunked"),)) + chunk + b"0\r\n\r\n"))
+    upstream.play("i", raw_response(head_bytes(200, (("Transfer-Encoding", "chunked"),)) + chunk + b"0\r\n\r\n"))
     get(transport)
     get(transport)
     assert connections_used(upstream) == [0, 0]
 
 
 def test_connection__is_not_kept_after_a_response_that_is_too_large(transport: Transport, upstream: Simulator) -> None:
-    upstream.play("i", body_answer(b" " * (MAX_STATISTICS_BYTES + 1)), "healthy")
+    upstream.play("i", body_response(b" " * (MAX_STATISTICS_BYTES + 1)), "healthy")
     get(transport)
     get(transport)
     assert connections_used(upstream) == [0, 1]
@@ -245,14 +246,14 @@ def test_second_response_on_a_connection__with_a_stray_one_before_it__is_asked_f
     server = tls_upstream if tls else upstream
     checked = function(FDI_ENDPOINT=server.url, FDI_INSTANCES="i", SSL_CERT_FILE=ca_file)
     for _ in range(3):
-        server.play("i", "doc_example", Answer(SECOND[second]), "doc_example")
+        server.play("i", "doc_example", SimulatedResponse(SECOND[second]), "doc_example")
         assert checked.verdict()["status"] == "unhealthy"
         time.sleep(pause)
         assert checked.verdict()["status"] == "unhealthy"
 
 
 def test_rate_limit_on_a_kept_connection__is_not_asked_for_again(transport: Transport, upstream: Simulator) -> None:
-    upstream.play("i", "healthy", body_answer(b"{}", 429), "healthy")
+    upstream.play("i", "healthy", body_response(b"{}", 429), "healthy")
     get(transport)
     assert (get(transport), len(upstream.requests)) == (429, 2)
 
@@ -314,12 +315,12 @@ INTERIM = {
 def test_interim_responses__are_skipped(
     function: Callable[..., Function], interim: str, pause: float
 ) -> None:  # D06, D07
-    checked = function(Answer(((0.0, INTERIM[interim]), (pause, HEALTHY_RESPONSE))))
+    checked = function(SimulatedResponse(((0.0, INTERIM[interim]), (pause, HEALTHY_RESPONSE))))
     assert [checked.verdict()["status"] for _ in range(2)] == ["healthy", "healthy"]
 
 
 def test_interim_responses_before_an_unhealthy_one__do_not_hide_it(function: Callable[..., Function]) -> None:  # D06
-    checked = function(raw_answer(INTERIM["103"] + UNHEALTHY_RESPONSE))
+    checked = function(raw_response(INTERIM["103"] + UNHEALTHY_RESPONSE))
     assert checked.verdict()["status"] == "unhealthy"
 
 
@@ -327,19 +328,19 @@ def test_interim_responses_before_an_unhealthy_one__do_not_hide_it(function: Cal
 def test_interim_responses__are_bounded(
     function: Callable[..., Function], status: int
 ) -> None:  # D07: neither the number nor the bytes of interim responses are without end
-    checked = function(raw_answer(head_bytes(status) * 2000 + HEALTHY_RESPONSE))
+    checked = function(raw_response(head_bytes(status) * 2000 + HEALTHY_RESPONSE))
     assert checked.instance()["error"]["code"] == "invalid_response"
 
 
 def test_switching_protocols__is_not_an_interim_response(function: Callable[..., Function]) -> None:
-    checked = function(raw_answer(head_bytes(101) + HEALTHY_RESPONSE))
+    checked = function(raw_response(head_bytes(101) + HEALTHY_RESPONSE))
     assert checked.instance()["error"]["code"] == "invalid_response"
 
 
 def test_408_on_a_kept_connection__is_retried_on_a_new_one(
     function: Callable[..., Function], upstream: Simulator
 ) -> None:  # D09
-    timed_out = Answer(((0.0, response_bytes(408, b"")),), end="close")
+    timed_out = SimulatedResponse(((0.0, response_bytes(408, b"")),), end="close")
     checked = function(("healthy", timed_out, "healthy"))
     assert [checked.verdict()["status"] for _ in range(2)] == ["healthy", "healthy"]
     assert connections_used(upstream) == [0, 0, 1]
@@ -347,13 +348,13 @@ def test_408_on_a_kept_connection__is_retried_on_a_new_one(
 
 @pytest.mark.parametrize(("size", "complete"), [(MAX_STATISTICS_BYTES, True), (MAX_STATISTICS_BYTES + 1, False)])
 def test_body__has_a_largest_size(transport: Transport, upstream: Simulator, size: int, complete: bool) -> None:
-    upstream.play("i", body_answer(b"x" * size))
+    upstream.play("i", body_response(b"x" * size))
     reply = transport.get(path("i"), HEADERS, Deadline.after(2), instance_id="i")
     assert (reply.complete, len(reply.body) >= MAX_STATISTICS_BYTES) == (complete, True)
 
 
 def test_body_of_other_apis__may_be_larger(transport: Transport, upstream: Simulator) -> None:
-    upstream.play("i", body_answer(b"x" * MAX_IAM_BYTES))
+    upstream.play("i", body_response(b"x" * MAX_IAM_BYTES))
     assert transport.get(path("i"), HEADERS, Deadline.after(2), max_body_bytes=MAX_IAM_BYTES).complete
 
 
@@ -375,21 +376,21 @@ BROKEN_FRAMING = {
 def test_framing_that_two_readers_could_read_differently__is_an_invalid_response(
     function: Callable[..., Function], framing: str
 ) -> None:
-    checked = function(raw_answer(BROKEN_FRAMING[framing], "close"))
+    checked = function(raw_response(BROKEN_FRAMING[framing], "close"))
     assert checked.instance()["error"]["code"] == "invalid_response"
 
 
 @pytest.mark.parametrize("size", [b"%X", b"000%x", b"%x;a=b", b"%x ;a"])
 def test_chunk_size__in_any_valid_form__is_read(function: Callable[..., Function], size: bytes) -> None:
     chunk = size % len(BODY) + b"\r\n" + BODY + b"\r\n0\r\n\r\n"
-    assert function(raw_answer(CHUNKED + chunk)).verdict()["status"] == "healthy"
+    assert function(raw_response(CHUNKED + chunk)).verdict()["status"] == "healthy"
 
 
 TOO_LARGE = {
-    "padding": body_answer(BODY.ljust(17_000)),
-    "padding and a contradiction": body_answer(BODY.ljust(17_000) + b'{"error_code":"FDI.9999"}'),
-    "no length": raw_answer(head_bytes(200) + BODY.ljust(17_000) + json.dumps(DOC_EXAMPLE).encode(), "close"),
-    "chunks of one byte": raw_answer(
+    "padding": body_response(BODY.ljust(17_000)),
+    "padding and a contradiction": body_response(BODY.ljust(17_000) + b'{"error_code":"FDI.9999"}'),
+    "no length": raw_response(head_bytes(200) + BODY.ljust(17_000) + json.dumps(DOC_EXAMPLE).encode(), "close"),
+    "chunks of one byte": raw_response(
         CHUNKED + b"".join(b"1\r\n%c\r\n" % byte for byte in BODY.ljust(15_000)) + b"0\r\n\r\n"
     ),
 }
@@ -404,27 +405,27 @@ def test_valid_document_at_the_beginning_of_a_response_that_is_too_large__is_not
 
 
 def test_html_page_that_is_too_large__is_named_as_a_page(function: Callable[..., Function]) -> None:
-    page = body_answer(b"<!doctype html>".ljust(300_000), content_type="text/html")
+    page = body_response(b"<!doctype html>".ljust(300_000), content_type="text/html")
     assert function(page).instance()["error"]["code"] == "blocked"
 
 
 @pytest.mark.parametrize("status", [200, 404])
 def test_too_large_body__comes_incomplete(transport: Transport, upstream: Simulator, status: int) -> None:
-    upstream.play("i", body_answer(b"<html>".ljust(300_000), status))
+    upstream.play("i", body_response(b"<html>".ljust(300_000), status))
     reply = transport.get(path("i"), HEADERS, Deadline.after(2), instance_id="i")
     assert (reply.status, reply.complete, reply.body[:6]) == (status, False, b"<html>")
 
 
 def test_framing__is_counted_too(transport: Transport, upstream: Simulator) -> None:  # H01
     chunks = b"1;" + b"x" * 1000 + b"\r\n \r\n"
-    upstream.play("i", raw_answer(head_bytes(200, (("Transfer-Encoding", "chunked"),)) + chunks * 60 + b"0\r\n\r\n"))
+    upstream.play("i", raw_response(head_bytes(200, (("Transfer-Encoding", "chunked"),)) + chunks * 60 + b"0\r\n\r\n"))
     assert not transport.get(path("i"), HEADERS, Deadline.after(2), instance_id="i").complete
 
 
 def test_large_response__others_are_being_decoded__waits_until_the_deadline_at_most(
     transport: Transport, upstream: Simulator
 ) -> None:  # H01
-    upstream.play("i", body_answer(b" " * MAX_STATISTICS_BYTES), "healthy")
+    upstream.play("i", body_response(b" " * MAX_STATISTICS_BYTES), "healthy")
     for _ in range(deadline_socket.MAX_DECODING):
         deadline_socket._decoding.acquire()
     began = time.monotonic()
@@ -442,7 +443,7 @@ def test_head__has_a_largest_size(transport: Transport, upstream: Simulator, nam
     head = head_bytes(200, (("A", "b"), (name, "x" * 9000), (name, "x" * 9000), (name, "x" * 9000)))
     assert MAX_HEAD_BYTES > len(head) > MAX_HEAD_BYTES - 6000
     long = head_bytes(200, (("A", "b"), *[(name, "x" * 9000)] * 5))
-    upstream.play("i", raw_answer(long + b"{}"))
+    upstream.play("i", raw_response(long + b"{}"))
     with pytest.raises(CheckError) as caught:
         get(transport)
     assert caught.value.code == "invalid_response"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from simulator.responses import Answer, json_answer, statistics_answer
+from simulator.responses import Response, json_response, statistics_response
 
 DOC_PROJECT_ID: Final = "c53626012ba84727b938ca8bf03108ef"
 DOC_INSTANCE_ID: Final = "fae7ff6c-8e07-4cf8-9e67-589cab2f017c"
@@ -31,7 +31,7 @@ def task_counts(running: int, abnormal: int, terminated: int, completed: int) ->
 DOC_EXAMPLE: Final = {"common_task_details": task_counts(2, 2, 6, 8), "cdc_task_details": task_counts(1, 0, 6, 0)}
 HEALTHY: Final = {"common_task_details": task_counts(2, 0, 6, 8), "cdc_task_details": task_counts(1, 0, 6, 0)}
 CDC_ABNORMAL: Final = {"common_task_details": task_counts(2, 0, 6, 8), "cdc_task_details": task_counts(1, 3, 6, 0)}
-# What an empty instance answers, and presumably what a user who may see no task is told.
+# The response of an instance without tasks, and presumably the response to a user who may see no task.
 NO_TASKS: Final = {"common_task_details": task_counts(0, 0, 0, 0), "cdc_task_details": task_counts(0, 0, 0, 0)}
 
 
@@ -89,20 +89,20 @@ def error_document(code: str, message: str) -> dict[str, str]:
     return document
 
 
-def error_answer(code: str, message: str | None = None) -> Answer:
-    """Return the answer that comes with a documented code, with another message if given.
+def error_response(code: str, message: str | None = None) -> Response:
+    """Return the response that comes with a documented code, with another message if given.
 
     Raises: KeyError for a code that is not in ERRORS.
     """
     documented = ERRORS[code]
-    return json_answer(error_document(code, message or documented.message), documented.status)
+    return json_response(error_document(code, message or documented.message), documented.status)
 
 
 DOCUMENTED = {
-    "doc_example": statistics_answer(DOC_EXAMPLE),  # unhealthy: 2 abnormal common tasks
-    "healthy": statistics_answer(HEALTHY),  # tasks, none of them abnormal
-    "no_tasks": statistics_answer(NO_TASKS),  # eight zeros
-    "cdc_abnormal": statistics_answer(CDC_ABNORMAL),  # the abnormal tasks are in the second group only
+    "doc_example": statistics_response(DOC_EXAMPLE),  # unhealthy: 2 abnormal common tasks
+    "healthy": statistics_response(HEALTHY),  # tasks, none of them abnormal
+    "no_tasks": statistics_response(NO_TASKS),  # eight zeros
+    "cdc_abnormal": statistics_response(CDC_ABNORMAL),  # the abnormal tasks are in the second group only
     # error_APIG_0301, error_FDI_3081, …: every documented code with its own status and message
-    **{f"error_{code.replace('.', '_')}": error_answer(code) for code in ERRORS},
+    **{f"error_{code.replace('.', '_')}": error_response(code) for code in ERRORS},
 }
