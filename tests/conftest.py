@@ -48,8 +48,8 @@ for _package in (fdi_health, handlers, schemas):
 
 # Machines are noisy: how long one example takes says nothing.
 settings.register_profile("noisy", deadline=None, max_examples=60)
-# Mutants are only to be noticed: no time for the smallest example.
-settings.register_profile("mutants", settings.get_profile("noisy"), phases=[Phase.explicit, Phase.generate])
+# Mutation testing only needs a failure, so do not spend time on shrinking the example.
+settings.register_profile("mutation", settings.get_profile("noisy"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "noisy"))
 
 TOKEN = "MIICanary7Qx9Zr4Wd2Lk8"

@@ -1,4 +1,4 @@
-"""What must be true of the tree itself."""
+"""Rules for the repository itself: names, sizes, pins, and pages that must list something."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import re
 import tomllib
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,24 +22,60 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-OURS = ("main", "handlers", "schemas", "fdi_health", "simulator")
+PRODUCT = ("handlers", "schemas", "fdi_health")
+MAX_MODULES_PER_FOLDER = 15
+MAX_LINES_PER_MODULE = 250
+LONGER_MODULES: dict[str, str] = {
+    "fdi_health/models.py": "the data classes of the domain; most of it is their docstrings",
+    "fdi_health/credentials/refreshing_cache.py": "one cache: its states are easier to check in one place",
+    "fdi_health/roma/error_responses.py": "one function per family of error codes, and their texts",
+    "fdi_health/transport/client.py": "one request from its first to its last byte",
+}
+"""Module → why it may be longer."""
 
 
-def test_top_level_names__are_taken_by_no_installed_distribution() -> None:
-    # Site-packages win over a function's own folder, and on Lambda the two are merged.
+def top_level_names() -> list[str]:
+    modules = [path.stem for path in ROOT.glob("*.py")]
+    packages = [path.parent.name for path in ROOT.glob("*/__init__.py")]
+    return sorted(modules + packages)
+
+
+def product_modules() -> list[Path]:
+    return [path for folder in PRODUCT for path in (ROOT / folder).rglob("*.py")]
+
+
+def test_top_level_names__differ_from_those_of_installed_distributions() -> None:
+    # Site-packages come before a function's own folder on some platforms, and on Lambda the two are merged.
     taken = importlib.metadata.packages_distributions()
-    assert {name: taken[name] for name in OURS if name in taken} == {}
+    assert {"main", *PRODUCT, "simulator", "tests"} <= set(top_level_names())
+    assert {name: taken[name] for name in top_level_names() if name in taken} == {}
 
 
-def test_paths__end_in_no_z_and_nothing_advertises_healthz() -> None:  # C63
+def test_product_folders__hold_at_most_15_modules() -> None:
+    modules = Counter(path.parent for path in product_modules() if path.name != "__init__.py")
+    assert modules
+    assert {str(folder): count for folder, count in modules.items() if count > MAX_MODULES_PER_FOLDER} == {}
+
+
+def test_product_modules__have_at_most_250_lines() -> None:
+    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in product_modules()}
+    assert LONGER_MODULES.keys() <= lines.keys()
+    assert {
+        module: count
+        for module, count in lines.items()
+        if count > MAX_LINES_PER_MODULE and module not in LONGER_MODULES
+    } == {}
+
+
+def test_paths__do_not_end_in_z_because_cloud_run_reserves_those() -> None:  # C63
     assert not [path for path in ROUTES if path.endswith("z")]
-    papers = [ROOT / name for name in ("README.md", "serverless.yml", ".env.example")]
-    papers += sorted((ROOT / "docs").rglob("*.md"))
-    assert not [str(paper) for paper in papers if re.search(r"(?<![\w.])/[a-z]+z\b", _without_links(paper))]
+    documents = [ROOT / name for name in ("README.md", "serverless.yml", ".env.example")]
+    documents += sorted((ROOT / "docs").rglob("*.md"))
+    assert not [str(document) for document in documents if re.search(r"(?<![\w.])/[a-z]+z\b", _without_links(document))]
 
 
-def _without_links(paper: Path) -> str:
-    return re.sub(r"https?://\S+", "", paper.read_text())
+def _without_links(document: Path) -> str:
+    return re.sub(r"https?://\S+", "", document.read_text())
 
 
 def test_requirements__pin_and_hash_every_direct_dependency() -> None:
@@ -55,20 +92,20 @@ def test_requirements__pin_and_hash_every_direct_dependency() -> None:
 
 
 @pytest.mark.parametrize("file", ["requirements.txt", "requirements-dev.txt"])
-def test_requirements__pin_what_is_asked_for_with_extras_by_that_name(file: str) -> None:
-    # pip 23.2 takes the newest `coverage[toml]` beside a pinned `coverage`, and refuses it for want of a hash.
+def test_requirements_with_extras__are_pinned_with_the_same_extras(file: str) -> None:
+    # Beside a pinned `coverage`, pip 23.2 takes the newest `coverage[toml]`, then refuses it because it has no hash.
     pins = dict(re.findall(r"^([a-z0-9.-]+)(?:\[([a-z0-9,-]+)\])?==", (ROOT / file).read_text(), re.MULTILINE))
-    asked = {
+    wanted_with_extras = {
         (canonicalize_name(wanted.name), extra)
         for package, extras in pins.items()
-        for wanted in _wanted_by(package, ["", *extras.split(",")])
+        for wanted in _requirements_of(package, ["", *extras.split(",")])
         for extra in wanted.extras
     }
-    assert asked
-    assert not [(name, extra) for name, extra in asked if extra not in pins[name].split(",")]
+    assert wanted_with_extras
+    assert not [(name, extra) for name, extra in wanted_with_extras if extra not in pins[name].split(",")]
 
 
-def _wanted_by(package: str, extras: list[str]) -> Iterator[Requirement]:
+def _requirements_of(package: str, extras: list[str]) -> Iterator[Requirement]:
     try:
         requirements = importlib.metadata.requires(package) or []
     except importlib.metadata.PackageNotFoundError:  # it is for another platform
@@ -79,13 +116,13 @@ def _wanted_by(package: str, extras: list[str]) -> Iterator[Requirement]:
             yield wanted
 
 
-def test_readme__says_why_each_direct_dependency_is_there() -> None:
+def test_readme__names_each_direct_dependency() -> None:
     readme = (ROOT / "README.md").read_text()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert not [name for name in project["dependencies"] if f"`{name}`" not in readme]
 
 
-def test_example_environment__lists_every_setting() -> None:
+def test_settings__are_each_in_the_example_environment_and_the_readme() -> None:
     from schemas.settings import SettingsSchema
 
     example, readme = (ROOT / ".env.example").read_text(), (ROOT / "README.md").read_text()
@@ -94,7 +131,7 @@ def test_example_environment__lists_every_setting() -> None:
         assert f"`{field.data_key}`" in readme
 
 
-def test_main__answers_wsgi_and_reserves_threads() -> None:
+def test_main__is_a_wsgi_application_and_sets_threads() -> None:
     assert Client(main.app).get("/live").status_code == 200
     assert os.environ["THREADS"]
 

@@ -1,4 +1,4 @@
-"""Runs the combinations: a seeded sample in `make test`, all of them in `make prove`.
+"""Runs the combinations: a seeded sample in `make test`, all of them in `make test-faults`.
 
 For each: the status is the oracle's, the answer is in time, the other instances keep their results, no secret is
 anywhere, the next request is fine, and threads and descriptors come back.
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 DEADLINE = 0.3
 SPARE = 0.3
 KEPT_SECONDS = 0.2
-EVERYTHING = os.environ.get("PROVE") == "1"
+EVERYTHING = os.environ.get("ALL_FAULTS") == "1"
 SIZE, SEED = int(os.environ.get("FAULTS", "260")), 20261125
 CASES = list(combinations()) if EVERYTHING else sample(SIZE, SEED)
 NAMES = ("zero", "one", "two")
