@@ -36,7 +36,7 @@ class Request:
     body: bytes = b""
 
     def header(self, name: str) -> str | None:
-        """Return the first value of a header, whatever the case of its name, or None."""
+        """Return the first value of a header, or None; names are not case sensitive."""
         wanted = name.lower()
         return next((value for key, value in self.headers if key.lower() == wanted), None)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 _BACKLOG = 1024
-# Nobody outside the machine can connect: whoever takes longer than this over a TLS greeting does not mean to finish it.
+# Clients are on this machine, so a TLS handshake that takes longer than this will not finish.
 _TLS_HANDSHAKE_SECONDS = 5.0
 # asyncio needs three turns of the loop from accepting a connection to one that it can close without a leak.
 _TURNS_TO_SETTLE = 5

@@ -50,8 +50,8 @@ class Simulator:
         project_id: the one project there is; another one is answered with FDI.3039.
         tokens: what X-Auth-Token may hold. `tokens` may be changed while the server runs.
         restricted_tokens: tokens of a user who sees no task: plain statistics come with eight zeros.
-        iam: gives tokens under `/v3/auth/tokens`, which are accepted while they live; None for no such API.
-        access_keys: whose signed requests are accepted without a token, as the vendor's own client makes them.
+        iam: issues tokens under `/v3/auth/tokens`, which are accepted while they live; None for no such API.
+        access_keys: signed requests with one of these are accepted without a token; the vendor's own client sends such.
         latency_seconds: time before every response begins; may be changed while the server runs.
         port: 0 takes a free one.
         ssl_context: server-side context; with one, `url` is https.

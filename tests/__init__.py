@@ -1,1 +1,1 @@
-"""Tests, laid out like the tree they test."""
+"""Tests. The folders have the layout of the code that they test."""

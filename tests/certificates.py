@@ -1,4 +1,4 @@
-"""Certificates that no decent CA issues: without names, without extensions."""
+"""Certificates that no public authority issues: without names, without extensions."""
 
 from __future__ import annotations
 

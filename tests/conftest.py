@@ -1,4 +1,4 @@
-"""The function over real HTTP to a simulated upstream: what nearly every test asks."""
+"""Fixtures for nearly every test: the function, which uses real HTTP to a simulated upstream."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from werkzeug.test import Client
 
 import fdi_health
 import handlers
-import main  # noqa: F401 -- loaded now, for what it does to the log
+import main  # noqa: F401 -- imported here because it configures logging
 import schemas
 from fdi_health.clock import now
 from handlers.application import Application
@@ -39,24 +39,24 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("tests.conformance.secret_store", "tests.conformance.platform")
 
-# Hypothesis draws constants from those modules of ours that are loaded: one that a thread loads in the middle of a test
-# would change what it draws.
+# Hypothesis takes constants from our imported modules. A module imported by a thread during a test would change the
+# examples, so import all of them first.
 for _package in (fdi_health, handlers, schemas):
     for _module in pkgutil.walk_packages(_package.__path__, f"{_package.__name__}."):
         if not _module.name.endswith("__main__"):
             importlib.import_module(_module.name)
 
-# Machines are noisy: how long one example takes says nothing.
+# No time limit for one example: on a busy machine its duration means nothing.
 settings.register_profile("noisy", deadline=None, max_examples=60)
 # Mutation testing only needs a failure, so do not spend time on shrinking the example.
 settings.register_profile("mutation", settings.get_profile("noisy"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "noisy"))
 
 TOKEN = "MIICanary7Qx9Zr4Wd2Lk8"
-"""The token of every test; nothing that leaves the function may hold any part of it."""
+"""The token of every test; no output of the function may contain any part of it."""
 
 PASSWORD = "Pw-Canary3Hn7Yt5Kc1Mv"
-"""The password of every IAM user of the tests; it leaves for IAM and for nowhere else."""
+"""The password of every IAM user of the tests; it may be sent to IAM only."""
 
 CREDENTIALS = json.dumps({"username": "fdi-probe", "password": PASSWORD, "domain_name": "Acme"})
 """A secret with credentials that the simulated IAM knows."""
@@ -66,7 +66,7 @@ PROJECT_ID = "c53626012ba84727b938ca8bf03108ef"
 
 @dataclass
 class Function:
-    """A process of the function, called in memory through its WSGI way in."""
+    """One application, called in memory through its WSGI entry point."""
 
     process: Application
     client: Client
@@ -88,7 +88,7 @@ class Function:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give each vault of the conformance suite its states, and each way in its questions."""
+    """Parametrize the conformance suites: each secret store with its states, each entry point with its questions."""
     for fixture, table in (("state", "states"), ("passing_state", "passing_states")):
         if fixture in metafunc.fixturenames:
             metafunc.parametrize(fixture, sorted(getattr(metafunc.cls, table)))
@@ -99,19 +99,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _log_is_seen() -> None:
-    """Let our log go where pytest sees it: `main` and the command line send it to stderr alone."""
+def _captured_log() -> None:
+    """Let pytest capture our log: `main` and the command line send it to stderr only."""
     logger = logging.getLogger("fdi_health")
     logger.propagate = True
     logger.handlers.clear()
 
 
 @pytest.fixture
-def no_dice_of_others() -> None:
-    """Let what an earlier test left reading a secret end first: vendors' retries throw Python's own dice.
+def no_secret_reads() -> None:
+    """Wait until secret reads of earlier tests have ended: vendors' retries use Python's global random generator.
 
-    Hypothesis watches those, and calls a property flaky whose run they were thrown in. Tests that hold a property
-    within themselves ask for this by name.
+    Hypothesis controls that generator, and reports a property as flaky if other code used it during the run. Tests that
+    run Hypothesis inside themselves request this fixture by name.
     """
     for thread in threading.enumerate():
         if thread.name == "fdi-health-secret":
@@ -119,15 +119,15 @@ def no_dice_of_others() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_dice_in_properties(request: pytest.FixtureRequest) -> None:
-    """Give every test that is a property the above."""
+def _no_secret_reads_in_properties(request: pytest.FixtureRequest) -> None:
+    """Apply `no_secret_reads` to every Hypothesis test."""
     if getattr(request.function, "is_hypothesis_test", False):
-        request.getfixturevalue("no_dice_of_others")
+        request.getfixturevalue("no_secret_reads")
 
 
 @pytest.fixture
 def upstream() -> Iterator[Simulator]:
-    """Return a simulated ROMA Connect with IAM that knows TOKEN, CREDENTIALS and, for a start, no instance."""
+    """Return a simulated ROMA Connect with IAM. It knows TOKEN and CREDENTIALS, and no instance yet."""
     iam = Iam({"fdi-probe": User(PASSWORD)}, project_id=PROJECT_ID)
     with Simulator(tokens=[TOKEN], project_id=PROJECT_ID, iam=iam) as simulator:
         yield simulator
@@ -142,7 +142,7 @@ def iam(upstream: Simulator) -> Iam:
 
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
-    """Return a certificate authority that nobody trusts yet."""
+    """Return a certificate authority that is not trusted yet."""
     return trustme.CA()
 
 
@@ -164,7 +164,7 @@ def ca_file(authority: trustme.CA, tmp_path: Path) -> str:
 
 @pytest.fixture
 def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let this process live hours away from UTC."""
+    """Set this process's time zone to New York."""
     with monkeypatch.context() as patched:
         patched.setenv("TZ", "America/New_York")
         time.tzset()
@@ -174,11 +174,10 @@ def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def function(upstream: Simulator) -> Iterator[Callable[..., Function]]:
-    """Return a maker of functions.
+    """Return a factory of functions.
 
-    Its positional arguments are what instance `one`, `two`, … play at the upstream, each a behaviour or a tuple of
-    them; keywords are settings, None to leave one out. Callers see details, and nothing is cached, unless a test says
-    otherwise.
+    Positional arguments are what instances `one`, `two`, … play at the upstream: each a behaviour or a tuple of them.
+    Keywords are settings, None to leave one out. By default anonymous callers see details and nothing is cached.
     """
     made: list[Application] = []
 

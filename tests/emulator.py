@@ -1,4 +1,4 @@
-"""Runs a folder as AWS Lambda would: AWS's own emulator and runtime client, and nothing else in reach."""
+"""Runs a folder as AWS Lambda would, with AWS's own emulator and runtime client and no other package."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`make fuzz`: bytes that a fuzzer thinks up, into everything that reads what others wrote; each target for a while.
+"""`make fuzz`: feeds a fuzzer's bytes to every parser of foreign input, each target for 30 seconds.
 
-It starts from the sound inputs in tests/fuzz_inputs/TARGET/, and what it finds goes there as a file; `make test`
-replays them all. Usage: python -m tests.fuzz [TARGET|all] [SECONDS].
+It starts from the valid inputs in tests/fuzz_inputs/TARGET/, and writes what it finds there as a file. `make test`
+replays all of them. Usage: python -m tests.fuzz [TARGET|all] [SECONDS].
 """
 
 from __future__ import annotations

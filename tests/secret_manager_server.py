@@ -1,4 +1,4 @@
-"""A loopback Secret Manager on the library's own protos, so that the real client is what is tested."""
+"""A loopback Secret Manager on the library's own protos, so that tests use the real client."""
 
 from __future__ import annotations
 

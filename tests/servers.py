@@ -1,4 +1,4 @@
-"""Starts the programs that people start, on free loopback ports, and ends them by their process ID."""
+"""Starts the servers on free loopback ports, as users start them, and ends them by their process ID."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ROOT = Path(__file__).parent.parent
 
 
 def free_port() -> int:
-    """Return a port that nobody listened on a moment ago."""
+    """Return a port that was free just now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
 def clean_environ(settings: Mapping[str, str], home: Path) -> dict[str, str]:
-    """Return our environment without settings of its own; gunicorn, in functions-framework, writes below HOME."""
+    """Return our environment without settings of the function; gunicorn, in functions-framework, writes below HOME."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("FDI_") and name != "THREADS"}
     return {**ours, "HOME": str(home), **settings}
 

@@ -1,4 +1,4 @@
-"""`make soak`: constant callers for ten minutes while everything flaps, each verdict held to the truth.
+"""`make soak`: callers for ten minutes while every dependency fails and recovers; each verdict must be true.
 
 Two servers are asked over one simulated upstream: functions-framework in one process from beginning to end, whose
 memory, threads and descriptors must stay as they are, and the container's server, with two workers, which is stopped
@@ -40,7 +40,7 @@ CALM_AFTER_SECONDS = 6.0
 """How long a wild phase goes on having effects: holds last 5 s, reads of a secret as long."""
 
 WARM_UP_SECONDS = 180.0
-"""Every kind of phase has been seen once by then, so that whatever is loaded late is loaded."""
+"""By then every kind of phase has run once, so that all lazy imports are done."""
 
 MOST_GROWTH = 2 * 1024 * 1024
 NAMES = ("one", "two", "three")
@@ -136,7 +136,7 @@ class Faults:
         def guarded() -> None:
             try:
                 work()
-            except Exception as error:  # noqa: BLE001 -- whatever it is, the soak must not go on as if nothing was
+            except Exception as error:  # noqa: BLE001 -- any exception must end the soak as a fault
                 self.found.append(f"{work}: {error!r}")
 
         thread = threading.Thread(target=guarded, daemon=True)
@@ -222,35 +222,35 @@ class Callers:
 
 def chaos(truth: Truth, upstream: Simulator, iam: Iam, secret: Path, over: threading.Event) -> None:
     """Let everything flap, in wild and calm phases, until it is over."""
-    dice = random.Random(7)  # noqa: S311 -- a story
+    generator = random.Random(7)  # noqa: S311 -- a story
     rotations = 0
     for phase in itertools.count(1):
         if over.is_set():
             return
         tokens = phase % 12 == 0
-        wild = tokens or dice.random() < 0.5
+        wild = tokens or generator.random() < 0.5
         end = time.monotonic() + PHASE_SECONDS
         if wild:
             truth.be_wild_until(end + (LOGINS_REST_SECONDS if tokens else CALM_AFTER_SECONDS))
         while time.monotonic() < end and not over.wait(0.15):
-            name = dice.choice(NAMES)
-            behaviour = dice.choice(TOKENS if tokens else WILD if wild else CALM)
+            name = generator.choice(NAMES)
+            behaviour = generator.choice(TOKENS if tokens else WILD if wild else CALM)
             # The truth is known before and after: what is asked in between may have seen either.
             truth.play(name, behaviour)
             upstream.play(f"id-{name}", behaviour)
             truth.play(name, behaviour)
-            if dice.random() < 0.01:
+            if generator.random() < 0.01:
                 iam.revoke()
-            if tokens and dice.random() < 0.05:
+            if tokens and generator.random() < 0.05:
                 rotations += 1
                 password = f"password-{rotations}"
                 iam.users["fdi-probe"] = User(password)
                 secret.with_suffix(".new").write_text(credentials(password))
                 secret.with_suffix(".new").replace(secret)
             # Only here: a process whose first login fails leaves its credentials alone for 30 seconds.
-            if tokens and dice.random() < 0.1:
-                iam.play(*dice.choices(["status_503", "status_500", "silent", "html_200", "reset"], k=2))
-            if dice.random() < 0.1:
+            if tokens and generator.random() < 0.1:
+                iam.play(*generator.choices(["status_503", "status_500", "silent", "html_200", "reset"], k=2))
+            if generator.random() < 0.1:
                 upstream.drop_idle_connections()
         for name in NAMES:
             truth.play(name, "healthy")

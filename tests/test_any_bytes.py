@@ -1,4 +1,4 @@
-"""Any bytes at all: from the upstream, status line on, and into the running server."""
+"""Arbitrary bytes: as the upstream's whole response, and as a request to the running server."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ANYTHING = st.binary(max_size=60) | st.lists(PIECES | st.binary(max_size=12), ma
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=ANYTHING, with_head=st.booleans())
-def test_any_bytes_of_the_upstream__are_never_healthy(
+def test_upstream_response__of_any_bytes__is_never_healthy(
     function: Callable[..., Function], data: bytes, with_head: bool
 ) -> None:
     checked = function(raw_response((HEAD if with_head else b"") + data, "close"), FDI_DEADLINE_SECONDS="0.4")
@@ -85,7 +85,7 @@ REQUESTS = st.binary(max_size=80) | st.lists(REQUEST_PIECES | st.binary(max_size
 
 
 @given(data=REQUESTS)
-def test_any_bytes_into_the_server__leave_it_alive(url: str, data: bytes) -> None:
+def test_server__after_any_bytes__still_serves(url: str, data: bytes) -> None:
     parts = urlsplit(url)
     place = str(parts.hostname), int(parts.port or 0)
     # The server may hang up at once on what it takes for nonsense.

@@ -1,4 +1,4 @@
-"""Nothing makes an answer late, and nothing that hangs takes others down with it (CASES, kind "hang")."""
+"""Nothing delays a response beyond its deadline, and no hanging call affects other instances."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_slow_dns__ends_at_the_deadline_with_bounded_threads(
     assert threading.active_count() - before <= 4
 
 
-def test_hanging_instance__leaves_the_others_results_and_bounded_threads(
+def test_hanging_instance__keeps_the_other_results_and_bounded_threads(
     function: Callable[..., Function], upstream: Simulator
 ) -> None:  # C101
     checked = function("healthy", "silent", FDI_DEADLINE_SECONDS="0.1")
@@ -80,7 +80,7 @@ def test_hanging_instance__leaves_the_others_results_and_bounded_threads(
         ("50", {"X-Prometheus-Scrape-Timeout-Seconds": "9" * 400}, 0.6),
     ],
 )
-def test_deadline__is_the_nearest_of_all_bounds(
+def test_deadline__is_the_smallest_of_all_limits(
     function: Callable[..., Function], deadline: str, headers: dict[str, str], seconds: float
 ) -> None:
     checked = function("silent", FDI_DEADLINE_SECONDS="0.6")
@@ -91,7 +91,7 @@ def test_deadline__is_the_nearest_of_all_bounds(
     assert seconds <= time.monotonic() - began < seconds + SPARE_SECONDS
 
 
-def test_fifo_as_secret__is_no_hang(function: Callable[..., Function], tmp_path: Path) -> None:
+def test_secret_file__that_is_a_fifo__does_not_hang(function: Callable[..., Function], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "token")
 
     error = function("healthy", FDI_TOKEN=f"file://{tmp_path}/token").instance()["error"]
@@ -99,7 +99,7 @@ def test_fifo_as_secret__is_no_hang(function: Callable[..., Function], tmp_path:
     assert (error["code"], error["message"]) == ("token_unavailable", "the secret is a file that is no regular file")
 
 
-def test_more_hung_instances_than_threads__are_all_answered(function: Callable[..., Function]) -> None:
+def test_hanging_instances__more_than_threads__have_a_result_each(function: Callable[..., Function]) -> None:
     checked = function("silent", "silent", "silent", "healthy", FDI_DEADLINE_SECONDS="0.4", FDI_MAX_PARALLEL="2")
 
     began = time.monotonic()
@@ -121,7 +121,7 @@ def test_live__answers_while_checks_hang(function: Callable[..., Function]) -> N
         assert {check.result().status_code for check in checks} == {503}
 
 
-def test_too_many_checks__are_turned_away_at_once(function: Callable[..., Function]) -> None:
+def test_checks__above_the_limit__are_overloaded_at_once(function: Callable[..., Function]) -> None:
     checked = function("silent", FDI_DEADLINE_SECONDS="1", THREADS="9")
 
     with ThreadPoolExecutor(5) as callers:
@@ -138,7 +138,7 @@ def test_too_many_checks__are_turned_away_at_once(function: Callable[..., Functi
     assert checked.get("/?deadline=0.1").get_json()["marker"] == "FDI-NOT-OK"
 
 
-def test_hurried_callers__neither_multiply_calls_nor_fail_patient_ones(
+def test_callers_with_short_deadlines__neither_multiply_calls_nor_fail_others(
     function: Callable[..., Function], upstream: Simulator
 ) -> None:  # H02
     names = [f"i{number}" for number in range(20)]
@@ -162,7 +162,7 @@ def test_hurried_callers__neither_multiply_calls_nor_fail_patient_ones(
     assert max(per_instance.values()) <= 2.0 / 0.2 + 1  # one after the other
 
 
-def test_hasty_joiner__does_not_end_the_flight(function: Callable[..., Function]) -> None:
+def test_caller_with_a_short_deadline__does_not_end_a_shared_call(function: Callable[..., Function]) -> None:
     checked = function("slow", FDI_DEADLINE_SECONDS="2")
 
     with ThreadPoolExecutor(2) as callers:
@@ -174,7 +174,7 @@ def test_hasty_joiner__does_not_end_the_flight(function: Callable[..., Function]
     assert patient.result()["status"] == "healthy"
 
 
-def test_burst__costs_one_token_read_and_one_call_per_instance(
+def test_burst__makes_one_token_read_and_one_call_per_instance(
     function: Callable[..., Function], upstream: Simulator, tmp_path: Path
 ) -> None:  # C99
     names = [f"i{number}" for number in range(20)]
@@ -207,7 +207,7 @@ def test_connections__are_reused_and_the_pool_is_never_full(
 
 
 @pytest.mark.parametrize("play", ["reset_idle", "close_idle"])
-def test_kept_connection__that_died_is_replaced(
+def test_kept_connection__closed_by_the_server__is_replaced(
     function: Callable[..., Function], upstream: Simulator, play: str
 ) -> None:  # C79
     checked = function(play)
@@ -216,7 +216,7 @@ def test_kept_connection__that_died_is_replaced(
     assert len(upstream.requests) == 3
 
 
-def test_cache__is_reused_for_its_time_and_not_longer(
+def test_cache__is_used_for_its_time_and_not_longer(
     function: Callable[..., Function], upstream: Simulator
 ) -> None:  # C14
     checked = function(("healthy", "silent"), FDI_CACHE_SECONDS="0.5", FDI_DEADLINE_SECONDS="0.2")
@@ -231,7 +231,7 @@ def test_cache__is_reused_for_its_time_and_not_longer(
     assert late["age_seconds"] == 0.0
 
 
-def test_unknown__is_never_kept(function: Callable[..., Function], upstream: Simulator) -> None:  # C15
+def test_unknown__is_never_cached(function: Callable[..., Function], upstream: Simulator) -> None:  # C15
     checked = function(("status_500", "status_500", "healthy"), FDI_CACHE_SECONDS="60")
 
     assert [checked.get().status_code for _ in range(3)] == [503, 503, 200]

@@ -1,4 +1,4 @@
-"""What the pages show can be pasted."""
+"""The pages: examples are valid, links and named tests exist."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_policies__grant_named_actions_and_no_wildcard() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_credentials_in_examples__have_the_form_that_is_read(page: Any) -> None:
+def test_credentials_in_examples__are_valid(page: Any) -> None:
     for block in re.findall(r"\{\"username\"[^}]*\}", page.read_text()):
         if json.loads(block)["password"]:
             assert isinstance(parse_secret(block.encode(), None), Credentials)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links__lead_somewhere(page: Any) -> None:
+def test_links__have_an_existing_target(page: Any) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if "://" in target:
             continue
@@ -55,7 +55,7 @@ def test_links__lead_somewhere(page: Any) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_tests_that_a_page_names__exist(page: Any) -> None:
+def test_tests_in_pages__exist(page: Any) -> None:
     for path in re.findall(r"`(tests/[\w/]+\.py)", page.read_text()):
         assert (ROOT / path).exists(), path
 
@@ -64,7 +64,7 @@ DEPLOYMENT_PAGES = sorted((ROOT / "docs" / "deploy").glob("*.md"))
 
 
 @pytest.mark.parametrize("page", DEPLOYMENT_PAGES, ids=lambda page: page.name)
-def test_deployment_page__shows_the_url_that_pages_for_lost_rights(page: Any) -> None:  # G04
+def test_deployment_page__shows_the_url_that_fails_when_degraded(page: Any) -> None:  # G04
     assert "/?fail_on=unhealthy,unknown,degraded" in page.read_text()
 
 
@@ -76,7 +76,7 @@ def test_deployment_page__links_to_the_page_on_secrets(page: Any) -> None:  # G0
     assert "how many processes are safe" in " ".join(text.split()) or page.name == "functiongraph.md"
 
 
-def test_cases__are_each_held_by_a_test_or_have_a_reason() -> None:
+def test_cases__each_have_a_test_or_a_reason() -> None:
     builder = runpy.run_path(str(ROOT / "docs" / "build_cases.py"))
     held = builder["tests"]()
     for found in builder["cases"]().values():

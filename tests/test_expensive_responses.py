@@ -1,4 +1,4 @@
-"""Responses that are dear to decode cost the deadline and little memory, however many instances send them."""
+"""Responses that are expensive to decode end at the deadline and use little memory, for any number of instances."""
 
 from __future__ import annotations
 

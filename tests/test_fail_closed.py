@@ -1,4 +1,4 @@
-"""Deleting or spoiling any part of any upstream answer never makes a verdict better (CONTRACT, "fail closed").
+"""Deleting or damaging any part of an upstream response never improves a verdict (docs/contract.md, "fail closed").
 
 A further task group is not a required one: without it the rest is another valid answer, so only spoiling it, or adding
 to the answer, is a part of the property.
@@ -124,13 +124,13 @@ slow_is_fine = settings(suppress_health_check=[HealthCheck.function_scoped_fixtu
 
 @slow_is_fine
 @given(document=DOCUMENT)
-def test_valid_answer__has_the_plain_status(status_of: Callable[[bytes], str], document: dict[str, Any]) -> None:
+def test_valid_response__has_the_expected_status(status_of: Callable[[bytes], str], document: dict[str, Any]) -> None:
     assert status_of(json.dumps(document).encode()) == plain_status(document)
 
 
 @slow_is_fine
 @given(document=DOCUMENT, path=st.sampled_from(PATHS))
-def test_deleted_part__never_makes_it_better(
+def test_deleted_part__never_improves_the_verdict(
     status_of: Callable[[bytes], str], document: dict[str, Any], path: tuple[str, ...]
 ) -> None:
     less = copy.deepcopy(document)
@@ -141,7 +141,7 @@ def test_deleted_part__never_makes_it_better(
 
 @slow_is_fine
 @given(document=DOCUMENT, path=st.sampled_from(PATHS), value=INVALID)
-def test_spoiled_part__never_makes_it_better(
+def test_damaged_part__never_improves_the_verdict(
     status_of: Callable[[bytes], str], document: dict[str, Any], path: tuple[str, ...], value: Any
 ) -> None:
     spoiled = copy.deepcopy(document)
@@ -152,7 +152,7 @@ def test_spoiled_part__never_makes_it_better(
 
 @slow_is_fine
 @given(document=DOCUMENT, name=SUFFIXED, count=st.sampled_from([None, *COUNTS]), value=INVALID)
-def test_spoiled_further_group__never_makes_it_better(
+def test_damaged_further_group__never_improves_the_verdict(
     status_of: Callable[[bytes], str], document: dict[str, Any], name: str, count: str | None, value: Any
 ) -> None:  # D59
     spoiled = copy.deepcopy(document)
@@ -171,7 +171,7 @@ def test_spoiled_further_group__never_makes_it_better(
     name=SUFFIXED | UNSUFFIXED | st.text(max_size=20),
     value=GROUP | INVALID | st.dictionaries(st.sampled_from(COUNTS), COUNT | INVALID),
 )
-def test_added_member__never_makes_it_better(
+def test_added_member__never_improves_the_verdict(
     status_of: Callable[[bytes], str],
     document: dict[str, Any],
     spoil: tuple[str, ...] | None,
@@ -195,7 +195,7 @@ def test_added_member__never_makes_it_better(
 
 @slow_is_fine
 @given(document=DOCUMENT, data=st.data())
-def test_cut_or_damaged_bytes__never_make_it_better(
+def test_cut_or_damaged_bytes__never_improve_the_verdict(
     status_of: Callable[[bytes], str], document: dict[str, Any], data: st.DataObject
 ) -> None:
     body = json.dumps(document, separators=(",", ":")).encode()
@@ -215,7 +215,7 @@ def test_cut_or_damaged_bytes__never_make_it_better(
 
 @slow_is_fine
 @given(document=DOCUMENT, group=st.sampled_from(GROUPS), count=st.sampled_from(COUNTS), other=COUNT)
-def test_repeated_key__is_no_answer(
+def test_repeated_key__is_an_invalid_response(
     status_of: Callable[[bytes], str], document: dict[str, Any], group: str, count: str, other: int
 ) -> None:
     text = json.dumps(document)
@@ -227,7 +227,7 @@ def test_repeated_key__is_no_answer(
 
 @slow_is_fine
 @given(documents=st.lists(DOCUMENT | INVALID, min_size=2, max_size=4))
-def test_fleet__is_as_bad_as_its_worst(function: Callable[..., Function], documents: list[Any]) -> None:
+def test_verdict__is_that_of_the_worst_instance(function: Callable[..., Function], documents: list[Any]) -> None:
     answers = [body_response(json.dumps(document).encode()) for document in documents]
 
     verdict = function(*answers).verdict()
@@ -238,7 +238,9 @@ def test_fleet__is_as_bad_as_its_worst(function: Callable[..., Function], docume
 
 
 @pytest.mark.parametrize(("age", "code"), [("0", None), ("1", "invalid_response"), ("86400", "invalid_response")])
-def test_response_of_a_cache__is_not_believed(function: Callable[..., Function], age: str, code: str | None) -> None:
+def test_response__with_an_age_header__is_unknown_if_from_a_cache(
+    function: Callable[..., Function], age: str, code: str | None
+) -> None:
     checked = function(json_response(HEALTHY, headers=(("Age", age),)))
     error = checked.instance()["error"]
     assert (error["code"] if error else None) == code

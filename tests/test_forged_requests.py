@@ -1,4 +1,4 @@
-"""Requests forged through us (SSRF): nothing that somebody else decides brings our token to another host.
+"""Server-side request forgery: no input of a caller or a name server sends our token to another host.
 
 What an environment may name is in schemas/test_settings.py, redirects are in test_upstream_faults.py, proxies in
 fdi_health/transport/test_client.py.
@@ -79,7 +79,7 @@ def port_of(simulator: Simulator) -> int:
     return urlsplit(simulator.url).port or 0
 
 
-def test_endpoint_whose_name_leads_to_a_metadata_service__is_never_asked(
+def test_endpoint__resolving_to_a_metadata_service__gets_no_request(
     function: Callable[..., Function], resolve: Callable[[int], None], metadata: _Metadata, ca_file: str
 ) -> None:
     resolve(metadata.port)
@@ -89,7 +89,7 @@ def test_endpoint_whose_name_leads_to_a_metadata_service__is_never_asked(
     assert TOKEN.encode() not in metadata.seen
 
 
-def test_iam_whose_name_leads_to_a_metadata_service__gets_no_password(
+def test_iam_endpoint__resolving_to_a_metadata_service__gets_no_password(
     function: Callable[..., Function], resolve: Callable[[int], None], metadata: _Metadata, ca_file: str
 ) -> None:
     resolve(metadata.port)
@@ -99,7 +99,7 @@ def test_iam_whose_name_leads_to_a_metadata_service__gets_no_password(
     assert PASSWORD.encode() not in metadata.seen
 
 
-def test_endpoint_whose_name_comes_to_lead_elsewhere__is_asked_no_more(
+def test_endpoint__resolving_to_another_server_later__gets_no_more_requests(
     function: Callable[..., Function], resolve: Callable[[int], None], authority: trustme.CA, ca_file: str
 ) -> None:
     with contextlib.ExitStack() as running:
@@ -124,14 +124,14 @@ def test_endpoint_whose_name_comes_to_lead_elsewhere__is_asked_no_more(
 @pytest.mark.parametrize(
     "instances", ["a=../../meta-data", "a=x/../y", "a=@169.254.169.254", "a=x?y", "a=x#y", "a=x%2fy", "a=x\\y", "a=.."]
 )
-def test_instance_id_that_would_change_the_target__is_no_setting(
+def test_instance_id__that_would_change_the_path__is_an_invalid_setting(
     function: Callable[..., Function], instances: str
 ) -> None:
     assert function(FDI_INSTANCES=instances).get().status_code == 500
 
 
 @pytest.mark.parametrize(("name", "status"), [("../x", 400), ("http://169.254.169.254/", 400), ("id-two", 404)])
-def test_instance_that_is_not_configured__is_not_asked_for(
+def test_instance__not_configured__gets_no_request(
     function: Callable[..., Function], upstream: Simulator, name: str, status: int
 ) -> None:
     assert function("healthy").get(f"/?instance={name}").status_code == status
@@ -139,14 +139,16 @@ def test_instance_that_is_not_configured__is_not_asked_for(
 
 
 @pytest.mark.parametrize("query", ["endpoint=http://169.254.169.254/", "project_id=x", "region=evil.example"])
-def test_query__does_not_change_the_target(function: Callable[..., Function], upstream: Simulator, query: str) -> None:
+def test_query__does_not_change_the_upstream_request(
+    function: Callable[..., Function], upstream: Simulator, query: str
+) -> None:
     assert function("healthy").get(f"/?{query}").status_code == 200
     (request,) = upstream.requests
     assert request.target == f"/v2/{PROJECT_ID}/fdi/instances/id-one/statistics/tasks"
 
 
 @pytest.mark.parametrize("name", ["Host", "X-Forwarded-Host", "X-Auth-Token", "X-Original-URL", "Forwarded", "Via"])
-def test_header_of_the_caller__does_not_go_upstream(
+def test_callers_header__is_not_sent_upstream(
     function: Callable[..., Function], upstream: Simulator, name: str
 ) -> None:
     assert function("healthy").get(headers={name: "evil.example"}).status_code == 200

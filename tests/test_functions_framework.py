@@ -47,7 +47,7 @@ def server(upstream: Simulator, tmp_path: Path) -> Iterator[tuple[str, subproces
         yield started
 
 
-def test_server__answers_every_way_in(server: tuple[str, subprocess.Popen[bytes]]) -> None:
+def test_server__serves_every_method(server: tuple[str, subprocess.Popen[bytes]]) -> None:
     url, _ = server
     good = f"{url}/?instance=good"
     with requests.Session() as session:
@@ -87,7 +87,7 @@ def test_live__answers_while_every_check_hangs(server: tuple[str, subprocess.Pop
         assert {check.result().status_code for check in checks} == {503}
 
 
-def test_sigterm__lets_the_answer_out_and_ends(server: tuple[str, subprocess.Popen[bytes]]) -> None:  # C05, C12
+def test_sigterm__sends_the_response_and_ends(server: tuple[str, subprocess.Popen[bytes]]) -> None:  # C05, C12
     url, process = server
     requests.get(f"{url}/?instance=good", timeout=5)
 
@@ -106,7 +106,7 @@ def test_sigterm__lets_the_answer_out_and_ends(server: tuple[str, subprocess.Pop
     assert process.returncode == 0
 
 
-def test_sigterm__with_a_worker_stuck_in_dns_ends_too(upstream: Simulator, tmp_path: Path) -> None:  # C05
+def test_sigterm__with_a_thread_stuck_in_dns__ends(upstream: Simulator, tmp_path: Path) -> None:  # C05
     (tmp_path / "sitecustomize.py").write_text(
         "import socket, time\nsocket.getaddrinfo = lambda *a, **k: time.sleep(30)\n"
     )
@@ -119,16 +119,14 @@ def test_sigterm__with_a_worker_stuck_in_dns_ends_too(upstream: Simulator, tmp_p
         assert time.monotonic() - began < 2
 
 
-def test_broken_settings__start_all_the_same(upstream: Simulator, tmp_path: Path) -> None:  # C97
+def test_invalid_settings__do_not_stop_the_start(upstream: Simulator, tmp_path: Path) -> None:  # C97
     with functions_framework({"FDI_REGION": "cn-north-4"}, tmp_path) as (url, _):
         assert requests.get(f"{url}/live", timeout=5).status_code == 200
         assert requests.get(f"{url}/ready", timeout=5).status_code == 503
         assert requests.get(url, timeout=5).json()["code"] == "settings_invalid"
 
 
-def test_caller_that_hangs_up__is_not_a_fault_of_ours(
-    server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
-) -> None:
+def test_caller__closing_early__logs_no_error(server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path) -> None:
     url, _ = server
     host, port = url.removeprefix("http://").split(":")
     for request in (
@@ -147,7 +145,7 @@ def test_caller_that_hangs_up__is_not_a_fault_of_ours(
 @pytest.mark.parametrize(
     ("method", "length", "status"), [("GET", 5, b"200"), ("PUT", 5, b"405"), ("POST", 65_537, b"405")]
 )
-def test_body_that_is_not_read__is_not_waited_for(
+def test_body__not_needed__is_not_waited_for(
     server: tuple[str, subprocess.Popen[bytes]], method: str, length: int, status: bytes
 ) -> None:
     host, port = server[0].removeprefix("http://").split(":")
@@ -158,7 +156,7 @@ def test_body_that_is_not_read__is_not_waited_for(
 
 
 @pytest.mark.parametrize("sent", [b"Content-Length: 5\r\n\r\nab", b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"])
-def test_body_that_never_comes__ends_the_connection_after_4_seconds(
+def test_body__never_sent__ends_the_connection_after_4_seconds(
     server: tuple[str, subprocess.Popen[bytes]], sent: bytes
 ) -> None:
     host, port = server[0].removeprefix("http://").split(":")
@@ -169,7 +167,7 @@ def test_body_that_never_comes__ends_the_connection_after_4_seconds(
         assert 3.5 < time.monotonic() - began < 5
 
 
-def test_rest_of_a_body__keeps_no_thread(upstream: Simulator, tmp_path: Path) -> None:
+def test_rest_of_a_body__occupies_no_thread(upstream: Simulator, tmp_path: Path) -> None:
     with functions_framework(settings(upstream, THREADS="4"), tmp_path) as (url, _):
         host, port = url.removeprefix("http://").split(":")
         slow = [socket.create_connection((host, int(port)), timeout=5) for _ in range(8)]

@@ -1,4 +1,4 @@
-"""What the fuzzer starts from, what it found once, and what it might find, goes through every target again."""
+"""Replays the fuzzer's inputs, its earlier finds and some arbitrary bytes through every fuzz target."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ KNOWN = sorted(path for path in INPUTS.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("place", KNOWN, ids=lambda place: f"{place.parent.name}/{place.name}")
-def test_input__is_harmless(place: Path) -> None:
+def test_fuzz_input__raises_no_unexpected_error(place: Path) -> None:
     TARGETS[place.parent.name](place.read_bytes())
 
 
 @pytest.mark.parametrize("name", TARGETS)
 @given(data=st.binary(max_size=200) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace")))
-def test_any_bytes__are_harmless(name: str, data: bytes) -> None:
+def test_any_bytes__raise_no_unexpected_error(name: str, data: bytes) -> None:
     TARGETS[name](data)

@@ -1,4 +1,4 @@
-"""`make run`, as a newcomer runs it."""
+"""`make run`: the demo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def programs_below(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_demo__shows_the_first_verdict_and_leaves_no_process(tmp_path: Path, end: signal.Signals) -> None:
+def test_demo__prints_the_first_verdict_and_leaves_no_process(tmp_path: Path, end: signal.Signals) -> None:
     port = free_port()
     environ = clean_environ({"PORT": str(port), "PYTHONUNBUFFERED": "1", "FDI_ANONYMOUS": "nonsense"}, tmp_path)
     with subprocess.Popen(

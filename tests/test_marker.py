@@ -1,4 +1,4 @@
-"""FDI-OK stands where a verdict's marker says so, and nowhere else: neither settings nor callers can put it there."""
+"""FDI-OK appears only as a verdict's marker: neither settings nor callers can put it elsewhere."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_bad_settings__never_show_the_marker(
     assert not MARKER.search(caplog.text)
 
 
-def test_marker_in_the_settings__is_500_and_told(function: Callable[..., Function]) -> None:  # H03
+def test_marker_in_the_settings__is_500_with_a_reason(function: Callable[..., Function]) -> None:  # H03
     checked = function("healthy", FDI_INSTANCES="FDI-OK=abc")
 
     for path in ("/", "/health", "/metrics", "/?format=text", "/?format=nagios"):
@@ -142,7 +142,7 @@ def test_problem__has_the_marker_in_no_text(code: str, word: str) -> None:  # H0
     assert document["faults"] == [{"variable": f"FDI_{text}", "entry": 1, "message": f"{text} is wrong"}]
 
 
-def test_problem_that_got_the_marker_all_the_same__is_refused() -> None:  # H03
+def test_problem__with_the_marker__is_refused() -> None:  # H03
     error = CheckError("overloaded", "too many")
     error.message = "FDI-OK"
     with pytest.raises(ValueError, match="marker of a healthy verdict"):
@@ -154,5 +154,5 @@ def test_other_document__has_the_marker_in_no_text() -> None:  # H03
     assert json_response(document, 200).get_json() == {"token": {"version": "v-FDI_OK-1"}}
 
 
-def test_process_without_settings__shows_no_marker_to_a_schedule() -> None:  # H03
+def test_schedule__without_settings__returns_no_marker() -> None:  # H03
     assert not MARKER.search(json.dumps(verdict_document(Application({"FDI_INSTANCES": "FDI-OK"}), None, None)))

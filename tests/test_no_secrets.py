@@ -1,4 +1,4 @@
-"""What is in the tree holds no secret, looked for by secretlint with its own rules and two of ours."""
+"""The repository contains no secret. secretlint searches with its own rules and two of ours."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def findings(folder: Path, files: list[str]) -> str:
     return done.stdout
 
 
-def test_tree__holds_no_secret() -> None:
+def test_repository__contains_no_secret() -> None:
     command = [tool("git"), "ls-files", "-z"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 -- the tool's own path
     if listed.returncode:

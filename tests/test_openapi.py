@@ -101,7 +101,7 @@ def test_document__is_for_everybody(upstream: Simulator) -> None:
 OPERATIONS = [(path, method) for path, route in ROUTES.items() for method in (*route.methods, "OPTIONS")]
 
 
-@pytest.mark.usefixtures("no_dice_of_others")
+@pytest.mark.usefixtures("no_secret_reads")
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["valid", "invalid"])
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_every_answer__is_as_described(process: Application, path: str, method: str, mode: GenerationMode) -> None:

@@ -152,7 +152,7 @@ def test_recipe__in_each_situation__succeeds_exactly_when_it_should(
 
 @pytest.mark.parametrize("situation", SITUATIONS)
 @pytest.mark.parametrize("name", RECIPES)
-def test_url_for_degraded__in_each_situation__succeeds_only_when_healthy(
+def test_degraded_url__in_each_situation__succeeds_only_when_healthy(
     base: dict[str, str], name: str, situation: str
 ) -> None:  # G04
     recipe = RECIPES[name]
@@ -163,7 +163,7 @@ def test_url_for_degraded__in_each_situation__succeeds_only_when_healthy(
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_page__of_each_caller__shows_the_url_that_pages_for_degraded(name: str) -> None:  # G04
+def test_page__of_each_integration__shows_the_url_that_fails_when_degraded(name: str) -> None:  # G04
     page = (ROOT / "docs" / "integrations" / f"{name}.md").read_text()
     section = page.partition("## Page for degraded\n")[2].partition("\n## ")[0]
     assert ALL_FAIL_ON in section
@@ -186,7 +186,7 @@ def test_keyword_monitor__in_each_recipe__uses_the_default_fail_on(name: str) ->
 
 
 @pytest.mark.parametrize("situation", FLEETS)
-def test_keyword_alone__with_the_default_fail_on__is_there_exactly_when_the_status_is_200(
+def test_keyword_alone__with_the_default_fail_on__is_present_exactly_with_200(
     base: dict[str, str], situation: str
 ) -> None:
     response = get(settings_of(base, situation), "/")
@@ -195,7 +195,7 @@ def test_keyword_alone__with_the_default_fail_on__is_there_exactly_when_the_stat
 
 @pytest.mark.parametrize("fail_on", ["unhealthy", "unknown", "none", "degraded"])
 @pytest.mark.parametrize("situation", ["unhealthy", "unknown"])
-def test_keyword__with_a_narrower_fail_on__is_missing_all_the_same(
+def test_keyword__with_a_narrower_fail_on__is_still_missing(
     base: dict[str, str], situation: str, fail_on: str
 ) -> None:  # G04: so a keyword monitor cannot tell the teams apart
     response = get(settings_of(base, situation), f"/?fail_on={fail_on}")
@@ -230,7 +230,7 @@ TEAM_FLEETS: dict[str, dict[str, str]] = {
 
 @pytest.mark.parametrize("fleet", TEAM_FLEETS)
 @pytest.mark.parametrize("path", TEAM_URLS)
-def test_status_monitor__of_each_team__fails_for_its_own_trouble_only(
+def test_status_monitor__of_each_team__fails_for_its_own_faults_only(
     upstream: Simulator, base: dict[str, str], path: str, fleet: str
 ) -> None:  # G01, G04
     for instance in ("payments", "orders", "crm"):
@@ -239,7 +239,7 @@ def test_status_monitor__of_each_team__fails_for_its_own_trouble_only(
     assert get(settings, path).status_code == (503 if fleet in TEAM_URLS[path] else 200)
 
 
-def test_teams__in_the_index__are_those_that_are_tested() -> None:
+def test_teams__in_the_index__are_the_tested_ones() -> None:
     index = (ROOT / "docs" / "integrations" / "README.md").read_text()
     section = index.partition("## Teams\n")[2].partition("\n## ")[0]
     assert set(re.findall(r"`(/\?\S+)`", section)) == TEAM_URLS.keys()
@@ -249,12 +249,12 @@ def test_teams__in_the_index__are_those_that_are_tested() -> None:
 
 
 @pytest.mark.parametrize("situation", FLEETS)
-def test_options__of_each_fleet__is_204(base: dict[str, str], situation: str) -> None:  # E08
+def test_options__with_each_status__is_204(base: dict[str, str], situation: str) -> None:  # E08
     for path in ("/", "/health"):
         assert ask(settings_of(base, situation), {"method": "OPTIONS", "path": path}).status_code == 204
 
 
-def test_balancers__each_have_a_page_that_says_get() -> None:  # E08
+def test_balancer_pages__recommend_get() -> None:  # E08
     assert {name for name, recipe in RECIPES.items() if recipe.get("balancer")} == BALANCERS
     for name in BALANCERS:
         assert RECIPES[name]["request"]["method"] == "GET"
@@ -275,7 +275,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("page", FOREIGN)
 @pytest.mark.parametrize("name", RECIPES)
-def test_recipe__with_a_response_of_somebody_else__does_not_succeed(name: str, page: str) -> None:
+def test_recipe__with_a_response_of_another_service__does_not_succeed(name: str, page: str) -> None:
     recipe = RECIPES[name]
     if "status only" in " ".join(recipe["limits"]):
         # These callers can't look at the body, and their pages say so.
@@ -291,7 +291,7 @@ def test_recipe__with_a_response_of_somebody_else__does_not_succeed(name: str, p
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_recipe__has_what_a_page_needs_and_no_secret(name: str) -> None:
+def test_recipe__has_every_field_and_no_secret(name: str) -> None:
     recipe = RECIPES[name]
     assert recipe.keys() - {"passes_on", "fails_on", "teams", "balancer"} == FIELDS
     for path in (recipe["request"]["path"], recipe["degraded"]["path"]):
@@ -319,7 +319,7 @@ def test_page__shows_its_keyword_in_the_right_case(name: str) -> None:
     assert "fdi-ok" not in text
 
 
-def test_index__says_of_each_caller_what_it_looks_for() -> None:
+def test_index__names_the_success_condition_of_each_integration() -> None:
     index = (ROOT / "docs" / "integrations" / "README.md").read_text()
     for name, recipe in RECIPES.items():
         (row,) = (line for line in index.splitlines() if f"]({name}.md)" in line and line.startswith("| ["))
@@ -327,7 +327,7 @@ def test_index__says_of_each_caller_what_it_looks_for() -> None:
         assert ALL_FAIL_ON in row or name == "prometheus"
 
 
-def test_recipes__of_the_first_release__are_there() -> None:
+def test_recipes__of_the_first_release__exist() -> None:
     wanted = {
         "route-53",
         "google-uptime-checks",

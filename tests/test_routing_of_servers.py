@@ -1,4 +1,4 @@
-"""Requests that servers and frameworks would route by themselves: the path that was asked for decides."""
+"""Requests that servers and frameworks would route themselves: the requested path alone decides."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def get(url: str, target: str, *headers: str) -> tuple[int, dict[str, str], byte
 
 
 @pytest.mark.parametrize("target", ["http://h", "http://h/", "http://h?x=1", "/?x=1", "//", "/."])
-def test_empty_path__is_answered_and_never_redirected(url: str, target: str) -> None:  # E11
+def test_empty_path__is_served_without_a_redirect(url: str, target: str) -> None:  # E11
     status, headers, body = get(url, target)
 
     assert "location" not in headers
@@ -77,7 +77,7 @@ def test_empty_path__is_answered_and_never_redirected(url: str, target: str) -> 
 @pytest.mark.parametrize(
     "target", ["/robots.txt", "/favicon.ico", "/static/x.css", "/static/../main.py", "http://h/nope"]
 )
-def test_path_that_is_not_ours__is_a_problem_of_ours(url: str, target: str) -> None:  # E12, E18
+def test_unknown_path__is_our_404_problem(url: str, target: str) -> None:  # E12, E18
     status, headers, body = get(url, target)
 
     assert (status, headers["content-type"]) == (404, "application/problem+json")
@@ -94,7 +94,7 @@ def test_path_that_is_not_ours__is_a_problem_of_ours(url: str, target: str) -> N
         ["Host: x", "X-Forwarded-Host: a..b", "X-Forwarded-Prefix: /live"],
     ],
 )
-def test_odd_header__does_not_change_the_answer(url: str, headers: list[str]) -> None:
+def test_unusual_header__does_not_change_the_response(url: str, headers: list[str]) -> None:
     status, _, body = get(url, "/live", *headers)
 
     assert (status, body) == (200, b'{"live":true}')
@@ -102,7 +102,7 @@ def test_odd_header__does_not_change_the_answer(url: str, headers: list[str]) ->
 
 @pytest.mark.parametrize("name", ["SCRIPT_NAME", "PATH_INFO", "Script-Name", "script_name", "Path-Info"])
 @pytest.mark.parametrize("value", ["/live", "/", "/li", "/nope", "%2Flive", "*"])
-def test_header_that_names_a_path__changes_no_route(url: str, name: str, value: str) -> None:  # H11
+def test_header_with_a_path__does_not_change_the_route(url: str, name: str, value: str) -> None:  # H11
     assert get(url, "/live", "Host: x", f"{name}: {value}")[2] == b'{"live":true}'
 
     status, headers, body = get(url, "/nope", "Host: x", f"{name}: {value}")
@@ -121,7 +121,7 @@ def test_header_that_names_a_path__changes_no_route(url: str, name: str, value: 
         ("/caf%C3%A9", "", "/café"),
     ],
 )
-def test_path_that_a_trusted_header_has_cut__is_whole_again(
+def test_path__cut_by_a_trusted_header__is_restored(
     upstream: Simulator, script_name: str, path_info: str, asked: str
 ) -> None:  # H11
     # What gunicorn, started by somebody's own command, makes of a SCRIPT_NAME header from this machine.
@@ -139,7 +139,7 @@ def test_path_that_a_trusted_header_has_cut__is_whole_again(
     process.close()
 
 
-def test_mounted_application__is_asked_at_its_mount_point(upstream: Simulator, tmp_path: Path) -> None:  # E11
+def test_mounted_application__serves_its_mount_point(upstream: Simulator, tmp_path: Path) -> None:  # E11
     with functions_framework({**settings_for(upstream), "SCRIPT_NAME": "/fdi"}, tmp_path) as (url, _):
         status, headers, _ = get(url, "/fdi?instance=orders")
         assert (status, headers["fdi-verdict"]) == (200, "healthy")
@@ -147,9 +147,7 @@ def test_mounted_application__is_asked_at_its_mount_point(upstream: Simulator, t
 
 
 @pytest.mark.parametrize("value", ["", " ", "many", "0"])
-def test_threads__that_are_not_a_number_are_the_default(
-    settings: dict[str, str], tmp_path: Path, value: str
-) -> None:  # E30
+def test_threads__not_a_number__use_the_default(settings: dict[str, str], tmp_path: Path, value: str) -> None:  # E30
     empty = {"THREADS": value, "PORT": "", "HOST": "", "WORKERS": "", "CLOUD_RUN_TIMEOUT_SECONDS": " "}
     with functions_framework({**settings, **empty}, tmp_path) as (url, _):
         assert get(url, "/live")[0] == 200
@@ -176,7 +174,7 @@ def _framework_answer(source: str, target: str, path: str, folder: Path) -> Any:
     return json.loads(run.stdout)
 
 
-def test_function_around_ours__is_called_and_not_passed_by(tmp_path: Path) -> None:
+def test_wrapper_of_health__with_functools_wraps__is_called(tmp_path: Path) -> None:
     guard = (
         "import functools, main\n"
         "@functools.wraps(main.health)\n"

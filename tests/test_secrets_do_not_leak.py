@@ -1,4 +1,4 @@
-"""The token, driven through every error path, comes out of none of them (CASES, kind "leak")."""
+"""No error path puts the token into a response, a log line or a repr."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_upstream_fault__leaks_nothing(
     clean(response.text, response.headers)
 
 
-def test_error_as_value__holds_neither_frames_nor_foreign_exceptions(
+def test_error_value__holds_no_frames_or_foreign_exceptions(
     function: Callable[..., Function], clean: Callable[..., None], upstream: Simulator
 ) -> None:
     checked = function("reset")
@@ -100,7 +100,7 @@ def test_iam_fault__leaks_nothing(
     clean(response.text, response.headers, ready.text, checked.process.service())
 
 
-def test_credentials_and_keys__show_in_no_answer_log_or_repr(
+def test_credentials_and_keys__are_in_no_response_log_or_repr(
     function: Callable[..., Function], clean: Callable[..., None], iam: Iam
 ) -> None:
     checked = function("healthy", ROMA_TOKEN=CREDENTIALS, FDI_CALLERS="env://CALLERS", CALLERS=KEY)
@@ -176,7 +176,7 @@ def test_echoed_token__is_redacted(
         json.dumps({"token": TOKEN, "expires_at": "0001-01-01T00:00:00Z"}),  # D51
     ],
 )
-def test_unusable_secret__is_never_sent_nor_shown(
+def test_unusable_secret__is_never_sent_or_shown(
     function: Callable[..., Function], clean: Callable[..., None], upstream: Simulator, secret: str
 ) -> None:
     checked = function("healthy", ROMA_TOKEN=secret)

@@ -1,4 +1,4 @@
-"""functions-framework and the container's server, started as the platforms start them: what both must do."""
+"""functions-framework and the container's server, started as the platforms start them: what both guarantee."""
 
 from __future__ import annotations
 
@@ -55,9 +55,7 @@ class TestContainer(_OneServerForAll):
 
 
 @pytest.mark.parametrize("server", [container_server, functions_framework])
-def test_body_that_comes_late__is_not_the_next_request(
-    upstream: Simulator, tmp_path: Path, server: Callable[..., Any]
-) -> None:
+def test_late_body__is_not_the_next_request(upstream: Simulator, tmp_path: Path, server: Callable[..., Any]) -> None:
     # Behind a proxy that shares its connections the next user would get the answer to it.
     smuggled = b"GET /?fail_on=none HTTP/1.1\r\nHost: x\r\n\r\n"
     with server(settings_for(upstream), tmp_path) as (url, _), socket.socket() as shared:
@@ -79,7 +77,7 @@ def test_body_that_comes_late__is_not_the_next_request(
 
 @pytest.mark.parametrize("server", [container_server, functions_framework])
 @pytest.mark.parametrize("size", [5, 70_000, 5_000_000])  # E20
-def test_chunked_body__is_taken_as_far_as_it_may_go(
+def test_chunked_body__is_read_up_to_the_limit(
     upstream: Simulator, tmp_path: Path, server: Callable[..., Any], size: int
 ) -> None:
     def body() -> Iterator[bytes]:
@@ -95,7 +93,7 @@ def test_chunked_body__is_taken_as_far_as_it_may_go(
 
 
 @pytest.mark.parametrize("server", [container_server, functions_framework])
-def test_key_with_a_slip_in_its_header__is_not_logged(
+def test_key_in_a_malformed_header__is_not_logged(
     upstream: Simulator, tmp_path: Path, server: Callable[..., Any]
 ) -> None:
     with server(settings_for(upstream), tmp_path) as (url, _):

@@ -1,6 +1,6 @@
-"""Two days of checks while tokens end, are revoked and rotate: nobody is paged for a token that could be renewed.
+"""Two days of checks while tokens expire, are revoked and rotate: no false alarm for a token that could be renewed.
 
-Time is shortened: the function and the simulated IAM go by clocks that a test sets. Everything else is real, HTTP over
+Time is simulated: the function and the simulated IAM read clocks that the test sets. Everything else is real, HTTP over
 loopback included.
 """
 
@@ -69,10 +69,10 @@ def credentials(password: str) -> str:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_two_days__with_credentials_need_nobody(
+def test_two_days__with_credentials__need_no_person(
     function: Callable[..., Function], upstream: Simulator, iam: Iam, tmp_path: Path, seed: int
 ) -> None:
-    world, dice = World(), random.Random(seed)  # noqa: S311 -- a story, no secret
+    world, generator = World(), random.Random(seed)  # noqa: S311 -- a story, no secret
     iam.clock, iam.life_seconds = world.true, 2 * HOUR
     upstream.tokens.clear()
     secret = tmp_path / "credentials"
@@ -84,7 +84,7 @@ def test_two_days__with_credentials_need_nobody(
 
     with ThreadPoolExecutor(3) as callers:
         while world.seconds < 48 * HOUR:
-            chance = dice.random()
+            chance = generator.random()
             if chance < 0.01:
                 iam.revoke()  # somebody changed a group's permissions
                 revoked += 1
@@ -98,7 +98,7 @@ def test_two_days__with_credentials_need_nobody(
                 iam.play("status_503")  # IAM hiccups
                 hiccup = True
             elif chance < 0.08:
-                world.skew = dice.choice([0.0, -HOUR, HOUR, -26 * HOUR, 26 * HOUR])
+                world.skew = generator.choice([0.0, -HOUR, HOUR, -26 * HOUR, 26 * HOUR])
             elif chance < 0.11:
                 freezing = not freezing  # a platform stops the monotonic clock for a while
             logins = len(iam.logins)
@@ -119,7 +119,7 @@ def test_two_days__with_credentials_need_nobody(
     assert len(iam.logins) < 48 / 1.8 + 2 * (revoked + rotated) + 100
 
 
-def test_two_days__with_a_token_that_somebody_replaces_are_announced(
+def test_two_days__with_a_token__warn_before_it_expires(
     function: Callable[..., Function], upstream: Simulator, iam: Iam, tmp_path: Path
 ) -> None:
     world = World()
@@ -158,7 +158,7 @@ def ends_text(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def test_two_processes__pick_up_a_rotation_each_with_one_login(upstream: Simulator, iam: Iam, tmp_path: Path) -> None:
+def test_two_processes__after_a_rotation__log_in_once_each(upstream: Simulator, iam: Iam, tmp_path: Path) -> None:
     names = [f"i{number}" for number in range(6)]
     for name in names:
         upstream.play(name, "healthy")

@@ -1,4 +1,4 @@
-"""Everything that an upstream was seen to do wrong, and what the function says of it (CASES, the upstream's rows)."""
+"""Every known fault of an upstream, and the function's response to it."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def expected(name: str) -> tuple[str, str | None]:
 
 
 @pytest.mark.parametrize("name", fault_names())
-def test_upstream_fault__is_named_and_never_healthy(function: Callable[..., Function], name: str) -> None:  # C22
+def test_upstream_fault__has_its_code_and_is_never_healthy(function: Callable[..., Function], name: str) -> None:  # C22
     status, code = expected(name)
     deadline = "2" if name == "slow_1500ms" else "0.6"
     checked = function(name, FDI_DEADLINE_SECONDS=deadline)
@@ -157,7 +157,7 @@ def test_upstream_fault__is_named_and_never_healthy(function: Callable[..., Func
     assert response.headers["FDI-Verdict"] == status
 
 
-def test_upstream_fault__leaves_the_neighbours_alone(function: Callable[..., Function]) -> None:  # C01, C28
+def test_upstream_fault__does_not_change_other_instances(function: Callable[..., Function]) -> None:  # C01, C28
     verdict = function("healthy", "drip_body", FDI_DEADLINE_SECONDS="0.5").verdict()
 
     one, two = verdict["instances"]
@@ -194,7 +194,7 @@ BLOCKED_STEPS = {
 
 
 @pytest.mark.parametrize(("name", "words"), BLOCKED_STEPS.items())
-def test_blocked_request__has_a_next_step_that_fits(
+def test_blocked_request__has_the_right_next_step(
     function: Callable[..., Function], upstream: Simulator, name: str, words: str
 ) -> None:  # D38, D39, D40
     error = function((name, "healthy")).instance()["error"]
@@ -206,12 +206,12 @@ def test_blocked_request__has_a_next_step_that_fits(
 
 
 @pytest.mark.parametrize("name", ["status_431", "html_400_header_too_large"])
-def test_header_that_is_too_large__is_the_tokens_length(function: Callable[..., Function], name: str) -> None:  # D40
+def test_header_too_large__names_the_token_length(function: Callable[..., Function], name: str) -> None:  # D40
     assert "the token is too long" in function(name).instance()["error"]["message"]
 
 
 @pytest.mark.parametrize("name", ["error_APIG_0101", "error_APIGW_0101", "error_APIC_0101", "status_404"])
-def test_api_that_is_not_found__asks_for_endpoint_and_region(
+def test_api_not_found__has_a_next_step_for_endpoint_and_region(
     function: Callable[..., Function], name: str
 ) -> None:  # D37
     error = function(name).instance()["error"]
@@ -219,20 +219,18 @@ def test_api_that_is_not_found__asks_for_endpoint_and_region(
 
 
 @pytest.mark.parametrize("name", fault_names())
-def test_project_id__is_the_next_step_only_where_the_upstream_said_so(
-    function: Callable[..., Function], name: str
-) -> None:  # D39
+def test_project_id__is_the_next_step_only_for_fdi_3039(function: Callable[..., Function], name: str) -> None:  # D39
     error = function(name, FDI_DEADLINE_SECONDS="0.3").instance()["error"] or {}
     assert ("FDI_PROJECT_ID" in str(error.get("next_step"))) is (name == "error_FDI_3039")
 
 
-def test_gateway_timeout__is_tried_again_and_named(function: Callable[..., Function], upstream: Simulator) -> None:
+def test_gateway_timeout__is_retried_and_named(function: Callable[..., Function], upstream: Simulator) -> None:
     error = function("error_APIG_0201").instance()["error"]
     assert error["message"] == "ROMA Connect's backend did not answer its gateway in time (HTTP 504)"
     assert len(upstream.requests) > 1
 
 
-def test_valid_statistics_labelled_as_html__are_used(function: Callable[..., Function], upstream: Simulator) -> None:
+def test_valid_statistics__labelled_as_html__are_used(function: Callable[..., Function], upstream: Simulator) -> None:
     checked = function("healthy")
     upstream.play("id-one", body_response(HEALTHY_BODY, content_type="text/html"))
     assert checked.verdict()["status"] == "healthy"
@@ -242,7 +240,9 @@ def test_error_body_with_200__names_the_upstreams_code(function: Callable[..., F
     assert function("error_body_200").instance()["error"]["upstream_code"] == "APIG.9999"
 
 
-def test_error_beside_valid_counts__is_no_answer(function: Callable[..., Function], upstream: Simulator) -> None:  # C24
+def test_error_beside_valid_counts__is_an_invalid_response(
+    function: Callable[..., Function], upstream: Simulator
+) -> None:  # C24
     counts = '{"running_tasks_count":1,"abnormal_tasks_count":0,"terminated_tasks_count":0,"completed_tasks_count":0}'
     body = f'{{"common_task_details":{counts},"cdc_task_details":{counts},"error_code":"FDI.9999"}}'
     checked = function("healthy")
@@ -272,7 +272,7 @@ HEALTHY_BODY = (
         ": a",
     ],
 )
-def test_broken_header__is_no_answer_and_not_logged(
+def test_broken_header__is_an_invalid_response_and_not_logged(
     function: Callable[..., Function], caplog: pytest.LogCaptureFixture, head: str
 ) -> None:  # C25, C46, C47
     answer = raw_response(
@@ -284,23 +284,25 @@ def test_broken_header__is_no_answer_and_not_logged(
     assert TOKEN not in caplog.text
 
 
-def test_chunk_of_negative_size__is_no_answer(function: Callable[..., Function]) -> None:
+def test_chunk_of_negative_size__is_an_invalid_response(function: Callable[..., Function]) -> None:
     answer = raw_response(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n" + HEALTHY_BODY, "hang")
     assert function(answer).instance()["error"]["code"] == "invalid_response"
 
 
-def test_html__is_not_repeated(function: Callable[..., Function]) -> None:  # C23
+def test_html_body__is_not_copied_into_the_response(function: Callable[..., Function]) -> None:  # C23
     assert b"maintenance" not in function("html_200").get().data
 
 
-def test_retry_after__that_fits_is_waited_for(function: Callable[..., Function], upstream: Simulator) -> None:
+def test_retry_after__within_the_deadline__is_waited_for(
+    function: Callable[..., Function], upstream: Simulator
+) -> None:
     assert function(("retry_after_1", "healthy"), FDI_DEADLINE_SECONDS="3").verdict()["healthy"] is True
     first, second = upstream.requests
     assert second.at - first.at >= 1.0
 
 
 @pytest.mark.parametrize("name", ["retry_after_3600", "status_429", "error_APIG_0308", "retry_after_word"])
-def test_throttled_upstream__is_left_alone_by_everybody(
+def test_throttled_upstream__gets_no_request_from_any_caller(
     function: Callable[..., Function], upstream: Simulator, name: str
 ) -> None:
     checked = function(name, "healthy", FDI_DEADLINE_SECONDS="0.5", FDI_CACHE_SECONDS="60")
@@ -313,7 +315,7 @@ def test_throttled_upstream__is_left_alone_by_everybody(
     assert len(upstream.requests) == 1
 
 
-def test_throttled_upstream__is_asked_again_when_the_time_is_up(
+def test_throttled_upstream__after_retry_after__gets_requests_again(
     function: Callable[..., Function], upstream: Simulator
 ) -> None:
     checked = function(("retry_after_1", "healthy"), FDI_DEADLINE_SECONDS="0.5")
@@ -327,9 +329,7 @@ def test_throttled_upstream__is_asked_again_when_the_time_is_up(
     assert second.at - first.at >= 1.0
 
 
-def test_fleet__of_which_one_was_throttled_waits_and_is_healthy(
-    function: Callable[..., Function], upstream: Simulator
-) -> None:
+def test_instances__one_throttled__wait_and_are_healthy(function: Callable[..., Function], upstream: Simulator) -> None:
     checked = function(
         ("retry_after_1", "healthy"), "healthy", "healthy", FDI_DEADLINE_SECONDS="4", FDI_MAX_PARALLEL="1"
     )
@@ -342,9 +342,7 @@ def test_fleet__of_which_one_was_throttled_waits_and_is_healthy(
     assert len(others) == 3
 
 
-def test_throttling__is_known_by_its_code_whatever_the_status(
-    function: Callable[..., Function], upstream: Simulator
-) -> None:
+def test_throttling_code__with_status_400__is_throttled(function: Callable[..., Function], upstream: Simulator) -> None:
     answer = json_response({"error_code": "APIG.0308", "error_msg": "policy user over ratelimit"}, 400)
     checked = function(answer, FDI_DEADLINE_SECONDS="0.5")
 
@@ -352,7 +350,7 @@ def test_throttling__is_known_by_its_code_whatever_the_status(
     assert len(upstream.requests) == 1
 
 
-def test_retry_after__of_a_503_is_obeyed(function: Callable[..., Function], upstream: Simulator) -> None:
+def test_retry_after__of_a_503__is_obeyed(function: Callable[..., Function], upstream: Simulator) -> None:
     busy = json_response({"error_msg": "busy"}, 503, headers=[("Retry-After", "1")])
 
     assert function((busy, "healthy")).verdict()["healthy"] is True
@@ -361,18 +359,18 @@ def test_retry_after__of_a_503_is_obeyed(function: Callable[..., Function], upst
     assert second.at - first.at >= 1.0
 
 
-def test_token_fault_behind_a_503__is_not_tried_again(function: Callable[..., Function], upstream: Simulator) -> None:
+def test_token_fault_with_503__is_not_retried(function: Callable[..., Function], upstream: Simulator) -> None:
     assert function(json_response({"error_code": "ROMA.1002"}, 503)).instance()["error"]["code"] == "token_rejected"
     assert len(upstream.requests) == 1
 
 
-def test_retry_after__beyond_the_deadline_is_answered_at_once(function: Callable[..., Function]) -> None:  # C06
+def test_retry_after__beyond_the_deadline__fails_at_once(function: Callable[..., Function]) -> None:  # C06
     began = time.monotonic()
     assert function("retry_after_3600").instance()["error"]["code"] == "throttled"
     assert time.monotonic() - began < 1
 
 
-def test_retry__does_not_outlive_the_deadline(function: Callable[..., Function], upstream: Simulator) -> None:  # C07
+def test_retry__ends_at_the_deadline(function: Callable[..., Function], upstream: Simulator) -> None:  # C07
     upstream.latency_seconds = 0.5
     began = time.monotonic()
 
@@ -384,22 +382,24 @@ def test_retry__does_not_outlive_the_deadline(function: Callable[..., Function],
 
 
 @pytest.mark.parametrize("first", ["status_502", "status_503", "status_504", "reset", "truncated", "chunked_eof"])
-def test_passing_fault__is_tried_again(function: Callable[..., Function], first: str) -> None:
+def test_temporary_fault__is_retried(function: Callable[..., Function], first: str) -> None:
     assert function((first, "healthy")).verdict()["healthy"] is True
 
 
 @pytest.mark.parametrize("first", ["status_500", "status_400", "status_404", "html_200", "gzip_real", "huge"])
-def test_lasting_fault__is_not_tried_again(function: Callable[..., Function], upstream: Simulator, first: str) -> None:
+def test_permanent_fault__is_not_retried(function: Callable[..., Function], upstream: Simulator, first: str) -> None:
     assert function((first, "healthy")).verdict()["healthy"] is False
     assert len(upstream.requests) == 1
 
 
-def test_refused_token__has_the_better_next_step(function: Callable[..., Function]) -> None:
+def test_refused_token__has_the_more_specific_next_step(function: Callable[..., Function]) -> None:
     assert "expired" in function("token_expired_msg").instance()["error"]["next_step"]
     assert "another region" in function("decrypt_token_fail").instance()["error"]["next_step"]
 
 
-def test_user_without_rights__sees_no_tasks_and_is_told(function: Callable[..., Function], upstream: Simulator) -> None:
+def test_user_without_rights__gets_a_warning_for_zero_tasks(
+    function: Callable[..., Function], upstream: Simulator
+) -> None:
     upstream.restricted_tokens.add("restricted-token")
     checked = function("doc_example", ROMA_TOKEN="restricted-token")
 
@@ -422,7 +422,7 @@ def test_user_without_rights__sees_no_tasks_and_is_told(function: Callable[..., 
         ("error_body_200", "cdc,common", "unknown"),
     ],
 )
-def test_optional_group__may_be_absent_but_not_null_and_not_both(
+def test_optional_groups__one_may_be_absent_but_not_null(
     function: Callable[..., Function], play: str, groups: str, status: str
 ) -> None:
     assert function(play, FDI_OPTIONAL_TASK_GROUPS=groups).verdict()["status"] == status

@@ -1,4 +1,4 @@
-"""The vendor's own client against the simulator: our reading of the API, checked by code that we did not write."""
+"""The vendor's own client against the simulator: it checks our understanding of the API."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def refusal(caller: Any, instance_id: str = "id-one") -> Any:
     return caught.value
 
 
-def test_vendors_client__reads_the_documented_example(roma: Simulator) -> None:
+def test_vendors_client__with_the_documented_example__reads_it(roma: Simulator) -> None:
     roma.play("id-one", "doc_example")
 
     answer = client(roma).count_tasks(CountTasksRequest(instance_id="id-one"))
@@ -58,7 +58,7 @@ def test_vendors_client__reads_the_documented_example(roma: Simulator) -> None:
     }
 
 
-def test_vendors_client__asks_what_we_ask(
+def test_vendors_client__sends_the_same_request_as_we_do(
     roma: Simulator, function: Callable[..., Function], upstream: Simulator
 ) -> None:
     roma.play("id-one", "healthy")
@@ -83,7 +83,7 @@ def test_vendors_client__reads_our_error_bodies(roma: Simulator, play: str, stat
     assert (error.status_code, error.error_code) == (status, code)
 
 
-def test_vendors_client__is_refused_with_an_unknown_key_project_and_instance(roma: Simulator) -> None:
+def test_vendors_client__with_an_unknown_key_project_or_instance__is_refused(roma: Simulator) -> None:
     assert refusal(client(roma, access_key="another")).status_code == 401
     assert refusal(client(roma, project_id="another")).error_code == "FDI.3039"
     assert refusal(client(roma), instance_id="another").error_code == "APIC.7302"

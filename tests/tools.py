@@ -1,4 +1,4 @@
-"""Programs that pip can't bring: where they are, or a skip that says how to get them."""
+"""Programs that pip can't install: their paths, or a skip that says how to install them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def tool(name: str, *places: Path) -> str:
-    """Return the path of a program, looked for in some places and on PATH; skips the test where it is nowhere."""
+    """Return the path of a program, searched in some places and on PATH; skips the test if it is not found."""
     for place in places:
         if place.exists():
             return str(place)
     found = shutil.which(name)
     if found is None:
-        pytest.skip(f"{name} is not installed; .ci/install brings it")
+        pytest.skip(f"{name} is not installed; .ci/install installs it")
     return found
 
 

@@ -1,4 +1,4 @@
-"""An HTTP proxy that makes tunnels (RFC 9110, section 9.3.6) and keeps what it sees."""
+"""An HTTP proxy that makes tunnels (RFC 9110, section 9.3.6) and records its requests."""
 
 from __future__ import annotations
 

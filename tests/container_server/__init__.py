@@ -1,1 +1,1 @@
-"""The container's server, started as the container starts it, under slow, rude and clever callers."""
+"""The container's server, started as the container starts it, with slow and hostile callers."""

@@ -1,4 +1,4 @@
-"""What callers send to the container's server, and how they hold it."""
+"""Slow and hostile callers: what they send, and how they keep connections open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A running container's server."""
+"""Fixtures: the container's server, running."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/live answers at once, whatever callers hold."""
+"""/live responds at once while callers keep connections open."""
 
 from __future__ import annotations
 

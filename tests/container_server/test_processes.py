@@ -51,7 +51,7 @@ def test_two_workers__read_a_secret_over_grpc(upstream: Simulator, tmp_path: Pat
         assert 1 <= len(manager.names) <= 2  # one read for each worker that was asked
 
 
-def test_worker_that_is_killed__is_replaced(server: Server) -> None:
+def test_workers__one_is_killed__another_replaces_it(server: Server) -> None:
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
     os.kill(int(children[-1]), signal.SIGKILL)
     end = time.monotonic() + 10
@@ -62,7 +62,7 @@ def test_worker_that_is_killed__is_replaced(server: Server) -> None:
     assert status == 200
 
 
-def test_port__that_another_server_listens_on__is_not_shared(server: Server, settings: dict[str, str]) -> None:
+def test_server__on_a_taken_port__does_not_start(server: Server, settings: dict[str, str]) -> None:
     second = subprocess.run(  # noqa: S603 -- our own program
         server.process.args,
         env=clean_environ({**settings, "PORT": str(server.address[1])}, server.home),
@@ -74,7 +74,7 @@ def test_port__that_another_server_listens_on__is_not_shared(server: Server, set
     assert b"Address already in use" in second.stderr
 
 
-def test_file_system_that_is_read_only__is_enough(upstream: Simulator, tmp_path: Path) -> None:
+def test_server__with_a_read_only_file_system__serves(upstream: Simulator, tmp_path: Path) -> None:
     # As far as it can be tried without a container: nothing is written below HOME or the source.
     before = {path for path in Path().iterdir() if path.name != ".coverage"}
     home = tmp_path / "home"

@@ -1,4 +1,4 @@
-"""Which bytes are a request, and which are its body."""
+"""The container's server separates requests from bodies: framing, limits and slow bodies."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ if TYPE_CHECKING:
         ([PUT + b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n", SMUGGLED], 405),
     ],
 )  # fmt: skip
-def test_bytes_behind_a_body__are_never_the_next_request(server: Server, pieces: Sequence[bytes], status: int) -> None:
+def test_bytes_after_a_body__are_not_the_next_request(server: Server, pieces: Sequence[bytes], status: int) -> None:
     # Behind a proxy that shares its connections the next user would get the response to it.
     received = server.exchange(*pieces)
     assert [int(code) for code in re.findall(rb"HTTP/1\.[01] (\d{3}) ", received)] == [status]
 
 
 @pytest.mark.parametrize("name", ["SCRIPT_NAME", "Script-Name", "PATH_INFO", "Transfer_Encoding", "Content_Length"])
-def test_header_with_an_underscore__changes_neither_path_nor_body(server: Server, name: str) -> None:
+def test_header_with_an_underscore__does_not_change_path_or_body(server: Server, name: str) -> None:
     post = f"POST / HTTP/1.1\r\nHost: x\r\n{name}: 9\r\nContent-Length: 21\r\n\r\n".encode() + b'{"instance":"orders"}'
     received = server.exchange(post * 2)
     assert received.count(b"HTTP/1.1 200 ") == 2
@@ -79,7 +79,7 @@ def test_expect_100_continue__is_answered_only_before_a_body_that_is_read(server
     assert re.findall(rb"HTTP/1.1 (\d{3}) ", unread) == [b"405"]
 
 
-def test_body_that_breaks_off__is_malformed_and_never_taken_for_none(server: Server) -> None:
+def test_body__cut_off__is_a_malformed_request(server: Server) -> None:
     cut = b'{"fail_on":"degra'
     head = b"POST / HTTP/1.1\r\nHost: x\r\n"
     chunked = head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(cut), cut)
@@ -92,7 +92,7 @@ def test_body_that_breaks_off__is_malformed_and_never_taken_for_none(server: Ser
         assert not received or b'"code":"malformed_query"' in received
 
 
-def test_silent_bodies__more_than_may_be_waited_for__are_overloaded_at_once(server: Server) -> None:
+def test_silent_bodies__above_the_limit__are_overloaded_at_once(server: Server) -> None:
     with held_connections(server, 16, SILENT_BODY):
         time.sleep(0.3)
         began = time.monotonic()
@@ -106,7 +106,7 @@ def test_silent_bodies__more_than_may_be_waited_for__are_overloaded_at_once(serv
     assert requests.post(f"{server.url}/?instance=orders", json={}, timeout=10).status_code == 200
 
 
-def test_silent_bodies__that_last_longer_than_a_check__make_room_for_others(server: Server) -> None:
+def test_silent_bodies__after_the_deadline__free_their_places(server: Server) -> None:
     def steered() -> int:
         return requests.post(f"{server.url}/?instance=orders", json={}, timeout=10).status_code
 
@@ -124,7 +124,7 @@ def test_silent_bodies__that_last_longer_than_a_check__make_room_for_others(serv
 
 
 @pytest.mark.parametrize(("length", "statuses"), [(40_000, {400}), (70_000, {414}), (5_000_000, {414, 431, None})])
-def test_request_line_that_is_too_long__is_refused(
+def test_request_line__too_long__is_refused(
     server: Server, upstream: Simulator, length: int, statuses: set[int | None]
 ) -> None:  # C60
     received = server.exchange(b"GET /?x=" + b"a" * length + b" HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -133,7 +133,7 @@ def test_request_line_that_is_too_long__is_refused(
     assert upstream.requests == []
 
 
-def test_caller__with_an_endless_body__does_not_fill_the_memory(server: Server) -> None:
+def test_endless_body__does_not_fill_the_memory(server: Server) -> None:
     worker = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()[-1]
 
     def kibibytes() -> int:

@@ -1,4 +1,4 @@
-"""A stop lets the responses out and waits for nobody else."""
+"""SIGTERM: responses under way are sent, and idle connections do not delay the end."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_sigterm__during_50_checks__sends_and_logs_every_response(server: Server
     ],
     ids=["silent bodies", "half a head", "nothing sent", "idle", "unread responses"],
 )
-def test_sigterm__while_callers_hold_connections__ends_in_time_and_answers_checks(
+def test_sigterm__with_idle_connections__ends_in_time_and_answers_checks(
     server: Server, count: int, sent: bytes
 ) -> None:
     with held_connections(server, count, sent), ThreadPoolExecutor(20) as callers:

@@ -1,1 +1,1 @@
-"""What is deployed, built and run as the platforms do."""
+"""Deployment packages, manifests and recipes, built and run as the platforms do it."""

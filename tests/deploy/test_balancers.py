@@ -104,7 +104,7 @@ def haproxy_states(control: Path) -> dict[str, bool]:
     return {row["pxname"]: row["status"].startswith("UP") for row in rows if row["svname"] == "fdi-health"}
 
 
-def test_haproxy__with_the_recipe__follows_the_fleet(upstream: Simulator, url: str, tmp_path: Path) -> None:  # E08
+def test_haproxy__with_the_recipe__follows_the_verdict(upstream: Simulator, url: str, tmp_path: Path) -> None:  # E08
     program = tool("haproxy", Path("/usr/sbin/haproxy"))
     address = url.removeprefix("http://")
     recipe = RECIPES["haproxy"]
@@ -133,7 +133,7 @@ def test_haproxy__with_the_recipe__follows_the_fleet(upstream: Simulator, url: s
         running.stop()
 
 
-def test_haproxy__reads_the_recipe_as_the_page_shows_it(tmp_path: Path) -> None:
+def test_haproxy__validates_the_recipe_of_the_page(tmp_path: Path) -> None:
     program = tool("haproxy", Path("/usr/sbin/haproxy"))
     recipe = RECIPES["haproxy"]
     text = (
@@ -165,7 +165,7 @@ def envoy_clusters() -> list[dict[str, Any]]:
     return clusters
 
 
-def test_envoy__with_the_recipe__follows_the_fleet(upstream: Simulator, url: str, tmp_path: Path) -> None:  # E08
+def test_envoy__with_the_recipe__follows_the_verdict(upstream: Simulator, url: str, tmp_path: Path) -> None:  # E08
     program = tool("envoy", ROOT / "build" / "tools" / "envoy")
     host, _, port = url.removeprefix("http://").partition(":")
     admin = free_port()
@@ -206,7 +206,7 @@ def test_envoy__with_the_recipe__follows_the_fleet(upstream: Simulator, url: str
         running.stop()
 
 
-def test_envoy__reads_the_recipe_as_the_page_shows_it(tmp_path: Path) -> None:
+def test_envoy__validates_the_recipe_of_the_page(tmp_path: Path) -> None:
     program = tool("envoy", ROOT / "build" / "tools" / "envoy")
     text = yaml.safe_dump({"static_resources": {"clusters": envoy_clusters()}})
     # Envoy opens the file while it reads.
@@ -222,7 +222,7 @@ def test_envoy__reads_the_recipe_as_the_page_shows_it(tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_envoy__searches_for_the_marker_in_hexadecimal_digits() -> None:
+def test_envoy_recipe__has_the_marker_in_hexadecimal() -> None:
     (check,) = envoy_clusters()[0]["health_checks"]
     ((digits,),) = (payload.values() for payload in check["http_health_check"]["receive"])
     assert bytes.fromhex(str(digits)) == b"FDI-OK"
@@ -232,7 +232,7 @@ def test_envoy__searches_for_the_marker_in_hexadecimal_digits() -> None:
 
 
 @pytest.mark.parametrize("part", ["recipe", "degraded"])
-def test_consul__in_the_recipe__sends_get_to_the_url_that_is_tested(part: str) -> None:  # E08
+def test_consul_recipe__sends_get_to_the_recommended_url(part: str) -> None:  # E08
     recipe = RECIPES["consul"]
     steps, path = (
         (recipe["steps"], recipe["request"]["path"])
@@ -248,7 +248,7 @@ def test_consul__in_the_recipe__sends_get_to_the_url_that_is_tested(part: str) -
 
 
 @pytest.mark.parametrize("part", ["recipe", "degraded"])
-def test_target_group__in_the_recipe__is_sound_and_wants_200(tmp_path: Path, part: str) -> None:  # E08
+def test_target_group_recipe__is_valid_and_requires_200(tmp_path: Path, part: str) -> None:  # E08
     recipe = RECIPES["aws-alb"]
     steps, path = (
         (recipe["steps"], recipe["request"]["path"])

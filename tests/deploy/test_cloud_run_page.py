@@ -1,4 +1,4 @@
-"""What docs/deploy/cloud-run.md says functions-framework and gunicorn answer by themselves, asked of the real ones."""
+"""docs/deploy/cloud-run.md: the responses of functions-framework and gunicorn themselves are as the page says."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ def head_of(url: str, request_line: str) -> str:
 
 
 @pytest.mark.parametrize("path", ["/robots.txt", "/favicon.ico"])
-def test_function_around_health__leaves_two_paths_to_functions_framework(wrapped: str, path: str) -> None:  # E12, E18
+def test_wrapped_function__two_paths__are_served_by_functions_framework(wrapped: str, path: str) -> None:  # E12, E18
     assert path in PAGE
     answer = requests.get(f"{wrapped}{path}", timeout=10)
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
 
 
-def test_function_around_health__leaves_an_empty_path_to_functions_framework(wrapped: str) -> None:  # E11
+def test_wrapped_function__empty_path__is_served_by_functions_framework(wrapped: str) -> None:  # E11
     assert "308" in PAGE
     assert head_of(wrapped, "GET http://host HTTP/1.1").startswith("HTTP/1.1 308 ")
     # With a path there is no redirect.
     assert head_of(wrapped, "GET http://host/?instance=orders HTTP/1.1").startswith("HTTP/1.1 200 ")
 
 
-def test_request_line_that_gunicorn_cannot_read__gets_its_own_400(upstream: Simulator, tmp_path: Path) -> None:
+def test_invalid_request_line__gets_gunicorns_own_400(upstream: Simulator, tmp_path: Path) -> None:
     assert "GET ?instance=a HTTP/1.1" in PAGE
     with functions_framework(settings_for(upstream), tmp_path) as (url, _):
         head = head_of(url, "GET ?instance=a HTTP/1.1")

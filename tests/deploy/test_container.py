@@ -123,7 +123,7 @@ def proxy_that_refuses() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
-def test_health_check__with_a_proxy_in_the_environment__asks_the_server_itself(
+def test_health_check__with_a_proxy_in_the_environment__bypasses_it(
     upstream: Simulator, image: Path, name: str
 ) -> None:  # E29
     port = free_port()
@@ -156,11 +156,11 @@ def test_container__without_port__uses_the_default_of_the_image(upstream: Simula
         assert check(image, settings) == 0
 
 
-def test_health_check__with_nobody_there__fails(image: Path) -> None:
+def test_health_check__without_a_server__fails(image: Path) -> None:
     assert check(image, {"PORT": str(free_port())}) != 0
 
 
-def test_health_check__of_a_server_that_answers_nothing__fails_in_time(image: Path) -> None:
+def test_health_check__of_a_silent_server__fails_in_time(image: Path) -> None:
     with proxy_that_refuses() as silent:
         began = time.monotonic()
         assert check(image, {"PORT": str(urlsplit(silent).port)}) != 0

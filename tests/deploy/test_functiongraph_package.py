@@ -1,4 +1,4 @@
-"""The zip for FunctionGraph: what is in it, and that the handler runs from it alone."""
+"""The zip for FunctionGraph: its contents, and its handler run without the repository."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def run(unzipped: Path, settings: dict[str, str], *events: Any) -> list[Any]:
     return replies
 
 
-def test_zip__holds_plain_python_only(package: Path) -> None:
+def test_zip__holds_only_pure_python(package: Path) -> None:
     with zipfile.ZipFile(package) as archive:
         names = archive.namelist()
         modes = {entry.external_attr >> 16 for entry in archive.infolist()}
@@ -91,7 +91,7 @@ def test_functiongraph_requirements__have_the_versions_of_the_root() -> None:
     assert found[0].items() <= found[1].items()
 
 
-def test_package__answers_with_the_agencys_token(unzipped: Path, upstream: Simulator) -> None:
+def test_package__with_an_agency__uses_its_token(unzipped: Path, upstream: Simulator) -> None:
     settings = {**settings_for(upstream), "FDI_TOKEN": "functiongraph://agency"}
     events = [
         functiongraph(Question(target=target)) for target in ("/?instance=orders", "/?instance=payments", "/live")
@@ -102,6 +102,6 @@ def test_package__answers_with_the_agencys_token(unzipped: Path, upstream: Simul
     assert timer["status"] == "unhealthy"
 
 
-def test_package__without_settings_is_alive(unzipped: Path) -> None:
+def test_package__without_settings__serves_live(unzipped: Path) -> None:
     live, verdict = run(unzipped, {}, *(functiongraph(Question(target=target)) for target in ("/live", "/")))
     assert (live["statusCode"], verdict["statusCode"]) == (200, 500)

@@ -1,4 +1,4 @@
-"""The zip that osls builds: what is in it, what deploys it, and that it runs by itself under AWS's own emulator."""
+"""The zip that osls builds: its contents, its CloudFormation template, and a run under AWS's own emulator."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def resources(template: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
     return [found["Properties"] for found in template["Resources"].values() if found["Type"] == kind]
 
 
-def test_zip__holds_what_the_function_needs_and_no_more(package: Path) -> None:
+def test_zip__holds_only_what_the_function_imports(package: Path) -> None:
     with zipfile.ZipFile(package / "fdi-health.zip") as archive:
         names = archive.namelist()
     tops = {name.partition("/")[0] for name in names}
@@ -106,7 +106,7 @@ def test_template__passes_cfn_lint(package: Path) -> None:
     assert linted.returncode == 0, linted.stdout
 
 
-def test_role__may_read_the_one_secret_and_write_its_own_log(template: dict[str, Any]) -> None:
+def test_role__allows_one_secret_and_its_own_log_only(template: dict[str, Any]) -> None:
     (role,) = resources(template, "AWS::IAM::Role")
     (policy,) = role["Policies"]
     allowed = {
@@ -125,7 +125,7 @@ def test_role__may_read_the_one_secret_and_write_its_own_log(template: dict[str,
     assert logs
 
 
-def test_function__is_what_a_reviewer_would_sign(template: dict[str, Any]) -> None:
+def test_template__has_the_expected_runtime_timeout_secret_and_log_retention(template: dict[str, Any]) -> None:
     (function,) = resources(template, "AWS::Lambda::Function")
     assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
     assert function["Handler"] == "main.lambda_handler"
@@ -138,7 +138,7 @@ def test_function__is_what_a_reviewer_would_sign(template: dict[str, Any]) -> No
     assert rule["State"] == "DISABLED"
 
 
-def test_routes__are_those_that_are_served(template: dict[str, Any]) -> None:
+def test_template_routes__equal_the_served_routes(template: dict[str, Any]) -> None:
     routed = {route["RouteKey"] for route in resources(template, "AWS::ApiGatewayV2::Route")}
     served = {f"{method} {path}" for path, route in ROUTES.items() for method in (*route.methods, "OPTIONS")}
     assert routed == served
@@ -176,7 +176,7 @@ class TestUnderTheEmulator(PlatformSuite):
             yield lambda question: answer_of(invoke(http_api(question)))
 
 
-def test_documented_example__is_unhealthy(upstream: Simulator, run: Callable[..., Any]) -> None:
+def test_function__with_the_documented_example__is_unhealthy(upstream: Simulator, run: Callable[..., Any]) -> None:
     with run(settings_for(upstream)) as invoke:
         answer = answer_of(invoke(http_api(Question(target="/?instance=payments"))))
         assert (answer.status, answer.headers["fdi-verdict"]) == (503, "unhealthy")
@@ -184,7 +184,7 @@ def test_documented_example__is_unhealthy(upstream: Simulator, run: Callable[...
         assert invoke({})["healthy"] is False
 
 
-def test_missing_settings__leave_the_function_alive(run: Callable[..., Any]) -> None:  # C97
+def test_function__without_settings__serves_live(run: Callable[..., Any]) -> None:  # C97
     with run({}) as invoke:
         assert answer_of(invoke(http_api(Question(target="/live")))).status == 200
         answer = answer_of(invoke(http_api(Question())))
@@ -192,7 +192,7 @@ def test_missing_settings__leave_the_function_alive(run: Callable[..., Any]) -> 
         assert answer_of(invoke(http_api(Question(target="/ready")))).status == 503
 
 
-def test_platform_that_ends_us_early__gets_its_answer_first(
+def test_function__with_little_time_left__responds_before_the_platform_ends_it(
     upstream: Simulator, run: Callable[..., Any]
 ) -> None:  # C75
     settings = settings_for(upstream)
@@ -206,7 +206,7 @@ def test_platform_that_ends_us_early__gets_its_answer_first(
         assert (answer.status, answer.headers["fdi-verdict"]) == (503, "unknown")
 
 
-def test_many_invocations__are_all_answered(upstream: Simulator, run: Callable[..., Any]) -> None:
+def test_function__invoked_many_times__responds_each_time(upstream: Simulator, run: Callable[..., Any]) -> None:
     turn = threading.Lock()  # the emulator takes one at a time, as an environment of Lambda's does
     with run(settings_for(upstream)) as invoke, ThreadPoolExecutor(24) as callers:
 
@@ -217,14 +217,14 @@ def test_many_invocations__are_all_answered(upstream: Simulator, run: Callable[.
         assert list(callers.map(ask, range(24))) == ["healthy"] * 24
 
 
-def test_body_in_base64__is_read(upstream: Simulator, run: Callable[..., Any]) -> None:
+def test_function__with_a_base64_body__decodes_it(upstream: Simulator, run: Callable[..., Any]) -> None:
     body = base64.b64encode(b'{"instance":"orders"}').decode()
     with run(settings_for(upstream)) as invoke:
         event = http_api(Question("POST")) | {"body": body, "isBase64Encoded": True}
         assert answer_of(invoke(event)).headers["fdi-verdict"] == "healthy"
 
 
-def test_osls_print__shows_what_would_be_deployed_and_no_secret(tmp_path: Path) -> None:
+def test_osls_print__shows_the_deployment_without_secrets(tmp_path: Path) -> None:
     program = osls()
     for name in ("serverless.yml", "package.json"):
         shutil.copy(ROOT / name, tmp_path)

@@ -1,4 +1,4 @@
-"""The alarms over the log: their filters, evaluated on the lines that a scheduled run really writes."""
+"""The alarms on log lines: their filters, evaluated on the lines of real scheduled runs."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_cloudwatch__has_an_alarm_for_each_metric_and_one_for_silence() -> None:
     assert silent["ComparisonOperator"] == "LessThanThreshold"
 
 
-def test_cloudwatch__tolerates_a_schedule_that_is_a_little_late() -> None:
+def test_cloudwatch__with_a_late_schedule__does_not_alarm() -> None:
     # Runs every 5 minutes may leave a period of 5 minutes without one: two of three periods are enough.
     for resource in resources().values():
         properties = resource["Properties"]
@@ -164,6 +164,6 @@ def test_cloud_run__has_a_policy_for_each_metric_and_one_for_silence() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(CLOUD_RUN.glob("*-*.yaml")), ids=lambda path: path.stem)
-def test_cloud_run_page__says_how_to_create_each_of_them(path: Path) -> None:
+def test_cloud_run_page__shows_the_command_for_each_policy(path: Path) -> None:
     page = (ROOT / "docs" / "deploy" / "cloud-run.md").read_text()
     assert path.name in page or f"{path.stem.partition('-')[0]}-$name.yaml" in page

@@ -53,14 +53,14 @@ def test_manifest__sets_only_settings_that_exist(manifest: Path) -> None:
 
 
 @pytest.mark.parametrize("manifest", [CLOUD_RUN, KNATIVE], ids=name_of)
-def test_platform__admits_what_the_process_takes_and_waits_longer_than_it(manifest: Path) -> None:
+def test_platform__has_the_process_concurrency_and_a_longer_timeout(manifest: Path) -> None:
     pod, found = container(manifest)
     assert pod["containerConcurrency"] == int(variables_of(found)["THREADS"]) - 8
     assert pod["timeoutSeconds"] > deadline_seconds(found)
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=name_of)
-def test_probes__ask_live_to_restart_and_ready_to_admit(manifest: Path) -> None:  # E34, G03
+def test_probes__use_live_for_restarts_and_ready_for_traffic(manifest: Path) -> None:  # E34, G03
     _, found = container(manifest)
     paths = {kind: found[kind]["httpGet"]["path"] for kind in PROBE_PATHS if kind in found}
     assert paths == {kind: PROBE_PATHS[kind] for kind in paths}
@@ -85,7 +85,7 @@ def test_probes__state_their_times(manifest: Path) -> None:
 
 
 @pytest.mark.parametrize("manifest", [KNATIVE, KUBERNETES], ids=name_of)
-def test_manifest__keeps_service_links_out(manifest: Path) -> None:  # E27
+def test_manifest__disables_service_links(manifest: Path) -> None:  # E27
     pod, _ = container(manifest)
     assert pod["enableServiceLinks"] is False
 
@@ -115,7 +115,7 @@ def test_kubernetes__routes_the_service_to_the_container() -> None:
     assert [port["targetPort"] for port in service["spec"]["ports"]] == [port["name"] for port in found["ports"]]
 
 
-def test_dockerfile__copies_what_runs_and_runs_as_nobody() -> None:
+def test_dockerfile__copies_the_product_code_and_runs_as_nobody() -> None:
     text = (ROOT / "deploy" / "container" / "Dockerfile").read_text()
     for name in (
         "main.py",
@@ -132,7 +132,7 @@ def test_dockerfile__copies_what_runs_and_runs_as_nobody() -> None:
     assert "--require-hashes" in text
 
 
-def test_container__has_the_server_that_the_tests_have_and_no_other() -> None:
+def test_container_requirements__pin_the_tested_server_version() -> None:
     packages = {
         name: dict(re.findall(r"^([a-z0-9-]+)(?:\[[a-z,-]+\])?==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
         for name in ("deploy/container/requirements.txt", "requirements-dev.txt")

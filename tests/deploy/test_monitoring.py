@@ -1,4 +1,4 @@
-"""The monitoring that comes with fdi-health, against the real programs and a real function, healthy and failing."""
+"""The monitoring configurations, run by the real programs against a real function, healthy and failing."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def running(command: Sequence[str], url: str, folder: Path) -> Iterator[None]:
 
 @pytest.fixture
 def fleet(upstream: Simulator, tmp_path: Path) -> Iterator[str]:
-    """Return the URL of a function whose instances are healthy, unhealthy, empty and blind."""
+    """Return the URL of a function whose instances are healthy, unhealthy, empty and unreachable."""
     with functions_framework(settings_for(upstream), tmp_path) as (url, _):
         yield url
 
@@ -80,7 +80,7 @@ def test_rules__pass_promtool(tmp_path: Path) -> None:
     assert configured.returncode == 0, configured.stdout + configured.stderr
 
 
-def test_every_rule__has_a_unit_test_and_uses_metrics_that_exist(fleet: str) -> None:
+def test_rules__each_have_a_unit_test_and_use_existing_metrics(fleet: str) -> None:
     rules = {
         rule["alert"]: rule["expr"]
         for group in yaml.safe_load((MONITORING / "rules.yml").read_text())["groups"]
@@ -96,7 +96,7 @@ def test_every_rule__has_a_unit_test_and_uses_metrics_that_exist(fleet: str) -> 
         assert set(re.findall(r"\bfdi_\w+", expression)) - labels <= written
 
 
-def test_rules__for_lost_rights__page_and_for_other_warnings_warn() -> None:  # G04
+def test_rules__page_for_lost_rights_and_warn_for_other_warnings() -> None:  # G04
     groups = yaml.safe_load((MONITORING / "rules.yml").read_text())["groups"]
     severity = {rule["alert"]: rule["labels"]["severity"] for group in groups for rule in group["rules"]}
     assert severity["FdiDegraded"] == "warning"
@@ -112,7 +112,7 @@ ALERTS = {
 
 
 @pytest.mark.parametrize("play", ALERTS)
-def test_prometheus__fires_the_alerts(upstream: Simulator, tmp_path: Path, play: str) -> None:
+def test_prometheus__with_each_status__fires_the_alerts(upstream: Simulator, tmp_path: Path, play: str) -> None:
     prometheus = tool("prometheus")
     settings = settings_for(upstream)
     upstream.play("id-orders", play)
@@ -126,13 +126,13 @@ def test_prometheus__fires_the_alerts(upstream: Simulator, tmp_path: Path, play:
     assert firing == ALERTS[play]
 
 
-def test_prometheus__fires_for_a_target_that_is_down_or_stale(tmp_path: Path) -> None:
+def test_prometheus__with_a_target_that_is_down_or_stale__fires(tmp_path: Path) -> None:
     prometheus = tool("prometheus")
     firing = _firing(prometheus, f"127.0.0.1:{free_port()}", tmp_path, {"FdiTargetDown"})
     assert firing == {"FdiTargetDown"}
 
 
-def test_prometheus__fires_for_an_answer_that_is_somebody_elses(tmp_path: Path) -> None:
+def test_prometheus__with_a_response_of_another_service__fires(tmp_path: Path) -> None:
     prometheus = tool("prometheus")
 
     class Empty(BaseHTTPRequestHandler):
@@ -199,7 +199,7 @@ def test_prometheus__with_the_blackbox_exporter_alone__pages_when_it_should(
     assert found == firing
 
 
-def test_prometheus__fires_for_a_verdict_that_something_keeps(upstream: Simulator, tmp_path: Path) -> None:
+def test_prometheus__with_a_verdict_from_a_cache__fires(upstream: Simulator, tmp_path: Path) -> None:
     prometheus = tool("prometheus")
     home = tmp_path / "home"
     home.mkdir()
@@ -259,7 +259,7 @@ def _firing(
     return firing
 
 
-def test_prometheus__reads_every_series(fleet: str, tmp_path: Path) -> None:
+def test_prometheus__scrapes_every_series(fleet: str, tmp_path: Path) -> None:
     prometheus = tool("prometheus")
     folder = tmp_path / "prometheus"
     folder.mkdir()
@@ -291,7 +291,9 @@ def test_prometheus__reads_every_series(fleet: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("query", "success"), [("instance=orders", 1), ("", 0), ("instance=crm", 0), ("instance=nope", 0)]
 )
-def test_blackbox_exporter__tells_healthy_from_failing(fleet: str, tmp_path: Path, query: str, success: int) -> None:
+def test_blackbox_exporter__for_each_instance__reports_its_status(
+    fleet: str, tmp_path: Path, query: str, success: int
+) -> None:
     exporter = tool("prometheus-blackbox-exporter", Path("/usr/bin/prometheus-blackbox-exporter"))
     port = free_port()
     command = [exporter, f"--config.file={MONITORING / 'blackbox.yml'}", f"--web.listen-address=127.0.0.1:{port}"]
@@ -313,7 +315,7 @@ def test_blackbox_exporter__tells_healthy_from_failing(fleet: str, tmp_path: Pat
         ("instance=nope", 2, 2),
     ],
 )
-def test_nagios_plugin__with_its_commands__tells_healthy_from_failing(
+def test_nagios_plugin__for_each_instance__reports_its_status(
     fleet: str, name: str, query: str, status: int, status_for_degraded: int
 ) -> None:
     plugin = tool(name, PLUGINS / name)
@@ -328,6 +330,6 @@ def test_nagios_plugin__with_its_commands__tells_healthy_from_failing(
         assert done.returncode == expected, (line, done.stdout)
 
 
-def test_forms__are_what_the_configurations_ask_for() -> None:
+def test_formats__in_the_configurations__are_served() -> None:
     text = "".join(path.read_text() for path in MONITORING.iterdir())
     assert set(re.findall(r"format=(\w+)", text)) <= FORMATS.keys()

@@ -1,4 +1,4 @@
-"""serverless-offline serves the function as API Gateway would, and curl asks it."""
+"""serverless-offline serves the function as API Gateway would; curl is the client."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def curl(*words: str) -> tuple[int, str]:
     return int(text.split()[1]), text
 
 
-def test_curl__gets_verdicts_through_serverless_offline(url: str) -> None:
+def test_serverless_offline__serves_verdicts(url: str) -> None:
     status, text = curl(f"{url}/?instance=payments")
     assert status == 503
     assert "fdi-verdict: unhealthy" in text.lower()

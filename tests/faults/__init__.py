@@ -1,1 +1,1 @@
-"""Every fault at every place it can strike, through every way in."""
+"""Every fault at every place where it can occur, through every entry point."""

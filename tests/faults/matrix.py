@@ -1,4 +1,4 @@
-"""The combinations: which fault, where it strikes, when, and through which way in the answer is asked for."""
+"""The combinations: which fault, where and when it occurs, and through which entry point the request comes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Combination(NamedTuple):
         fault: what goes wrong there.
         position: which instance it strikes, or None for all.
         moment: when.
-        way: the way in.
+        way: the entry point.
         neighbour: what one of the other instances plays.
 
     """
@@ -109,9 +109,9 @@ def combinations() -> Iterator[Combination]:
 
 def sample(size: int, seed: int) -> list[Combination]:
     """Return some of them, the same ones for the same seed; every source, fault and way is among them."""
-    dice = random.Random(seed)  # noqa: S311 -- a choice of tests
+    generator = random.Random(seed)  # noqa: S311 -- a choice of tests
     every = list(combinations())
-    dice.shuffle(every)
+    generator.shuffle(every)
     seen: set[tuple[str, str]] = set()
     first: list[Combination] = []
     rest: list[Combination] = []

@@ -1,4 +1,4 @@
-"""What the answer to a combination of faults must be, written without a look at `fdi_health.evaluation`.
+"""The expected response for a combination of faults, written independently of `fdi_health.evaluation`.
 
 It knows which of the simulator's behaviours are sound documents and what those say, and nothing else: everything that
 is not a sound document is unknown. The fleet is judged from CONTRACT.md's sentence about the worst of its instances.

@@ -1,7 +1,7 @@
 """Runs the combinations: a seeded sample in `make test`, all of them in `make test-faults`.
 
-For each: the status is the oracle's, the answer is in time, the other instances keep their results, no secret is
-anywhere, the next request is fine, and threads and descriptors come back.
+For each: the status is the oracle's, the response is in time, the other instances keep their results, no output
+contains a secret, the next request succeeds, and threads and file descriptors are released.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ NAMES = ("zero", "one", "two")
 GCP_URL = "gcpsecretmanager://projects/acme/secrets/roma/versions/latest"
 AWS_URL = "awssecretsmanager://arn:aws:secretsmanager:eu-west-1:123456789012:secret:roma-AbCdEf"
 SLACK_SECONDS = 6.0
-"""How long what can't be ended may go on: a vendor's library at its own deadline."""
+"""How long a call that can't be ended may continue: a vendor's library has its own deadline."""
 
 
 class World:
-    """One upstream, one IAM, one secret and one process, and how to bring trouble to each."""
+    """One upstream, one IAM, one secret and one application, and the fault of the case."""
 
     def __init__(self, case: Combination, folder: Path, stack: contextlib.ExitStack, patch: pytest.MonkeyPatch) -> None:
         self.case, self.folder, self.stack, self.patch = case, folder, stack, patch
@@ -82,7 +82,7 @@ class World:
         self.mended: Callable[[], None] = lambda: None
 
     def ask(self, process: Application) -> tuple[str, dict[str, Any], str]:
-        """Ask through the case's way in; returns the verdict, the document and everything that was answered."""
+        """Send a request through the case's entry point; returns the status, the document and the response as text."""
         way = self.case.way
         question = Question(target=f"/?fail_on={self.fail_on}")
         if way == "schedule":
@@ -307,7 +307,7 @@ def _few_descriptors() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_combination__is_answered_rightly_and_in_time(
+def test_combination__has_the_expected_response_in_time(
     case: Combination, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -405,7 +405,7 @@ def _no_secret_is_shown(*texts: str) -> None:
         assert not re.search("s3cr3t|token-of-the-next-day", text)
 
 
-def test_token__reaches_the_upstream_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token__is_sent_to_the_upstream_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The canary is a real one: it is what the upstream is sent."""
     with contextlib.ExitStack() as stack:
         world = World(CASES[0], tmp_path, stack, monkeypatch)
@@ -416,7 +416,7 @@ def test_token__reaches_the_upstream_only(tmp_path: Path, monkeypatch: pytest.Mo
     assert {request.token for request in requests} == {TOKEN}
 
 
-def test_sample__has_every_fault_of_every_source() -> None:
+def test_sample__contains_every_fault_of_every_source() -> None:
     every = list(combinations())
     assert len(every) >= 2000
     assert len(set(every)) == len(every)

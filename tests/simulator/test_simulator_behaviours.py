@@ -1,4 +1,4 @@
-"""Every behaviour can be played, and the notable ones are what they say."""
+"""Every behaviour can be played, and the unusual ones send what their names say."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def body_of(answer: bytes) -> bytes:
     return answer.partition(b"\r\n\r\n")[2]
 
 
-def test_tables__no_name_twice() -> None:
+def test_behaviour_tables__have_no_name_twice() -> None:
     assert [name for name, times in Counter(name for table in TABLES for name in table).items() if times > 1] == []
 
 
 @pytest.mark.parametrize("behaviour", fault_names())
-def test_behaviour__plays_and_leaves_the_server_well(
+def test_behaviour__played__leaves_the_server_working(
     sim: Simulator, behaviour: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -71,7 +71,7 @@ def test_behaviour__plays_and_leaves_the_server_well(
 
 
 @pytest.mark.parametrize("behaviour", ODD_BUT_HEALTHY)
-def test_behaviour__odd_but_healthy(sim: Simulator, behaviour: str) -> None:
+def test_unusual_behaviour__is_healthy(sim: Simulator, behaviour: str) -> None:
     sim.play(INSTANCE, behaviour)
     connection = HTTPConnection("127.0.0.1", sim.port, timeout=2)
     connection.request("GET", statistics_path(), headers={"X-Auth-Token": TOKEN})
@@ -82,7 +82,7 @@ def test_behaviour__odd_but_healthy(sim: Simulator, behaviour: str) -> None:
 
 
 @pytest.mark.parametrize("code", ERRORS)
-def test_error__documented_status_and_code(sim: Simulator, code: str) -> None:
+def test_error__has_the_documented_status_and_code(sim: Simulator, code: str) -> None:
     status, document = status_and_document(played(sim, f"error_{code.replace('.', '_')}")[0])
     assert (status, document["error_code"], document["error_msg"]) == (ERRORS[code].status, code, ERRORS[code].message)
     assert ("request_id" in document) == code.startswith("API")
@@ -93,7 +93,7 @@ def test_status__is_the_one_in_the_name(sim: Simulator, behaviour: str) -> None:
     assert played(sim, behaviour, seconds=0.1)[0].split(b" ")[1] == behaviour.split("_")[1].encode()
 
 
-def test_drip_headers__begins_at_once_and_takes_long(sim: Simulator) -> None:
+def test_drip_headers__starts_at_once_and_takes_long(sim: Simulator) -> None:
     """C02."""
     sim.play(INSTANCE, "drip_headers")
     with connected(sim) as connection:
@@ -104,7 +104,7 @@ def test_drip_headers__begins_at_once_and_takes_long(sim: Simulator) -> None:
         assert read_for(connection, 0.55)[0] in {b"TTP/", b"TTP/1", b"TTP/1."}
 
 
-def test_drip_headers__head_outlasts_20_seconds_and_the_whole_is_healthy() -> None:
+def test_drip_headers__takes_20_seconds_and_is_healthy() -> None:
     """C02."""
     answer = TIMING_FAULTS["drip_headers"]
     assert {len(data) for _, data in answer.steps} == {1}
@@ -113,7 +113,7 @@ def test_drip_headers__head_outlasts_20_seconds_and_the_whole_is_healthy() -> No
     assert json.loads(body_of(whole)) == HEALTHY
 
 
-def test_drip_body__head_at_once_then_bytes_for_60_seconds(sim: Simulator) -> None:
+def test_drip_body__sends_the_head_at_once_and_the_body_in_60_seconds(sim: Simulator) -> None:
     """C01."""
     answer = TIMING_FAULTS["drip_body"]
     assert sum(seconds for seconds, _ in answer.steps) == pytest.approx(60)
@@ -122,7 +122,7 @@ def test_drip_body__head_at_once_then_bytes_for_60_seconds(sim: Simulator) -> No
     assert (body_of(received), end) == (b"  ", "open")
 
 
-def test_drip__own(sim: Simulator) -> None:
+def test_drip__of_given_bytes__sends_them_one_by_one(sim: Simulator) -> None:
     begun = time.monotonic()
     assert played(sim, drip(b"abcd", 0.05, end="close")) == (b"abcd", "closed")
     assert 0.15 <= time.monotonic() - begun < 0.5
@@ -144,17 +144,17 @@ def test_reset__is_a_reset(sim: Simulator) -> None:
 
 
 @pytest.mark.parametrize("behaviour", ["reset_mid_headers", "reset_mid_body", "reset_idle"])
-def test_reset__after_some_bytes(sim: Simulator, behaviour: str) -> None:
+def test_reset__after_some_bytes__is_a_reset(sim: Simulator, behaviour: str) -> None:
     answer, end = played(sim, behaviour)
     assert (answer[:5], end) == (b"HTTP/", "reset")
     assert (b"\r\n\r\n" in answer) == (behaviour != "reset_mid_headers")
 
 
-def test_close__without_a_byte(sim: Simulator) -> None:
+def test_close__sends_no_byte(sim: Simulator) -> None:
     assert played(sim, "close") == (b"", "closed")
 
 
-def test_truncated__whole_document_in_too_long_a_body(sim: Simulator) -> None:
+def test_truncated__has_a_content_length_beyond_the_document(sim: Simulator) -> None:
     """C25."""
     answer, end = played(sim, "truncated")
     assert (status_and_document(answer), end) == ((200, HEALTHY), "closed")
@@ -167,14 +167,14 @@ def test_truncated__whole_document_in_too_long_a_body(sim: Simulator) -> None:
 
 
 @pytest.mark.parametrize("behaviour", COUNT_TEXTS)
-def test_count__only_the_common_abnormal_count_differs(sim: Simulator, behaviour: str) -> None:
+def test_count_fault__changes_the_common_abnormal_count_only(sim: Simulator, behaviour: str) -> None:
     """C18, C19, C43, C44."""
     body = body_of(played(sim, behaviour)[0]).decode()
     expected = json.dumps(HEALTHY).split('"abnormal_tasks_count": 0', 1)
     assert body == f'{expected[0]}"abnormal_tasks_count": {COUNT_TEXTS[behaviour]}{expected[1]}'
 
 
-def test_missing_abnormal__only_that_key_is_gone(sim: Simulator) -> None:
+def test_missing_abnormal__lacks_that_key_only(sim: Simulator) -> None:
     """C20."""
     _, document = status_and_document(played(sim, "missing_abnormal")[0])
     common = {key: value for key, value in HEALTHY["common_task_details"].items() if key != "abnormal_tasks_count"}
@@ -182,14 +182,14 @@ def test_missing_abnormal__only_that_key_is_gone(sim: Simulator) -> None:
 
 
 @pytest.mark.parametrize("behaviour", ["duplicate_count_key", "duplicate_group_key"])
-def test_duplicate_key__the_last_one_is_healthy(sim: Simulator, behaviour: str) -> None:
+def test_duplicate_key__ends_with_the_healthy_value(sim: Simulator, behaviour: str) -> None:
     body = body_of(played(sim, behaviour)[0])
     assert json.loads(body) == HEALTHY
     assert body.count(b'"abnormal_tasks_count": 2') == 1
 
 
 @pytest.mark.parametrize("behaviour", ["bom", "extra_fields"])
-def test_odd_but_fine__holds_the_example(sim: Simulator, behaviour: str) -> None:
+def test_unusual_encoding__holds_the_example(sim: Simulator, behaviour: str) -> None:
     """C77, C78."""
     document = json.loads(body_of(played(sim, behaviour)[0]).decode("utf-8-sig"))
     assert document["cdc_task_details"] == DOC_EXAMPLE["cdc_task_details"]
@@ -210,20 +210,20 @@ def test_odd_but_fine__holds_the_example(sim: Simulator, behaviour: str) -> None
         ("unnamed_group_damaged", "orchestration"),
     ],
 )
-def test_further_group__stands_beside_healthy_ones(sim: Simulator, behaviour: str, group: str) -> None:  # D59
+def test_further_group__is_beside_healthy_ones(sim: Simulator, behaviour: str, group: str) -> None:  # D59
     _, document = status_and_document(played(sim, behaviour)[0])
     assert document.keys() - HEALTHY.keys() == {group}
     assert {name: document[name] for name in HEALTHY} == HEALTHY
 
 
-def test_huge__64_mebibytes_then_healthy(sim: Simulator) -> None:
+def test_huge__has_64_mebibytes_before_a_healthy_document(sim: Simulator) -> None:
     answer, _ = played(sim, "huge", seconds=5)
     body = body_of(answer)
     assert len(body) == 64 * 1024 * 1024 + len(json.dumps(HEALTHY))
     assert body[-300:].lstrip() == json.dumps(HEALTHY).encode()
 
 
-def test_gzip__real_and_bomb(sim: Simulator) -> None:
+def test_gzip__real_one_decodes_and_bomb_exceeds_64_mebibytes(sim: Simulator) -> None:
     """C46."""
     assert json.loads(gzip.decompress(body_of(played(sim, "gzip_real")[0]))) == HEALTHY
     bomb = body_of(played(sim, "gzip_bomb")[0])
@@ -231,25 +231,25 @@ def test_gzip__real_and_bomb(sim: Simulator) -> None:
     assert int.from_bytes(bomb[-4:], "little") > 64 * 1024 * 1024
 
 
-def test_redirect__own(sim: Simulator) -> None:
+def test_redirect__to_a_given_location__has_it(sim: Simulator) -> None:
     """C30."""
     answer, _ = played(sim, redirect(302, "http://127.0.0.2:9/sink"))
     assert answer.startswith(b"HTTP/1.1 302 Found\r\n")
     assert b"\r\nLocation: http://127.0.0.2:9/sink\r\n" in answer
 
 
-def test_retry_after__date(sim: Simulator) -> None:
+def test_retry_after__as_a_date__is_in_the_future(sim: Simulator) -> None:
     """C06."""
     answer, _ = played(sim, "retry_after_date_2099")
     assert answer.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
     assert b"\r\nRetry-After: Wed, 21 Oct 2099 07:28:00 GMT\r\n" in answer
 
 
-def test_extra_bytes_after_body__are_a_second_answer(sim: Simulator) -> None:
+def test_extra_bytes_after_body__are_a_second_response(sim: Simulator) -> None:
     assert played(sim, "extra_bytes_after_body")[0].count(b"HTTP/1.1 200 OK\r\n") == 2
 
 
-def test_echoes_marker__in_every_text(sim: Simulator) -> None:
+def test_echoes_marker__has_it_in_every_text(sim: Simulator) -> None:
     """C26."""
     _, document = status_and_document(played(sim, "echoes_marker")[0])
     for member in ("error_code", "error_msg", "request_id"):

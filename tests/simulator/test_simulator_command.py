@@ -1,4 +1,4 @@
-"""The command line."""
+"""The simulator's command line."""
 
 from __future__ import annotations
 
@@ -56,19 +56,19 @@ def get(url: str, instance_id: str, token: str) -> requests.Response:
     return requests.get(url + statistics_path(instance_id), headers={"X-Auth-Token": token}, timeout=2)
 
 
-def test_defaults__documented_example_and_token() -> None:
+def test_command__without_options__plays_the_documented_example() -> None:
     with started() as (_, url):
         assert get(url, DOC_INSTANCE_ID, "simulator-token").json() == DOC_EXAMPLE
         assert get(url, DOC_INSTANCE_ID, "another").status_code == 401
 
 
-def test_token__from_the_environment() -> None:
+def test_command__with_a_token_in_the_environment__accepts_it() -> None:
     with started(SIMULATOR_TOKEN="from-the-environment") as (_, url):
         assert get(url, DOC_INSTANCE_ID, "from-the-environment").status_code == 200
         assert get(url, DOC_INSTANCE_ID, "simulator-token").status_code == 401
 
 
-def test_options__all_together() -> None:
+def test_command__with_all_options__obeys_each() -> None:
     options = ("--token", "a", "--token", "b", "--restricted-token", "c", "--fleet", "3", "--limit-per-second", "3")
     with started(*options, "--instance", "x=status_503,healthy", "--instance", "y=doc_example") as (_, url):
         assert get(url, "x", "a").status_code == 503
@@ -78,7 +78,7 @@ def test_options__all_together() -> None:
         assert get(url, "instance-0003", "a").status_code == 404
 
 
-def test_latency__is_waited() -> None:
+def test_command__with_latency__delays_responses() -> None:
     with started("--latency", "0.2") as (_, url):
         begun = time.monotonic()
         get(url, DOC_INSTANCE_ID, "simulator-token")
@@ -86,7 +86,7 @@ def test_latency__is_waited() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal__ends_with_0_at_once(number: signal.Signals) -> None:
+def test_command__on_a_signal__exits_0_at_once(number: signal.Signals) -> None:
     with started("--instance", "x=silent", "--token", "t") as (process, url):
         port = int(url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=2) as hung:
@@ -98,7 +98,7 @@ def test_signal__ends_with_0_at_once(number: signal.Signals) -> None:
         assert process.communicate() == ("", "")
 
 
-def test_list_faults__one_a_line() -> None:
+def test_command__list_faults__prints_one_per_line() -> None:
     assert run("--list-faults").stdout.splitlines() == fault_names()
 
 
@@ -117,7 +117,7 @@ def test_list_faults__one_a_line() -> None:
         (("--nothing",), "unrecognized arguments: --nothing"),
     ],
 )
-def test_bad_argument__one_clear_line(arguments: tuple[str, ...], message: str) -> None:
+def test_command__with_a_bad_argument__prints_one_line(arguments: tuple[str, ...], message: str) -> None:
     result = run(*arguments)
     assert (result.returncode, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
@@ -125,7 +125,7 @@ def test_bad_argument__one_clear_line(arguments: tuple[str, ...], message: str) 
     assert message in line
 
 
-def test_busy_port__one_clear_line() -> None:
+def test_command__with_a_taken_port__prints_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = run("--port", str(port))

@@ -1,4 +1,4 @@
-"""The simulated IAM: tokens for passwords, that end, can be revoked, and are what the statistics accept."""
+"""The simulated IAM: it issues tokens for passwords; they expire, can be revoked, and open the statistics."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def statistics(url: str, token: str) -> requests.Response:
     return requests.get(url + statistics_path(), headers={"X-Auth-Token": token}, timeout=2)
 
 
-def test_iam__gives_a_token_for_a_password(url: str) -> None:
+def test_iam__with_the_right_password__issues_a_token(url: str) -> None:
     response = log_in(url)
 
     assert response.status_code == 201
@@ -74,11 +74,11 @@ def test_iam__gives_a_token_for_a_password(url: str) -> None:
     assert statistics(url, token).status_code == 200
 
 
-def test_iam__sends_the_catalog_unless_told_not_to(url: str) -> None:
+def test_iam__without_nocatalog__sends_the_catalog(url: str) -> None:
     assert len(log_in(url, query="").json()["token"]["catalog"]) == 200
 
 
-def test_token__ends(url: str, clock: Clock) -> None:
+def test_token__after_its_life__is_refused(url: str, clock: Clock) -> None:
     token = log_in(url).headers["X-Subject-Token"]
     clock.at += 24 * 3600 - 1
     assert statistics(url, token).status_code == 200
@@ -88,7 +88,7 @@ def test_token__ends(url: str, clock: Clock) -> None:
     assert "token expires, expires_at: 2023-11-15T22:13:20.000000Z" in response.json()["error_msg"]
 
 
-def test_token__can_be_revoked_and_a_new_one_leaves_the_old_one_alone(url: str, iam: Iam) -> None:
+def test_revoke__of_one_token_or_all__refuses_only_those(url: str, iam: Iam) -> None:
     first, second, third = (log_in(url).headers["X-Subject-Token"] for _ in range(3))
     iam.revoke(second)
     assert [statistics(url, token).status_code for token in (first, second, third)] == [200, 401, 200]
@@ -108,7 +108,7 @@ def test_token__can_be_revoked_and_a_new_one_leaves_the_old_one_alone(url: str, 
         ({"project": {}}, 404),
     ],
 )
-def test_iam__refuses_what_is_wrong(url: str, changes: dict[str, Any], status: int) -> None:
+def test_iam__with_wrong_credentials__refuses(url: str, changes: dict[str, Any], status: int) -> None:
     response = log_in(url, question(**changes))
     assert response.status_code == status
     assert response.json()["error"]["code"] == status
@@ -116,18 +116,18 @@ def test_iam__refuses_what_is_wrong(url: str, changes: dict[str, Any], status: i
 
 
 @pytest.mark.parametrize("user_state", ["disabled", "locked", "protected"])
-def test_iam__refuses_users_who_may_not(url: str, iam: Iam, user_state: Any) -> None:
+def test_iam__for_a_user_who_may_not_log_in__refuses(url: str, iam: Iam, user_state: Any) -> None:
     iam.users["probe"] = User("secret", state=user_state)
     assert log_in(url).status_code == 401
 
 
-def test_iam__takes_only_posts_with_a_login(url: str) -> None:
+def test_iam__without_a_login_in_a_post__refuses(url: str) -> None:
     assert requests.get(f"{url}/v3/auth/tokens", timeout=2).status_code == 405
     assert requests.post(f"{url}/v3/auth/tokens", data=b"{", timeout=2).status_code == 400
     assert log_in(url, {"auth": {}}).status_code == 400
 
 
-def test_iam__plays_faults_and_then_answers_again(url: str, iam: Iam) -> None:
+def test_iam__plays_its_faults_and_then_logs_in(url: str, iam: Iam) -> None:
     iam.play("status_503", "throttled")
     assert [log_in(url).status_code for _ in range(3)] == [503, 429, 201]
     iam.play("wrong_password", for_ever=True)
@@ -138,13 +138,13 @@ def test_iam__plays_faults_and_then_answers_again(url: str, iam: Iam) -> None:
     assert json.loads(iam.logins[0].body) == question()
 
 
-def test_unknown_fault__is_refused(iam: Iam) -> None:
+def test_iam_play__with_an_unknown_fault__raises(iam: Iam) -> None:
     with pytest.raises(ValueError, match="unknown behaviour 'nope'"):
         iam.play("nope")
     assert FAULTS
 
 
-def test_simulator_without_iam__has_no_such_path() -> None:
+def test_simulator__without_iam__has_no_token_path() -> None:
     with Simulator(tokens=[]) as simulator:
         assert log_in(simulator.url).status_code == 404
 
@@ -158,7 +158,7 @@ def test_command__serves_iam_users() -> None:
 @pytest.mark.parametrize(
     "text", ["--iam-user=probe:secret", "--iam-user=Acme/probe", "--token-life=0", "--token-life=x"]
 )
-def test_command__says_what_is_wrong(text: str) -> None:
+def test_command__with_a_bad_iam_user__prints_one_line(text: str) -> None:
     ended = run(text)
     assert ended.returncode == 2
     assert "must be" in ended.stderr

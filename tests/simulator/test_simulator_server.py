@@ -39,7 +39,7 @@ def wait_until_open(simulator: Simulator, count: int) -> None:
         time.sleep(0.005)
 
 
-def test_keep_alive__one_connection_for_many_requests(sim: Simulator) -> None:
+def test_keep_alive__many_requests__use_one_connection(sim: Simulator) -> None:
     connection = HTTPConnection("127.0.0.1", sim.port, timeout=2)
     for _ in range(3):
         connection.request("GET", statistics_path(), headers={"X-Auth-Token": TOKEN})
@@ -49,14 +49,14 @@ def test_keep_alive__one_connection_for_many_requests(sim: Simulator) -> None:
     assert [request.connection for request in sim.requests] == [1, 1, 1, 2]
 
 
-def test_keep_alive__http_1_0_closes_unless_asked(sim: Simulator) -> None:
+def test_keep_alive__http_1_0__closes_unless_requested(sim: Simulator) -> None:
     old = request_bytes(close=False).replace(b"HTTP/1.1", b"HTTP/1.0")
     assert exchange(sim, old)[1] == "closed"
     kept = request_bytes(extra="Connection: Keep-Alive\r\n").replace(b"HTTP/1.1", b"HTTP/1.0")
     assert exchange(sim, kept, seconds=0.05)[1] == "open"
 
 
-def test_pipelining__answers_stay_in_order(sim: Simulator) -> None:
+def test_pipelining__responses_stay_in_order(sim: Simulator) -> None:
     sim.play("late", "slow")
     sim.play("odd", "status_503")
     targets = [statistics_path(instance_id) for instance_id in ("late", "odd", OTHER, "nobody")]
@@ -68,14 +68,14 @@ def test_pipelining__answers_stay_in_order(sim: Simulator) -> None:
     assert (statuses, end) == ([200, 503, 200, 404], "closed")
 
 
-def test_request__in_pieces(sim: Simulator) -> None:
+def test_request__in_pieces__gets_a_response(sim: Simulator) -> None:
     with connected(sim) as connection:
         for byte in request_bytes(close=True):
             connection.sendall(bytes([byte]))
         assert read_for(connection, 2)[0].startswith(b"HTTP/1.1 200 ")
 
 
-def test_request__body_is_skipped(sim: Simulator) -> None:
+def test_request__with_a_body__skips_it(sim: Simulator) -> None:
     with connected(sim) as connection:
         connection.sendall(request_bytes(extra="Content-Length: 10\r\n") + b"01234")
         time.sleep(0.02)
@@ -83,7 +83,7 @@ def test_request__body_is_skipped(sim: Simulator) -> None:
         assert read_for(connection, 2)[0].count(b"HTTP/1.1 200 ") == 2
 
 
-def test_request__token_of_20000_characters(sim: Simulator) -> None:
+def test_request__with_a_token_of_20000_characters__is_read(sim: Simulator) -> None:
     """C93."""
     token = "M" * 20_000
     sim.tokens.add(token)
@@ -105,27 +105,27 @@ def test_request__token_of_20000_characters(sim: Simulator) -> None:
         b"\x16\x03\x01" + b"\x00" * 1024 * 1024,
     ],
 )
-def test_request__malformed(sim: Simulator, request_: bytes) -> None:
+def test_request__malformed__gets_400(sim: Simulator, request_: bytes) -> None:
     answer, end = exchange(sim, request_)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert end == "closed"
     assert sim.requests == []
 
 
-def test_connections_open__counts(sim: Simulator) -> None:
+def test_connections_open__counts_open_connections(sim: Simulator) -> None:
     with connected(sim), connected(sim):
         wait_until_open(sim, 2)
     wait_until_open(sim, 0)
 
 
-def test_connections_open__client_that_leaves_mid_answer_is_noticed(sim: Simulator) -> None:
+def test_connections_open__after_a_client_left_early__drops(sim: Simulator) -> None:
     for behaviour in ("drip_body", "silent", "huge_chunked_endless"):
         sim.play(INSTANCE, behaviour)
         exchange(sim, seconds=0.05)
         wait_until_open(sim, 0)
 
 
-def test_client_reset__does_no_harm(sim: Simulator) -> None:
+def test_client_reset__leaves_the_server_working(sim: Simulator) -> None:
     sim.play(INSTANCE, "huge")
     with connected(sim) as connection:
         connection.sendall(request_bytes())
@@ -150,7 +150,7 @@ def test_drop_idle_connections__resets_only_idle_ones(sim: Simulator) -> None:
         assert sim.connections_open == 2
 
 
-def test_stop__closes_hung_connections_and_ends_the_thread() -> None:
+def test_stop__with_hung_connections__closes_them_and_ends_the_thread() -> None:
     with Simulator(tokens=[TOKEN]) as simulator:
         simulator.play(INSTANCE, "silent", "drip_headers", "huge_chunked_endless")
         port = simulator.port
@@ -168,7 +168,7 @@ def test_stop__closes_hung_connections_and_ends_the_thread() -> None:
         socket.create_connection(("127.0.0.1", port), timeout=2)
 
 
-def test_start__again_after_a_stop() -> None:
+def test_start__after_a_stop__works() -> None:
     simulator = Simulator(tokens=[TOKEN])
     simulator.play(INSTANCE, "healthy")
     for _ in range(2):
@@ -176,12 +176,12 @@ def test_start__again_after_a_stop() -> None:
             assert exchange(simulator)[0].startswith(b"HTTP/1.1 200 ")
 
 
-def test_start__twice_at_once(sim: Simulator) -> None:
+def test_start__twice__raises(sim: Simulator) -> None:
     with pytest.raises(RuntimeError, match="running already"), sim:
         pass
 
 
-def test_start__port_taken(sim: Simulator) -> None:
+def test_start__on_a_taken_port__raises(sim: Simulator) -> None:
     with pytest.raises(OSError, match="Address already in use"), Simulator(tokens=[TOKEN], port=sim.port):
         pass
 
@@ -191,7 +191,7 @@ def test_listener__is_on_loopback_only(sim: Simulator) -> None:
         socket.create_connection(("127.0.0.2", sim.port), timeout=2)
 
 
-def test_huge__does_not_starve_other_connections(sim: Simulator) -> None:
+def test_huge__does_not_delay_other_connections(sim: Simulator) -> None:
     sim.play(INSTANCE, "huge_chunked_endless")
     stop = threading.Event()
 
@@ -229,7 +229,7 @@ def tls_sim(server_context: ssl.SSLContext) -> Iterator[Simulator]:
         yield simulator
 
 
-def test_tls__serves_and_is_refused_by_those_who_do_not_trust_it(
+def test_tls__serves_clients_that_trust_its_authority_only(
     tls_sim: Simulator, authority: trustme.CA, tmp_path: Path
 ) -> None:
     trusted = str(tmp_path / "ca.pem")
@@ -248,7 +248,9 @@ def test_tls__serves_and_is_refused_by_those_who_do_not_trust_it(
 
 
 @pytest.mark.parametrize("seconds_before_the_stop", [0, 0.02])
-def test_tls__stop_does_not_wait_for_a_greeting(server_context: ssl.SSLContext, seconds_before_the_stop: float) -> None:
+def test_tls__stop__does_not_wait_for_a_handshake(
+    server_context: ssl.SSLContext, seconds_before_the_stop: float
+) -> None:
     with contextlib.ExitStack() as running:
         simulator = running.enter_context(Simulator(tokens=[TOKEN], ssl_context=server_context))
         with connected(simulator) as client:

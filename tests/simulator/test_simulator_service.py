@@ -1,4 +1,4 @@
-"""Which answer a request gets."""
+"""The simulated service: which response each request gets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ask(simulator: Simulator, target: str | None = None, token: str | None = TOK
     return status_and_document(answer)
 
 
-def test_doc_example__exact_bytes(sim: Simulator) -> None:
+def test_doc_example__has_the_documented_bytes(sim: Simulator) -> None:
     body = json.dumps(
         {
             "common_task_details": {
@@ -53,7 +53,7 @@ def test_doc_example__exact_bytes(sim: Simulator) -> None:
     assert exchange(sim) == (expected, "closed")
 
 
-def test_requests_library__understands_the_plain_answers(sim: Simulator) -> None:
+def test_requests_library__reads_the_plain_responses(sim: Simulator) -> None:
     with requests.Session() as session:
         session.headers["X-Auth-Token"] = TOKEN
         for instance_id, document in ((INSTANCE, DOC_EXAMPLE), (OTHER, HEALTHY)):
@@ -62,7 +62,7 @@ def test_requests_library__understands_the_plain_answers(sim: Simulator) -> None
     assert {request.connection for request in sim.requests} == {1}
 
 
-def test_query__is_not_part_of_the_path(sim: Simulator) -> None:
+def test_query__is_ignored_in_the_path(sim: Simulator) -> None:
     assert ask(sim, statistics_path() + "?a=/b")[0] == 200
 
 
@@ -70,13 +70,15 @@ def test_query__is_not_part_of_the_path(sim: Simulator) -> None:
     ("token_fault", "status", "code"),
     [("APIGW.0301", 401, "APIGW.0301"), ("APIC.7102", 401, "APIGW.0301"), ("ROMA.1002", 400, "ROMA.1000")],
 )
-def test_token__missing(sim: Simulator, token_fault: str, status: int, code: str) -> None:
+def test_token__missing__gets_the_error_of_the_token_fault(
+    sim: Simulator, token_fault: str, status: int, code: str
+) -> None:
     sim.token_fault = token_fault
     answer = ask(sim, token=None)
     assert (answer[0], answer[1]["error_code"]) == (status, code)
 
 
-def test_token__missing_is_said_in_words_and_with_a_request_id(sim: Simulator) -> None:
+def test_token__missing__has_a_message_and_a_request_id(sim: Simulator) -> None:
     _, document = ask(sim, token=None)
     assert document["error_msg"] == "Incorrect IAM authentication information: x-auth-token not found"
     assert len(str(document["request_id"])) == 32
@@ -94,45 +96,45 @@ def test_token__missing_is_said_in_words_and_with_a_request_id(sim: Simulator) -
         ("ROMA.1002", 400),
     ],
 )
-def test_token__refused(sim: Simulator, code: str, status: int) -> None:
+def test_token__unknown__gets_the_error_of_the_token_fault(sim: Simulator, code: str, status: int) -> None:
     sim.token_fault = code
     answer = ask(sim, token="another")
     assert (answer[0], answer[1]["error_code"]) == (status, code)
 
 
-def test_token_fault__unknown_code_names_those_there_are(sim: Simulator) -> None:
+def test_token_fault__with_an_unknown_code__names_the_known_ones(sim: Simulator) -> None:
     with pytest.raises(ValueError, match=r"'NO\.1' is not a documented error code; there are .*APIGW\.0301"):
         sim.token_fault = "NO.1"
 
 
-def test_tokens__may_change_while_running(sim: Simulator) -> None:
+def test_tokens__changed_while_running__take_effect(sim: Simulator) -> None:
     sim.tokens.discard(TOKEN)
     assert ask(sim)[0] == 401
     sim.tokens = {TOKEN}
     assert ask(sim)[0] == 200
 
 
-def test_token__refused_before_the_instance_plays(sim: Simulator) -> None:
+def test_token__refused__uses_up_no_behaviour(sim: Simulator) -> None:
     sim.play(INSTANCE, "silent", "healthy")
     assert ask(sim, token="another")[0] == 401
     assert exchange(sim, seconds=0.1) == (b"", "open")
 
 
-def test_refuses_token__needs_no_good_token_to_be_played(sim: Simulator) -> None:
+def test_refuses_token__with_any_token__is_played(sim: Simulator) -> None:
     sim.token_fault = "ROMA.1002"
     sim.play(INSTANCE, "refuses_token")
     assert [ask(sim, token=token)[1]["error_code"] for token in (TOKEN, "another", None)] == ["APIGW.0301"] * 3
 
 
 @pytest.mark.parametrize("behaviour", ["doc_example", "healthy", "cdc_abnormal", "slow"])
-def test_restricted_token__sees_no_tasks(sim: Simulator, behaviour: str) -> None:
+def test_restricted_token__sees_zero_tasks(sim: Simulator, behaviour: str) -> None:
     sim.restricted_tokens.add("restricted")
     sim.play(INSTANCE, behaviour)
     assert ask(sim, token="restricted") == (200, NO_TASKS)
     assert ask(sim)[1] != NO_TASKS
 
 
-def test_restricted_token__sees_faults_as_they_are(sim: Simulator) -> None:
+def test_restricted_token__sees_faults_unchanged(sim: Simulator) -> None:
     sim.restricted_tokens.add("restricted")
     sim.play(INSTANCE, "status_503")
     assert exchange(sim, request_bytes(token="restricted", close=True))[0].startswith(b"HTTP/1.1 503 ")
@@ -149,18 +151,18 @@ def test_restricted_token__sees_faults_as_they_are(sim: Simulator) -> None:
         ("/", 404, "APIG.0101"),
     ],
 )
-def test_target__not_there(sim: Simulator, target: str, status: int, code: str) -> None:
+def test_target__unknown__gets_its_error(sim: Simulator, target: str, status: int, code: str) -> None:
     answer = ask(sim, target)
     assert (answer[0], answer[1]["error_code"]) == (status, code)
 
 
-def test_method__other_than_get(sim: Simulator) -> None:
+def test_method__other_than_get__gets_405(sim: Simulator) -> None:
     answer, _ = exchange(sim, request_bytes(method="POST", close=True))
     assert answer.startswith(b"HTTP/1.1 405 ")
     assert b"\r\nAllow: GET\r\n" in answer
 
 
-def test_method__head_has_no_body(sim: Simulator) -> None:
+def test_method__head__has_no_body(sim: Simulator) -> None:
     answer, _ = exchange(sim, request_bytes(method="HEAD", close=True))
     assert answer.startswith(b"HTTP/1.1 405 ")
     assert answer.endswith(b"\r\n\r\n")
@@ -176,18 +178,18 @@ def test_script__advances_and_repeats_the_last(sim: Simulator) -> None:
     assert b"FDI.3081" in answers[0]
 
 
-def test_script__empty(sim: Simulator) -> None:
+def test_script__without_behaviours__raises(sim: Simulator) -> None:
     with pytest.raises(ValueError, match="needs at least one behaviour"):
         sim.play(INSTANCE)
 
 
-def test_script__unknown_behaviour_names_near_ones(sim: Simulator) -> None:
+def test_script__with_an_unknown_behaviour__suggests_similar_names(sim: Simulator) -> None:
     with pytest.raises(ValueError, match=r"unknown behaviour 'drip_heders': did you mean drip_headers"):
         sim.play(INSTANCE, "healthy", "drip_heders")
     assert ask(sim) == (200, DOC_EXAMPLE)
 
 
-def test_limit_per_second__is_counted_by_token(sim: Simulator) -> None:
+def test_limit_per_second__counts_each_token(sim: Simulator) -> None:
     sim.tokens.add("second")
     sim.limit_per_second = 2
     assert [ask(sim)[0] for _ in range(3)] == [200, 200, 429]
@@ -199,7 +201,7 @@ def test_limit_per_second__is_counted_by_token(sim: Simulator) -> None:
     assert ask(sim)[0] == 200
 
 
-def test_limit_per_second__lets_go_after_a_second(sim: Simulator) -> None:
+def test_limit_per_second__after_a_second__accepts_again(sim: Simulator) -> None:
     sim.limit_per_second = 1
     assert [ask(sim)[0], ask(sim)[0]] == [200, 429]
     time.sleep(1.02)
@@ -207,7 +209,7 @@ def test_limit_per_second__lets_go_after_a_second(sim: Simulator) -> None:
 
 
 @pytest.mark.parametrize("behaviour", ["healthy", "reset", "status_503"])
-def test_latency__comes_before_any_answer(sim: Simulator, behaviour: str) -> None:
+def test_latency__delays_every_response(sim: Simulator, behaviour: str) -> None:
     sim.latency_seconds = 0.15
     sim.play(INSTANCE, behaviour)
     begun = time.monotonic()
@@ -215,7 +217,7 @@ def test_latency__comes_before_any_answer(sim: Simulator, behaviour: str) -> Non
     assert 0.15 <= time.monotonic() - begun < 0.6
 
 
-def test_requests__hold_what_was_sent(sim: Simulator) -> None:
+def test_requests__record_the_received_requests(sim: Simulator) -> None:
     before = time.monotonic()
     with connected(sim) as connection:
         connection.sendall(request_bytes(extra="x-Odd-CASE:  caf\xe9 \r\nDup: 1\r\ndup: 2\r\n"))
@@ -234,7 +236,7 @@ def test_requests__hold_what_was_sent(sim: Simulator) -> None:
     assert before <= request.at <= time.monotonic()
 
 
-def test_requests__by_instance_and_forgotten(sim: Simulator) -> None:
+def test_requests__are_listed_by_instance_and_can_be_cleared(sim: Simulator) -> None:
     ask(sim)
     ask(sim, statistics_path("odd%20name"))
     ask(sim, "/elsewhere")
@@ -245,14 +247,14 @@ def test_requests__by_instance_and_forgotten(sim: Simulator) -> None:
     assert sim.requests == []
 
 
-def test_requests__only_the_newest_when_told_so() -> None:
+def test_requests__with_remember__hold_the_newest_only() -> None:
     with Simulator(tokens=[TOKEN], remember=2) as simulator:
         for target in ("/1", "/2", "/3"):
             ask(simulator, target)
         assert [request.target for request in simulator.requests] == ["/2", "/3"]
 
 
-def test_echoes_token__repeats_what_was_sent(sim: Simulator) -> None:
+def test_echoes_token__repeats_the_token(sim: Simulator) -> None:
     """C31."""
     sim.tokens.add("a-second-token")
     sim.play(INSTANCE, "echoes_token")
@@ -270,12 +272,12 @@ def test_echoes_token__repeats_what_was_sent(sim: Simulator) -> None:
         lambda simulator: simulator.drop_idle_connections(),
     ],
 )
-def test_not_running__says_so(use: Callable[[Simulator], object]) -> None:
+def test_simulator__when_not_running__raises(use: Callable[[Simulator], object]) -> None:
     with pytest.raises(RuntimeError, match="use it in a with statement"):
         use(Simulator(tokens=[TOKEN]))
 
 
-def test_reply__gets_the_request(sim: Simulator) -> None:
+def test_responder__receives_the_request(sim: Simulator) -> None:
     seen = []
 
     def reply(request: Request) -> SimulatedResponse:

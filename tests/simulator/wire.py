@@ -1,4 +1,4 @@
-"""A client that sees bytes: sockets and recv, so that no library tidies up what the simulator sent."""
+"""A client on plain sockets, so that tests see the exact bytes that the simulator sent."""
 
 from __future__ import annotations
 

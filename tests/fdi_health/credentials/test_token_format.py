@@ -198,7 +198,7 @@ WRAPPINGS: dict[str, Callable[[str], str]] = {
 WORD = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 
 
-@pytest.mark.usefixtures("no_dice_of_others")
+@pytest.mark.usefixtures("no_secret_reads")
 def test_wrapped_credentials__in_any_stack_of_wrappings__are_never_sent(
     function: Callable[..., Function], upstream: Simulator, iam: Iam, tmp_path: Path
 ) -> None:  # D03, D04, D05
