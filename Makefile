@@ -58,6 +58,7 @@ audit: $(VENV)/.dev ## Look up every pinned package in PyPI's vulnerability data
 docs: $(VENV)/.dev ## Write the generated pages
 	$(BIN)/python docs/build_integrations.py
 	$(BIN)/python docs/build_cases.py
+	PYTHONPATH=. $(BIN)/python docs/build_openapi.py
 
 lock: $(VENV)/.dev ## Pin and hash the dependencies of pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements.txt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +24,7 @@ from schemas.query import QuerySchema
 from simulator import Simulator
 from tests.conformance.platform import settings_for
 from tests.conftest import PROJECT_ID, TOKEN
+from tests.servers import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +46,11 @@ def document(process: Application) -> dict[str, Any]:
     assert (response.status_code, response.content_type) == (200, "application/json")
     found: dict[str, Any] = response.get_json()
     return found
+
+
+def test_document__is_what_the_generator_makes_of_the_schemas() -> None:
+    built = runpy.run_path(str(ROOT / "docs" / "build_openapi.py"))["document"]()
+    assert (ROOT / "handlers" / "openapi.json").read_bytes() == built, "run make docs"
 
 
 def test_document__is_sound(document: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ NOT_NEEDED = (
     "fdi_health/diagnostic_steps.py",
     "handlers/triggers/aws_lambda.py",
 )
-"""The command line and other platforms' ways in, whose packages are not in the zip."""
+"""The command line and the triggers of other platforms: their packages are not in the zip."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The moment that every entry carries: the same source gives the same bytes."""
@@ -44,7 +44,7 @@ def main() -> int:
             for path in packages.rglob("*")
             if path.is_file() and path.suffix != ".so" and ".dist-info" not in str(path) and path.parts[-2] != "bin"
         }
-        ours = {"main.py": ROOT / "main.py"}
+        ours = {name: ROOT / name for name in ("main.py", "handlers/openapi.json")}
         ours |= {str(path.relative_to(ROOT)): path for name in OURS for path in (ROOT / name).rglob("*.py")}
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, path in sorted({**theirs, **ours}.items()):

@@ -94,11 +94,13 @@ def test_functiongraph_requirements__have_the_versions_of_the_root() -> None:
 def test_package__with_an_agency__uses_its_token(unzipped: Path, upstream: Simulator) -> None:
     settings = {**settings_for(upstream), "FDI_TOKEN": "functiongraph://agency"}
     events = [
-        functiongraph(Question(target=target)) for target in ("/?instance=orders", "/?instance=payments", "/live")
+        functiongraph(Question(target=target))
+        for target in ("/?instance=orders", "/?instance=payments", "/openapi.json")
     ]
     *answers, timer = run(unzipped, settings, *events, {"trigger_type": "TIMER"})
     verdicts = [answer_of(answer).headers.get("fdi-verdict") for answer in answers]
     assert verdicts == ["healthy", "unhealthy", None]
+    assert json.loads(answer_of(answers[2]).body)["openapi"] == "3.1.0"
     assert timer["status"] == "unhealthy"
 
 

@@ -1,23 +1,33 @@
-"""The OpenAPI document of what is answered, made from the schemas that the answers are made from."""
+"""Writes handlers/openapi.json from the schemas that every response is made from; `make docs`.
+
+The function serves that file unchanged, so apispec is not needed where the function runs.
+"""
 
 from __future__ import annotations
 
-import functools
 import json
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
 from fdi_health import __version__
+from fdi_health.clock import Instant
+from fdi_health.errors import CheckError
+from fdi_health.evaluation import evaluate, hide_details
 from fdi_health.formats import FORMATS, METRICS
+from fdi_health.models import Instance, Policy, ProbeResult, Statistics, TaskCounts, Verdict
 from handlers.authentication import CHALLENGE
-from handlers.openapi_examples import examples
-from handlers.problems import PROBLEMS, RETRY_AFTER_SECONDS
+from handlers.problems import PROBLEMS, RETRY_AFTER_SECONDS, problem_document
+from handlers.routes import ROUTES
 from schemas import problem, verdict
 from schemas.query import FAILING_STATUSES
 from schemas.settings_fields import NAME
 from schemas.statistics import OTHER_GROUPS
+
+ROOT = Path(__file__).resolve().parents[1]
 
 _SECONDS = r"^([0-9]*[1-9][0-9]*(\.[0-9]+)?|[0-9]+\.[0-9]*[1-9][0-9]*)$"
 """A decimal number above 0; no exponent, which readers of numbers disagree about."""
@@ -44,14 +54,8 @@ _SECURITY: list[dict[str, list[str]]] = [{}, {"key": []}, {"bearer": []}, {"basi
 """A key is optional, unless FDI_ANONYMOUS=refuse."""
 
 
-@functools.cache
-def document(paths: tuple[tuple[str, tuple[str, ...]], ...]) -> bytes:
-    """Return the document as compact JSON.
-
-    Args:
-        paths: every path with its methods, as they are routed.
-
-    """
+def document() -> bytes:
+    """Return the document as JSON, a line for each value so that changes can be reviewed."""
     plugin = MarshmallowPlugin(schema_name_resolver=lambda schema: type(schema).__name__.removesuffix("Schema"))
     spec = APISpec("fdi-health", __version__, "3.1.0", info=_INFO, plugins=[plugin])
     plugin.converter.add_attribute_function(_exact_types)  # type: ignore[union-attr] # there is one once the spec is made
@@ -59,17 +63,17 @@ def document(paths: tuple[tuple[str, tuple[str, ...]], ...]) -> bytes:
         spec.components.security_scheme(name, scheme)
     for schema in (verdict.DetailedVerdict, verdict.AnonymousVerdict, problem.ProblemSchema, problem.ReadinessSchema):
         spec.components.schema(schema.__name__.removesuffix("Schema"), schema=schema())
-    for path, methods in paths:
-        spec.path(path, operations={method.lower(): _operation(path, method) for method in (*methods, "OPTIONS")})
+    for path, route in ROUTES.items():
+        spec.path(path, operations={method.lower(): _operation(path, method) for method in (*route.methods, "OPTIONS")})
     made = spec.to_dict()
-    made["components"]["examples"] = examples()
+    made["components"]["examples"] = _examples()
     for name, schema in made["components"]["schemas"].items():
         # Every field is always there; the schemas say so only of those that they also read.
         if name not in ("Problem", "Readiness"):
             schema["required"] = sorted(schema["properties"].keys() - {OTHER_GROUPS})
-    text = json.dumps(made, separators=(",", ":"))
+    text = json.dumps(made, indent=1, separators=(",", ":"))
     # Escaped, which means the same to readers of JSON: a keyword checker on this path must not see a healthy verdict.
-    return text.replace("FDI-OK", r"FDI\u002dOK").encode("ascii")
+    return f"{text}\n".replace("FDI-OK", r"FDI\u002dOK").encode("ascii")
 
 
 _INFO = {
@@ -239,3 +243,33 @@ def _schema_of(media_type: str) -> dict[str, Any]:
         statuses = {"enum": ["pass", "warn", "fail"]}
         return {"type": "object", "properties": {"status": statuses}, "required": ["status", "notes"]}
     return {"type": "string"}
+
+
+def _examples() -> dict[str, Any]:
+    """Return name → example: a problem's code, or `format.status.rights`."""
+    found: dict[str, Any] = {}
+    for code in PROBLEMS:
+        found[code] = {"value": problem_document(CheckError(code, "what is wrong, and what to do about it"))}
+    for status, abnormal in (("healthy", 0), ("unhealthy", 2)):
+        made = _example_verdict(abnormal)
+        for rights, shown in (("details", made), ("anonymous", hide_details(made))):
+            for name, form in FORMATS.items():
+                if status == "unhealthy" and form.status is not None:
+                    continue
+                text = form.render(shown).decode()
+                value = json.loads(text) if form.media_type.endswith("json") else text
+                found[f"{name}.{status}.{rights}"] = {"value": value}
+    return found
+
+
+def _example_verdict(abnormal: int) -> Verdict:
+    """Return the verdict on the vendor's documented example."""
+    instance = Instance("payments", "fae7ff6c-8e07-4cf8-9e67-589cab2f017c")
+    statistics = Statistics(TaskCounts(2, abnormal, 6, 8), TaskCounts(1, 0, 6, 0))
+    at = datetime(2026, 11, 25, 16, tzinfo=UTC)
+    found = ProbeResult(instance, statistics, None, Instant(at.timestamp(), 0.0), 0.051)
+    return evaluate([found], Policy(), at, 0.0, 0.058)
+
+
+if __name__ == "__main__":
+    (ROOT / "handlers" / "openapi.json").write_bytes(document())
