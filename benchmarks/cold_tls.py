@@ -65,7 +65,7 @@ class _Opened:
 
     def get_ready(self) -> None:
         """Open the next one, which is not measured."""
-        self._next = Service.from_environ(self._settings)
+        self._next = Service.open(self._settings)
 
     def __call__(self) -> bool:
         """Check."""
@@ -76,7 +76,7 @@ class _Opened:
 
 
 def _ours(url: str, names: list[str], changes: dict[str, str]) -> bool:
-    service = Service.from_environ(fleet_settings(url, names, **changes))
+    service = Service.open(fleet_settings(url, names, **changes))
     try:
         return service.check(service.select(None), Deadline.after(4)).healthy
     finally:

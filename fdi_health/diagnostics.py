@@ -41,7 +41,7 @@ def steps(environ: Mapping[str, str]) -> Iterator[Step]:
     """
     began = time.monotonic()
     try:
-        service = Service.from_environ(environ)
+        service = Service.open(environ)
     except CheckError as error:
         for fault in error.faults:
             entry = f", entry {fault.entry}," if fault.entry else ""
@@ -51,12 +51,11 @@ def steps(environ: Mapping[str, str]) -> Iterator[Step]:
             yield skipped(name, place, "not tried: the settings are broken")
         return
     with contextlib.closing(service):
-        count = sum(len(target.instances) for target in service.targets)
+        count = len(service.target.instances)
         yield Step(
             "settings", SETTINGS, ok=True, seconds=time.monotonic() - began, finding=f"valid; instances to ask: {count}"
         )
-        for target in service.targets:
-            yield from _target_steps(service, target)
+        yield from _target_steps(service, service.target)
         if service.callers is not None:
             yield tried("callers' keys", SECRET, lambda: _read_keys(service))
 
@@ -67,7 +66,7 @@ def _target_steps(service: Service, target: Target) -> Iterator[Step]:
         token_is_held &= step.ok and step.status != "skipped"
         yield step
     endpoint_is_reached = True
-    for step in network_steps(target.transports[0], service.deadline_seconds):
+    for step in network_steps(target.transport, service.deadline_seconds):
         endpoint_is_reached &= step.ok
         yield step
     missing = [
@@ -78,7 +77,7 @@ def _target_steps(service: Service, target: Target) -> Iterator[Step]:
         for instance in target.instances:
             yield skipped(f"instance {instance.name}", INSTANCE, f"not asked: {' and '.join(missing)}")
         return
-    verdict = service.check([(target, target.instances)], Deadline.after(service.deadline_seconds))
+    verdict = service.check(target.instances, Deadline.after(service.deadline_seconds))
     found, warnings = (verdict.details.instances, verdict.details.warnings) if verdict.details else ((), ())
     yield from (_instance_step(part, warnings) for part in found)
 
@@ -87,7 +86,9 @@ def _token_steps(service: Service, target: Target) -> Iterator[Step]:
     """Yield the steps to a token: refresh the secret and, for IAM credentials in it, the login."""
     is_iam = False
     # A vendor's library may hang or raise anything: the cache bounds it and maps what it raises.
-    held = RefreshingCache(lambda refresh: parse_secret(target.store.read(refresh.deadline).data, target.secret_key))
+    held = RefreshingCache(
+        lambda refresh: parse_secret(target.secret.store.read(refresh.deadline).data, target.secret.url.key)
+    )
 
     def read() -> str:
         nonlocal is_iam
@@ -103,8 +104,8 @@ def _token_steps(service: Service, target: Target) -> Iterator[Step]:
     if not is_iam:
         return
     iam_is_reached = True
-    for transport in target.transports[1:]:
-        for step in network_steps(transport, service.deadline_seconds, is_iam=True):
+    if target.iam_transport is not None:
+        for step in network_steps(target.iam_transport, service.deadline_seconds, is_iam=True):
             iam_is_reached &= step.ok
             yield step
     if not iam_is_reached:

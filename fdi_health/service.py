@@ -1,15 +1,14 @@
-"""The whole state of a process in one object, made from its environment."""
+"""Says whether the data-integration tasks of the instances are healthy."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
-
-from marshmallow import ValidationError
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from fdi_health.checker import Checker
 from fdi_health.clock import Deadline, format_timestamp, now
 from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
+from fdi_health.configuration import ConfiguredSecret, read_configuration
 from fdi_health.credentials.api_keys import ApiKeys
 from fdi_health.credentials.credentials_history import CredentialsHistory
 from fdi_health.credentials.iam_client import IamClient
@@ -17,60 +16,55 @@ from fdi_health.credentials.refreshing_cache import READ_SECONDS
 from fdi_health.credentials.token_provider import TokenProvider
 from fdi_health.errors import CheckError, Fault
 from fdi_health.evaluation import evaluate
-from fdi_health.models import Instance, Policy, ProbeResult, Verdict
+from fdi_health.models import Instance, Policy, Verdict
 from fdi_health.roma.client import Client
-from fdi_health.secret_stores import InvalidSecretUrl, open_store, parse_secret_url
 from fdi_health.transport.client import Transport
-from schemas import settings as settings_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from fdi_health.clock import Instant
-    from fdi_health.secret_stores import SecretStore, SecretUrl
 
 
 class Target(NamedTuple):
-    """One endpoint with its instances and the token for them.
+    """One endpoint of ROMA Connect, its instances and the token for them.
 
     Attributes:
-        transports: to ROMA Connect, and to IAM where it is known.
-        tokens: the token for all of them.
-        token_source: the scheme of the secret's URL.
-        store: where the secret is.
-        secret_key: which key of a JSON secret holds the token or the credentials, or None.
+        transport: to ROMA Connect.
+        iam_transport: to IAM, or None if its endpoint is not known.
+        secret: the secret with the token or the credentials.
+        tokens: the token for all of the instances.
         history: what happened to the credentials so far.
         checker: asks the instances.
-        instances: whom to ask.
+        instances: the instances in FDI_INSTANCES, in their order.
 
     """
 
-    transports: tuple[Transport, ...]
+    transport: Transport
+    iam_transport: Transport | None
+    secret: ConfiguredSecret
     tokens: TokenProvider
-    token_source: str
-    store: SecretStore
-    secret_key: str | None
     history: CredentialsHistory
     checker: Checker
     instances: tuple[Instance, ...]
 
 
 class Service(NamedTuple):
-    """Everything that a process keeps between two requests; nothing that a restart would lose.
+    """Everything that a process keeps between two requests; a restart loses nothing.
 
     Attributes:
-        targets: whom to ask; one today.
-        rules: how to evaluate.
-        pool: the threads that wait for the upstream.
-        deadline_seconds: the longest a check may take.
-        anonymous: what callers see who do not say who they are.
-        callers: the keys of those who do, or None where there are none.
+        target: the endpoint and its instances.
+        policy: the operator's rules for the verdict.
+        pool: the threads that wait for ROMA Connect.
+        deadline_seconds: the longest that a check may take.
+        anonymous: what callers without a key see.
+        callers: the callers' keys, or None if there are none.
         clock: reads both clocks.
 
     """
 
-    targets: tuple[Target, ...]
-    rules: Policy
+    target: Target
+    policy: Policy
     pool: DaemonThreadPool
     deadline_seconds: float
     anonymous: Literal["verdict", "details", "refuse"]
@@ -78,48 +72,42 @@ class Service(NamedTuple):
     clock: Callable[[], Instant]
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str], clock: Callable[[], Instant] = now) -> Self:
+    def open(cls, environ: Mapping[str, str], clock: Callable[[], Instant] = now) -> Self:
         """Return the service that the environment describes; connects to nothing and starts no thread.
 
         Raises:
             CheckError: `settings_invalid`, with every fault there is.
 
         """
-        settings, secrets = _load(environ)
-        transport = Transport.open(settings["endpoint"], environ, settings["max_parallel"])
-        transports = [transport]
-        if settings["iam_endpoint"]:
-            transports.append(Transport.open(settings["iam_endpoint"], environ, 1, transport.context))
-        read_seconds = max(settings["deadline_seconds"], READ_SECONDS)
-        url, store = secrets["FDI_TOKEN"]
-        iam = IamClient(transports[1] if settings["iam_endpoint"] else None, settings["project_id"], clock)
-        pool = DaemonThreadPool(settings["max_parallel"])
-        client = Client(transport, settings["project_id"], frozenset(settings["optional_task_groups"]))
+        settings, secret, callers = read_configuration(environ)
+        read_seconds = max(settings.deadline_seconds, READ_SECONDS)
+        transport = Transport.open(settings.endpoint, environ, settings.max_parallel)
+        iam_transport = None
+        if settings.iam_endpoint:
+            iam_transport = Transport.open(settings.iam_endpoint, environ, 1, transport.context)
+        iam = IamClient(iam_transport, settings.project_id, clock)
+        pool = DaemonThreadPool(settings.max_parallel)
+        client = Client(transport, settings.project_id, settings.optional_task_groups)
         target = Target(
-            transports=tuple(transports),
-            tokens=TokenProvider(store, iam, url.key, settings["token_warn_seconds"], clock, read_seconds),
-            token_source=url.scheme,
-            store=store,
-            secret_key=url.key,
+            transport=transport,
+            iam_transport=iam_transport,
+            secret=secret,
+            tokens=TokenProvider(secret.store, iam, secret.url.key, settings.token_warn_seconds, clock, read_seconds),
             history=CredentialsHistory(),
-            checker=Checker(client, pool, settings["cache_seconds"], settings["deadline_seconds"], clock),
-            instances=tuple(Instance(name, instance_id) for name, instance_id in settings["instances"]),
+            checker=Checker(client, pool, settings.cache_seconds, settings.deadline_seconds, clock),
+            instances=tuple(Instance(name, instance_id) for name, instance_id in settings.instances),
         )
-        callers = None
-        if "FDI_CALLERS" in secrets:
-            url, store = secrets["FDI_CALLERS"]
-            callers = ApiKeys(store, url.key, clock, read_seconds)
         return cls(
-            targets=(target,),
-            rules=Policy(frozenset(settings["allow_empty"])),
+            target=target,
+            policy=Policy(settings.allow_empty),
             pool=pool,
-            deadline_seconds=settings["deadline_seconds"],
-            anonymous=settings["anonymous"],
-            callers=callers,
+            deadline_seconds=settings.deadline_seconds,
+            anonymous=settings.anonymous,
+            callers=ApiKeys(callers.store, callers.url.key, clock, read_seconds) if callers else None,
             clock=clock,
         )
 
-    def select(self, names: Collection[str] | None) -> list[tuple[Target, list[Instance]]]:
+    def select(self, names: Collection[str] | None) -> Sequence[Instance]:
         """Return the instances asked for, in the order of the settings, each once.
 
         Args:
@@ -129,109 +117,73 @@ class Service(NamedTuple):
             CheckError: `unknown_instance`, if one of them is not configured.
 
         """
-        unknown = len(self.unknown_names(names or ()))
+        if names is None:
+            return self.target.instances
+        unknown = len(self.unknown_names(names))
         if unknown:
-            # Which one is not said: it is the caller's own text, and this one may know no names.
+            # The message names none: names are the caller's own text, and this caller may not know ours.
             subject, verb = ("instance", "is") if unknown == 1 else ("instances", "are")
             raise CheckError("unknown_instance", f"{unknown} {subject} asked for {verb} not in FDI_INSTANCES")
-        wanted = None if names is None else set(names)
-        selected = [
-            (target, [i for i in target.instances if wanted is None or wanted & {i.name, i.instance_id}])
-            for target in self.targets
-        ]
-        return [(target, instances) for target, instances in selected if instances]
+        return [instance for instance in self.target.instances if not set(instance).isdisjoint(names)]
 
     def unknown_names(self, names: Collection[str]) -> list[str]:
         """Return the names that are neither an alias nor an ID in FDI_INSTANCES, each once."""
-        known = {text for target in self.targets for i in target.instances for text in (i.name, i.instance_id)}
+        known = {text for instance in self.target.instances for text in instance}
         return [name for name in dict.fromkeys(names) if name not in known]
 
-    def check(self, selected: Sequence[tuple[Target, Sequence[Instance]]], deadline: Deadline) -> Verdict:
-        """Return the verdict over the selected instances, details included, at the deadline at the latest."""
+    def check(self, instances: Sequence[Instance], deadline: Deadline) -> Verdict:
+        """Return the verdict over some instances, details included, at the deadline at the latest."""
+        target = self.target
         began = self.clock()
-        findings: list[ProbeResult] = []
-        for target, instances in selected:
-            found = target.checker.check_all(instances, target.tokens, deadline)
-            target.history.note(found)
-            expires_at = target.tokens.expiring()
-            findings += found if expires_at is None else [f._replace(token_expires_at=expires_at) for f in found]
+        results = target.checker.check_all(instances, target.tokens, deadline)
+        target.history.note(results)
+        expires_at = target.tokens.expiring()
+        if expires_at is not None:
+            results = [result._replace(token_expires_at=expires_at) for result in results]
         present = self.clock()
-        ages = [finding.arrived.seconds_until(present) for finding in findings]
-        is_fresh = any(finding.arrived.monotonic >= began.monotonic for finding in findings)
-        oldest = max(zip(ages, findings, strict=True), key=lambda aged: aged[0])[1]
+        ages = [result.arrived.seconds_until(present) for result in results]
+        oldest = results[ages.index(max(ages))]
         return evaluate(
-            findings,
-            self.rules,
+            results,
+            self.policy,
             checked_at=datetime.fromtimestamp(oldest.arrived.wall, UTC),
             age_seconds=max(ages),
             duration_seconds=began.seconds_until(present),
-            token=self.targets[0].tokens.state(),
-            is_fresh=is_fresh,
+            token=target.tokens.state(),
+            is_fresh=max([result.arrived.monotonic for result in results]) >= began.monotonic,
         )
 
     def is_ready(self) -> bool:
-        """Whether the credentials were held once: read and, where they are IAM's, exchanged for a token."""
-        for target in self.targets:
-            target.history.held |= target.tokens.state() is not None
-        return any(target.history.held for target in self.targets)
+        """Whether the credentials were read once and, if they are IAM's, exchanged for a token."""
+        history = self.target.history
+        history.held |= self.target.tokens.state() is not None
+        return history.held
 
     def readiness(self, deadline: Deadline) -> tuple[Fault, ...]:
-        """Return what is wrong with the credentials, refresh them first if none were held yet.
+        """Return what is wrong with the credentials; the first call reads them.
 
         Once `is_ready`, this does not wait. A token that ROMA Connect refused in the last check is a fault too.
         """
-        faults = []
-        for target in self.targets:
-            error = target.history.refusal
-            try:
-                target.tokens.be_ready(deadline)
-            except CheckError as failure:
-                error = failure
-            if error is not None:
-                faults.append(Fault("FDI_TOKEN", f"{error.message}. {error.next_step}"))
-        return tuple(faults)
+        error = self.target.history.refusal
+        try:
+            self.target.tokens.be_ready(deadline)
+        except CheckError as failure:
+            error = failure
+        return () if error is None else (Fault("FDI_TOKEN", f"{error.message}. {error.next_step}"),)
 
     def token_state(self) -> dict[str, str | None]:
-        """Return what may be told of the token: `source`, `kind`, `version`, `expires_at`; never its value."""
-        target = self.targets[0]
-        state = target.tokens.state()
+        """Return what callers may know of the token: `source`, `kind`, `version`, `expires_at`; never its value."""
+        state = self.target.tokens.state()
         return {
-            "source": target.token_source,
+            "source": self.target.secret.url.scheme,
             "kind": state.kind if state else None,
             "version": state.version if state else None,
             "expires_at": format_timestamp(state.expires_at) if state and state.expires_at is not None else None,
         }
 
     def close(self) -> None:
-        """Let the threads end and close the connections."""
+        """End the threads and close the connections."""
         self.pool.close()
-        for target in self.targets:
-            for transport in target.transports:
-                transport.close()
-
-
-def _load(environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, tuple[SecretUrl, SecretStore]]]:
-    """Return the settings, and for each variable that names a secret its URL and store."""
-    faults: list[Fault] = []
-    settings: dict[str, Any] = {}
-    secrets: dict[str, tuple[SecretUrl, SecretStore]] = {}
-    try:
-        settings = settings_schema.load(environ)
-    except ValidationError as error:
-        faults += [Fault(variable, message, entry) for variable, entry, message in settings_schema.faults(error)]
-    for variable in ("FDI_TOKEN", "FDI_CALLERS"):
-        # Not from the loaded settings: every fault is reported at once.
-        text = environ.get(variable, "").strip()
-        try:
-            if text:
-                url = parse_secret_url(text)
-                secrets[variable] = url, open_store(url, environ)
-        except InvalidSecretUrl as error:
-            faults.append(Fault(variable, str(error)))
-    if faults:
-        faults.sort(key=lambda fault: (fault.variable, fault.entry or 0))
-        count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
-        names = list(dict.fromkeys(fault.variable for fault in faults))
-        variables = ", ".join([*names[:20], *([f"+{len(names) - 20} more"] if len(names) > 20 else [])])
-        raise CheckError("settings_invalid", f"the settings have {count}: {variables}", faults=tuple(faults))
-    return settings, secrets
+        self.target.transport.close()
+        if self.target.iam_transport:
+            self.target.iam_transport.close()

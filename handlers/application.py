@@ -61,7 +61,7 @@ class Application:
         """
         with self._lock:
             if self._service is None:
-                self._service = Service.from_environ(self._environ, self._clock)
+                self._service = Service.open(self._environ, self._clock)
             return self._service
 
     @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from marshmallow import ValidationError
 from marshmallow.exceptions import SCHEMA
@@ -27,7 +27,7 @@ _LONGEST_RESERVE_SECONDS = 0.5
 """What is kept of somebody else's timeout to render and send the answer; never more than half of it."""
 
 
-def parameters(request: Request) -> dict[str, Any]:
+def parameters(request: Request) -> query_schema.Query:
     """Return the request's parameters; see `schemas.query.load`.
 
     Raises:

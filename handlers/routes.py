@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from werkzeug import Response
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fdi_health.errors import Fault
     from fdi_health.formats import Format
     from handlers.application import Application
+    from schemas.query import Query
 
 
 class Route(NamedTuple):
@@ -61,19 +62,19 @@ def find(path: str) -> Route:
 
 def _verdict(request: Request, application: Application) -> Response:
     query = request_parameters.parameters(request)
-    form = choose(query["format"], request.headers.get("Accept"))
+    form = choose(query.format, request.headers.get("Accept"))
     return _checked(request, application, query, _known(form, FORMATS))
 
 
 def _metrics(request: Request, application: Application) -> Response:
     query = request_parameters.parameters(request)
-    form = choose_metrics(query["format"], request.headers.get("Accept"))
+    form = choose_metrics(query.format, request.headers.get("Accept"))
     return _checked(request, application, query, _known(form, METRICS))
 
 
 def _badge(request: Request, application: Application) -> Response:
     query = request_parameters.parameters(request)
-    form = _known(FORMATS["badge"] if query["format"] in (None, "badge") else None, ["badge"])
+    form = _known(FORMATS["badge"] if query.format in (None, "badge") else None, ["badge"])
     try:
         response = _checked(request, application, query, form)
     except CheckError as error:
@@ -98,15 +99,15 @@ def _known(form: Format | None, names: Iterable[str]) -> Format:
     return form
 
 
-def _checked(request: Request, application: Application, query: dict[str, Any], form: Format) -> Response:
+def _checked(request: Request, application: Application, query: Query, form: Format) -> Response:
     """Return the verdict that is asked for, in a form."""
     service = application.service()
-    deadline = request_parameters.deadline(request, service.deadline_seconds, query["deadline"])
+    deadline = request_parameters.deadline(request, service.deadline_seconds, query.deadline)
     with application.admitted():
         caller = authentication.identify(request, service, deadline)
-        verdict = service.check(service.select(query["instance"]), deadline)
+        verdict = service.check(service.select(query.instance), deadline)
     # Findings are shared between requests; which statuses fail is each request's own choice.
-    verdict = verdict._replace(fail_on=query["fail_on"])
+    verdict = verdict._replace(fail_on=query.fail_on)
     shown = verdict if caller.sees_details else hide_details(verdict)
     status = form.status or verdict.outcome.http_status
     response = Response(form.render(shown), status, {"FDI-Verdict": verdict.status}, content_type=form.media_type)

@@ -6,7 +6,7 @@ documents of their own, which must neither fail nor narrow anything.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 from marshmallow.exceptions import SCHEMA
@@ -88,6 +88,23 @@ class FormatName(fields.Field[str]):
         return name
 
 
+class Query(NamedTuple):
+    """What a caller asks; each parameter has its default where the caller says nothing.
+
+    Attributes:
+        instance: aliases or IDs, or None for all instances.
+        fail_on: the statuses that fail the check.
+        deadline: seconds, or None.
+        format: the name of a format, or None; there may be no such format.
+
+    """
+
+    instance: Sequence[str] | None = None
+    fail_on: Sequence[str] = DEFAULT_FAIL_ON
+    deadline: float | None = None
+    format: str | None = None
+
+
 class QuerySchema(Schema):
     """Every parameter, each loaded from the list of its values; unknown ones are ignored (checkers bust caches)."""
 
@@ -96,34 +113,31 @@ class QuerySchema(Schema):
 
         unknown = EXCLUDE
 
-    instance = InstanceNames(load_default=None)
-    fail_on = FailOn(load_default=lambda: [*DEFAULT_FAIL_ON])
-    deadline = DeadlineSeconds(load_default=None)
-    format = FormatName(load_default=None)
+    instance = InstanceNames()
+    fail_on = FailOn()
+    deadline = DeadlineSeconds()
+    format = FormatName()
 
 
 _SCHEMA = QuerySchema()
 
 
-def load(parameters: Mapping[str, Sequence[Any]], body: bytes = b"") -> dict[str, Any]:
+def load(parameters: Mapping[str, Sequence[Any]], body: bytes = b"") -> Query:
     """Return what is asked.
 
     Args:
         parameters: name → every value it has in the query.
-        body: of a POST; its fields count as further values.
-
-    Returns:
-        `instance`: names or None for all; `fail_on`: statuses; `deadline`: seconds or None; `format`: name or None.
+        body: of a POST; its fields count as further values. One of more than 64 KiB asks nothing.
 
     Raises:
         ValidationError: a parameter of ours has a value that it can't have, and its name is the key; or a name is
             misspelt, and `SCHEMA` is the key.
 
     """
-    return _load(parameters, _parsed(body))
+    return _load(parameters, _parsed(body)) if parameters or body else Query()
 
 
-def load_input(document: Any) -> dict[str, Any]:
+def load_input(document: Any) -> Query:
     """Return what the input of a schedule or event asks; see `load`.
 
     Args:
@@ -141,7 +155,7 @@ def steers(document: Any) -> bool:
     return all(name in ours or close_miss([name], ours) for name in document)
 
 
-def _load(parameters: Mapping[str, Sequence[Any]], document: Any) -> dict[str, Any]:
+def _load(parameters: Mapping[str, Sequence[Any]], document: Any) -> Query:
     ours = _SCHEMA.fields.keys()
     steering: dict[str, Any] = document if steers(document) else {}
     meant = close_miss([name for name in parameters if name not in ours], ours) or close_miss(steering, ours)
@@ -151,8 +165,7 @@ def _load(parameters: Mapping[str, Sequence[Any]], document: Any) -> dict[str, A
     values = {name: list(given) for name, given in parameters.items() if name in ours}
     for name, given in steering.items():
         values.setdefault(name, []).extend(given if isinstance(given, list) else [given])
-    loaded: dict[str, Any] = _SCHEMA.load(values)
-    return loaded
+    return Query(**_SCHEMA.load(values))
 
 
 def _parsed(body: bytes) -> Any:

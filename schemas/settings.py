@@ -1,14 +1,14 @@
-"""The environment variables that steer fdi-health, and every fault in them at once.
+"""The settings: environment variables in, one typed value or every fault at once out.
 
 A fault names the variable, the entry in a list, the form that is expected and an example; never a value, because a
-secret that was put into the wrong variable must not travel on into a log or an answer.
+secret in the wrong variable must not get into a log or a response.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
@@ -19,6 +19,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PREFIX = "FDI_"
+
+
+class Settings(NamedTuple):
+    """The settings; each is named after its variable, without `FDI_`.
+
+    `endpoint` and `iam_endpoint` are filled in from the region. `instances` are pairs of name and ID.
+    """
+
+    region: str | None
+    endpoint: str
+    project_id: str
+    instances: tuple[tuple[str, str], ...]
+    token: str
+    iam_endpoint: str | None
+    token_warn_seconds: float
+    callers: str | None
+    deadline_seconds: float
+    cache_seconds: float
+    max_parallel: int
+    anonymous: Literal["verdict", "details", "refuse"]
+    allow_empty: frozenset[str]
+    optional_task_groups: frozenset[str]
 
 
 class SettingsSchema(Schema):
@@ -100,12 +122,8 @@ class SettingsSchema(Schema):
             raise ValidationError({"FDI_ALLOW_EMPTY": faults})
 
 
-def load(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the settings that stand in an environment.
-
-    Returns:
-        A dict with the names of `SettingsSchema`; `endpoint` is always set, from the region if need be, and
-        `iam_endpoint` where it or the region is.
+def load(environ: Mapping[str, str]) -> Settings:
+    """Return the settings in an environment.
 
     Raises:
         ValidationError: with every fault; see `faults`.
@@ -119,21 +137,26 @@ def load(environ: Mapping[str, str]) -> dict[str, Any]:
     schema = SettingsSchema()
     known = {str(field.data_key) for field in schema.fields.values()}
     messages: dict[str, Any] = {name: [_unknown(name, known)] for name in ours if name not in known}
-    settings: dict[str, Any] = {}
+    loaded: dict[str, Any] = {}
     try:
-        settings = schema.load({name: value for name, value in ours.items() if name in known and value})
+        loaded = schema.load({name: value for name, value in ours.items() if name in known and value})
     except ValidationError as error:
         messages |= error.messages_dict
     if messages:
         raise ValidationError(messages)
-    region = settings["region"]
-    settings["endpoint"] = settings["endpoint"] or f"https://roma.{region}.myhuaweicloud.com"
-    if settings["iam_endpoint"]:
+    region, iam_endpoint = loaded["region"], loaded["iam_endpoint"]
+    if iam_endpoint:
         # Other programs want the API's version in it.
-        settings["iam_endpoint"] = settings["iam_endpoint"].removesuffix("/v3")
+        iam_endpoint = iam_endpoint.removesuffix("/v3")
     elif region:
-        settings["iam_endpoint"] = f"https://iam.{region}.myhuaweicloud.com"
-    return settings
+        iam_endpoint = f"https://iam.{region}.myhuaweicloud.com"
+    return Settings(**loaded)._replace(
+        endpoint=loaded["endpoint"] or f"https://roma.{region}.myhuaweicloud.com",
+        iam_endpoint=iam_endpoint,
+        instances=tuple(loaded["instances"]),
+        allow_empty=frozenset(loaded["allow_empty"]),
+        optional_task_groups=frozenset(loaded["optional_task_groups"]),
+    )
 
 
 def faults(error: ValidationError) -> Iterator[tuple[str, int | None, str]]:

@@ -68,7 +68,7 @@ def test_error_value__holds_no_frames_or_foreign_exceptions(
 ) -> None:
     checked = function("reset")
     checked.get()
-    (target,) = checked.process.service().targets
+    target = checked.process.service().target
     (finding,) = target.checker.check_all([Instance("one", "id-one")], target.tokens, Deadline.after(1))
 
     assert finding.error is not None
@@ -80,7 +80,7 @@ def test_raised_error__has_a_clean_traceback(
     function: Callable[..., Function], clean: Callable[..., None], upstream: Simulator
 ) -> None:
     checked = function("close")
-    (target,) = checked.process.service().targets
+    target = checked.process.service().target
 
     with pytest.raises(CheckError) as caught:
         target.checker._client.statistics(Instance("one", "id-one"), Token(TOKEN, 1), Deadline.after(1))
@@ -109,7 +109,7 @@ def test_credentials_and_keys__are_in_no_response_log_or_repr(
 
     assert answers[0].get_json()["healthy"] is True
     (token,) = iam.issued
-    clean(*(answer.text for answer in answers), service, *service.targets, service.callers)
+    clean(*(answer.text for answer in answers), service, service.target, service.callers)
     assert token[:8] not in "".join(answer.text for answer in answers) + repr(service)
 
 

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = ("handlers", "schemas", "fdi_health")
 NOT_NEEDED = (
     "fdi_health/__main__.py",
+    "fdi_health/cli.py",
     "fdi_health/diagnostics.py",
     "fdi_health/diagnostic_steps.py",
     "handlers/triggers/aws_lambda.py",

@@ -46,12 +46,12 @@ def verdict_document(
     try:
         service = application.service()
         query = _parameters(event)
-        bounds = [service.deadline_seconds, query["deadline"], seconds_within(seconds_left)]
+        bounds = [service.deadline_seconds, query.deadline, seconds_within(seconds_left)]
         # From when we were called: opening the service has used up some of it.
         deadline = Deadline(began + min(bound for bound in bounds if bound))
         with application.admitted():
-            verdict = service.check(service.select(query["instance"]), deadline)
-        verdict = verdict._replace(fail_on=query["fail_on"])
+            verdict = service.check(service.select(query.instance), deadline)
+        verdict = verdict._replace(fail_on=query.fail_on)
         document = verdict_schema.document(hide_details(verdict))
         log_verdict(verdict, request_of(None, {}, context), application.google_project)
     except Exception as error:  # noqa: BLE001 -- the one catch-all of this way in
@@ -67,12 +67,12 @@ def verdict_document(
         invocation.reset(before)
 
 
-def _parameters(event: Any) -> dict[str, Any]:
+def _parameters(event: Any) -> query_schema.Query:
     try:
         query = query_schema.load_input(_input(event))
     except ValidationError as error:
         raise malformed_query(error) from None
-    if query["format"] not in (None, "json"):
+    if query.format not in (None, "json"):
         raise CheckError("malformed_query", "format must be json where the event is not an HTTP request")
     return query
 

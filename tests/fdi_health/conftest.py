@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
-from fdi_health import __main__ as command_line
-from fdi_health import log
+from fdi_health import cli, log
 from fdi_health.credentials.iam_client import IamClient
 from fdi_health.transport.client import Transport
 from tests.conftest import PROJECT_ID, TOKEN
@@ -55,7 +54,7 @@ def run(upstream: Simulator, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capt
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", ["fdi_health", *words])
         with pytest.raises(SystemExit) as caught:
-            command_line.main()
+            cli.main()
         log.flush()
         out, err = capfd.readouterr()
         assert isinstance(caught.value.code, int)

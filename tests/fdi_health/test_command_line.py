@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from fdi_health import __main__ as command_line
+from fdi_health import cli
 from fdi_health.transport.tls import CA_VARIABLES
 from simulator import Simulator
 from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
@@ -104,7 +104,7 @@ def test_fault_of_ours__is_unknown_and_clean(run: Run, monkeypatch: pytest.Monke
     def broken(*_: object) -> None:
         raise RuntimeError("boom s3cr3t")
 
-    monkeypatch.setattr(command_line, "_verdict", broken)
+    monkeypatch.setattr(cli, "_verdict", broken)
     code, out, err = run("check")
     assert code == 3
     assert "s3cr3t" not in out + err
@@ -116,7 +116,7 @@ def test_interrupt__is_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command_line, "_verdict", interrupted)
+    monkeypatch.setattr(cli, "_verdict", interrupted)
     assert run("check")[0] == 130
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fdi_health import __main__ as command_line
+from fdi_health.service import Service
 from simulator.responses import json_response
 from tests.conftest import PROJECT_ID, TOKEN
 from tests.servers import ROOT, clean_environ
@@ -142,7 +142,7 @@ def test_plugin__says_on_stdout_that_it_failed_itself(run: Run, monkeypatch: pyt
     def broken(*_: object) -> None:
         raise RuntimeError("boom s3cr3t")
 
-    monkeypatch.setattr(command_line, "_verdict", broken)
+    monkeypatch.setattr(Service, "open", broken)
     code, out, err = run("check", "--format=nagios")
     assert (code, out) == (3, "UNKNOWN: fdi-health itself failed; the line on stderr says where\n")
     assert "s3cr3t" not in out + err

@@ -12,12 +12,13 @@ from marshmallow import ValidationError
 from marshmallow.exceptions import SCHEMA
 
 from schemas import query
+from schemas.query import Query
 
 
 @pytest.mark.parametrize("value", ["0.5", "1", " 2 ", "\x1c2", "999999999", 0.5, 1, 2.5, 999_999_999])
 def test_deadline__is_a_number_above_zero(value: Any) -> None:
     body = json.dumps({"deadline": value}).encode()
-    assert query.load({}, body)["deadline"] == float(value.strip() if isinstance(value, str) else value)
+    assert query.load({}, body).deadline == float(value.strip() if isinstance(value, str) else value)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1e3", "nan", "", 0, -1, 1e9, 10**400, True, None, [], [1, 0]])
@@ -68,8 +69,8 @@ def test_query__is_either_a_fault_or_never_narrower_than_it_says(parameters: dic
     except ValidationError as error:
         assert len(error.messages_dict) >= 1
         return
-    assert (loaded["instance"] is None) == ("instance" not in parameters)
+    assert (loaded.instance is None) == ("instance" not in parameters)
 
 
 def test_nothing_asked__is_the_defaults() -> None:
-    assert query.load({}) == {"instance": None, "fail_on": ["unhealthy", "unknown"], "deadline": None, "format": None}
+    assert query.load({}) == query.load({"x": ["1"]}) == Query(None, ("unhealthy", "unknown"), None, None)

@@ -11,6 +11,7 @@ from marshmallow import ValidationError
 
 from schemas import settings, settings_fields
 from schemas.service_links import is_service_link
+from schemas.settings import Settings
 from schemas.settings_fields import is_loopback
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ BASE = {
 }
 
 
-def load(**changes: str) -> dict[str, Any]:
+def load(**changes: str) -> Settings:
     return settings.load({**BASE, **changes})
 
 
@@ -37,27 +38,27 @@ def faults(**changes: str) -> list[tuple[str, int | None]]:
 
 
 def test_settings__have_the_contracts_defaults() -> None:
-    assert load() == {
-        "region": None,
-        "endpoint": "https://roma.example",
-        "project_id": "c53626012ba84727b938ca8bf03108ef",
-        "instances": [("payments", "id-1"), ("crm", "id-2")],
-        "token": "env://ROMA_TOKEN",
-        "iam_endpoint": None,
-        "token_warn_seconds": 3600.0,
-        "callers": None,
-        "deadline_seconds": 4.0,
-        "cache_seconds": 5.0,
-        "max_parallel": 64,
-        "anonymous": "verdict",
-        "allow_empty": [],
-        "optional_task_groups": [],
-    }
+    assert load() == Settings(
+        region=None,
+        endpoint="https://roma.example",
+        project_id="c53626012ba84727b938ca8bf03108ef",
+        instances=(("payments", "id-1"), ("crm", "id-2")),
+        token="env://ROMA_TOKEN",
+        iam_endpoint=None,
+        token_warn_seconds=3600.0,
+        callers=None,
+        deadline_seconds=4.0,
+        cache_seconds=5.0,
+        max_parallel=64,
+        anonymous="verdict",
+        allow_empty=frozenset(),
+        optional_task_groups=frozenset(),
+    )
 
 
 def test_region__makes_the_endpoint() -> None:
-    assert load(FDI_ENDPOINT="", FDI_REGION="cn-north-4")["endpoint"] == "https://roma.cn-north-4.myhuaweicloud.com"
-    assert load(FDI_REGION="cn-north-4")["endpoint"] == "https://roma.example"
+    assert load(FDI_ENDPOINT="", FDI_REGION="cn-north-4").endpoint == "https://roma.cn-north-4.myhuaweicloud.com"
+    assert load(FDI_REGION="cn-north-4").endpoint == "https://roma.example"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_region_or_endpoint__one_is_needed() -> None:
     ],
 )
 def test_endpoint__is_https_or_loopback(endpoint: str, loaded: str) -> None:
-    assert load(FDI_ENDPOINT=endpoint)["endpoint"] == loaded
+    assert load(FDI_ENDPOINT=endpoint).endpoint == loaded
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_instances__are_aliases_and_ids(instances: str, pairs: list[tuple[str, s
     if pairs is None:
         assert faults(FDI_INSTANCES=instances) == [("FDI_INSTANCES", 1)]
     else:
-        assert load(FDI_INSTANCES=instances)["instances"] == pairs
+        assert load(FDI_INSTANCES=instances).instances == tuple(pairs)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ def test_instances__faults_name_their_entry(instances: str, entries: list[int | 
 
 @pytest.mark.parametrize(("text", "seconds"), [("", 4.0), (" 8 ", 8.0), ("0.1", 0.1), ("60", 60.0), ("007", 7.0)])
 def test_number__accepts_plain_decimals(text: str, seconds: float) -> None:  # C94
-    assert load(FDI_DEADLINE_SECONDS=text)["deadline_seconds"] == seconds
+    assert load(FDI_DEADLINE_SECONDS=text).deadline_seconds == seconds
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_max_parallel__is_a_whole_number_to_256(text: str) -> None:
 
 
 def test_cache_seconds__may_be_zero() -> None:
-    assert load(FDI_CACHE_SECONDS="0")["cache_seconds"] == 0.0
+    assert load(FDI_CACHE_SECONDS="0").cache_seconds == 0.0
 
 
 @pytest.mark.parametrize("text", ["no", "VERDICT", "all"])
@@ -191,30 +192,28 @@ def test_anonymous__is_verdict_details_or_refuse(text: str) -> None:
 
 def test_refusing_everybody__needs_callers() -> None:
     assert faults(FDI_ANONYMOUS="refuse") == [("FDI_CALLERS", None)]
-    assert load(FDI_ANONYMOUS="refuse", FDI_CALLERS="env://KEYS")["callers"] == "env://KEYS"
+    assert load(FDI_ANONYMOUS="refuse", FDI_CALLERS="env://KEYS").callers == "env://KEYS"
 
 
 def test_iam_endpoint__comes_from_the_region_unless_it_is_set() -> None:
-    assert load(FDI_REGION="cn-north-4")["iam_endpoint"] == "https://iam.cn-north-4.myhuaweicloud.com"
-    assert (
-        load(FDI_REGION="cn-north-4", FDI_IAM_ENDPOINT="https://iam.example/")["iam_endpoint"] == "https://iam.example"
-    )
-    assert load(FDI_IAM_ENDPOINT="https://iam.example/v3/")["iam_endpoint"] == "https://iam.example"
-    assert load(FDI_IAM_ENDPOINT="http://127.0.0.1:9")["iam_endpoint"] == "http://127.0.0.1:9"
+    assert load(FDI_REGION="cn-north-4").iam_endpoint == "https://iam.cn-north-4.myhuaweicloud.com"
+    assert load(FDI_REGION="cn-north-4", FDI_IAM_ENDPOINT="https://iam.example/").iam_endpoint == "https://iam.example"
+    assert load(FDI_IAM_ENDPOINT="https://iam.example/v3/").iam_endpoint == "https://iam.example"
+    assert load(FDI_IAM_ENDPOINT="http://127.0.0.1:9").iam_endpoint == "http://127.0.0.1:9"
     assert faults(FDI_IAM_ENDPOINT="http://iam.example") == [("FDI_IAM_ENDPOINT", None)]
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("86400", 86400.0)])
 def test_token_warn_seconds__are_within_a_tokens_life(text: str, seconds: float) -> None:
-    assert load(FDI_TOKEN_WARN_SECONDS=text)["token_warn_seconds"] == seconds
+    assert load(FDI_TOKEN_WARN_SECONDS=text).token_warn_seconds == seconds
     assert faults(FDI_TOKEN_WARN_SECONDS="86401") == [("FDI_TOKEN_WARN_SECONDS", None)]
 
 
 @pytest.mark.parametrize(("text", "entries"), [("crm,nope", [2]), ("id-1", [1]), ("a b", [1])])
 def test_allow_empty__names_configured_instances(text: str, entries: list[int]) -> None:
     assert faults(FDI_ALLOW_EMPTY=text) == [("FDI_ALLOW_EMPTY", entry) for entry in entries]
-    assert load(FDI_ALLOW_EMPTY="crm,")["allow_empty"] == ["crm"]
-    assert load(FDI_ALLOW_EMPTY="*")["allow_empty"] == ["*"]
+    assert load(FDI_ALLOW_EMPTY="crm,").allow_empty == {"crm"}
+    assert load(FDI_ALLOW_EMPTY="*").allow_empty == {"*"}
 
 
 def test_allow_empty__is_not_blamed_for_broken_instances() -> None:
@@ -222,7 +221,7 @@ def test_allow_empty__is_not_blamed_for_broken_instances() -> None:
 
 
 def test_optional_task_groups__are_cdc_and_common() -> None:
-    assert load(FDI_OPTIONAL_TASK_GROUPS="cdc,common")["optional_task_groups"] == ["cdc", "common"]
+    assert load(FDI_OPTIONAL_TASK_GROUPS="cdc,common").optional_task_groups == {"cdc", "common"}
     assert faults(FDI_OPTIONAL_TASK_GROUPS="cdc,CDC") == [("FDI_OPTIONAL_TASK_GROUPS", 2)]
 
 
@@ -268,7 +267,7 @@ def test_field__says_what_it_was_made_to_say(made: Callable[[], fields.Field[Any
 
 
 def test_whole_number__is_one() -> None:
-    assert type(load(FDI_MAX_PARALLEL="7")["max_parallel"]) is int
+    assert type(load(FDI_MAX_PARALLEL="7").max_parallel) is int
 
 
 @pytest.mark.parametrize(
@@ -276,7 +275,7 @@ def test_whole_number__is_one() -> None:
     [("a,b,", [("a", "a"), ("b", "b")]), ("a,", [("a", "a")]), ("x=a, y=b,", [("x", "a"), ("y", "b")])],
 )
 def test_list__may_end_with_a_comma(text: str, pairs: list[tuple[str, str]]) -> None:
-    assert load(FDI_INSTANCES=text)["instances"] == pairs
+    assert load(FDI_INSTANCES=text).instances == tuple(pairs)
 
 
 @pytest.mark.parametrize("text", [",", "a,,", ",a"])
@@ -408,4 +407,4 @@ def test_fault__never_shows_the_value(variable: str, value: str) -> None:
 )
 def test_instances__round_trip(pairs: list[tuple[str, object]]) -> None:
     text = ",".join(f"{name}={uuid}" for name, uuid in pairs)
-    assert load(FDI_INSTANCES=text)["instances"] == [(name, str(uuid)) for name, uuid in pairs]
+    assert load(FDI_INSTANCES=text).instances == tuple((name, str(uuid)) for name, uuid in pairs)

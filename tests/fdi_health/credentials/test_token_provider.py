@@ -114,7 +114,7 @@ def test_renewal_that_hangs__is_token_unavailable_at_the_deadline(
     over = threading.Event()
     checked = function("healthy", FDI_DEADLINE_SECONDS="0.4")
     assert checked.verdict()["healthy"] is True
-    (target,) = checked.process.service().targets
+    target = checked.process.service().target
     target.tokens._store = Shelf([b"MII-never"], hang=over)
     upstream.tokens.clear()
 

@@ -275,13 +275,13 @@ def test_timer_event__counts_its_deadline_from_the_call(upstream: Simulator, mon
 
     base = settings_for(upstream)
     upstream.play("id-orders", "silent")
-    opened = Service.from_environ
+    opened = Service.open
 
     def slowly(*args: Any) -> Service:
         time.sleep(0.6)
         return opened(*args)
 
-    monkeypatch.setattr(Service, "from_environ", slowly)
+    monkeypatch.setattr(Service, "open", slowly)
     handler = Handler(base)
     began = time.monotonic()
     handler({"trigger_type": "TIMER"}, Context(milliseconds=2000))

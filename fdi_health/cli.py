@@ -1,0 +1,203 @@
+"""The command line: `python -m fdi_health check` and `python -m fdi_health doctor`."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import json
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from fdi_health import diagnostics
+from fdi_health.clock import Deadline
+from fdi_health.errors import CheckError
+from fdi_health.formats import FORMATS, text_format
+from fdi_health.log import log_fault, to_stderr
+from fdi_health.service import Service
+from schemas.settings_fields import MARKER, NUMBER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fdi_health.diagnostic_steps import StepStatus
+    from fdi_health.models import Status, Verdict
+
+EXIT: dict[Status, int] = {"healthy": 0, "degraded": 1, "unhealthy": 2, "unknown": 3}
+"""Verdict → exit status: OK, WARNING, CRITICAL, UNKNOWN of the Monitoring Plugins' guidelines."""
+
+_MARKS: dict[StepStatus, str] = {"ok": "ok  ", "warning": "WARN", "failed": "FAIL", "skipped": "skip"}
+
+_PROGRESS_SECONDS = 0.2
+_MAX_NAMES_SHOWN = 10
+_MAX_NAME_CHARACTERS = 64
+
+
+class Seconds(click.ParamType[float]):
+    """A plain decimal number above 0."""
+
+    name = "seconds"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        if not NUMBER.fullmatch(str(value)) or not float(str(value)) > 0:
+            self.fail("must be a number of seconds above 0, e.g. 1.5", param, ctx)
+        return float(str(value))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Ask whether the data-integration tasks of your ROMA Connect instances are healthy.
+
+    Settings come from the environment; see the README.
+    """
+
+
+@cli.command()
+@click.option("--instance", "instances", multiple=True, help="Alias or ID; repeat for several. Default: all.")
+@click.option("--format", "form", type=click.Choice([*FORMATS]), default="text", show_default=True)
+@click.option("--deadline", "seconds", type=Seconds(), help="Seconds; may only shorten FDI_DEADLINE_SECONDS.")
+def check(instances: tuple[str, ...], form: str, seconds: float | None) -> None:
+    """Print the verdict. Exits 0 healthy, 1 degraded, 2 unhealthy, 3 unknown or broken settings."""
+    try:
+        verdict = _verdict(instances, seconds)
+    except CheckError as error:
+        faults = [(fault, f", entry {fault.entry}" if fault.entry else "") for fault in error.faults]
+        lines = [f"UNKNOWN: {error.message}", *(f"  {f.variable}{entry}: {f.message}" for f, entry in faults)]
+        _write_failure("\n".join(lines), for_plugin=form == "nagios")
+        sys.exit(EXIT["unknown"])
+    if form == "text":
+        _write(sys.stdout, "\n".join(text_format.lines(verdict, colour=_is_terminal(sys.stdout))))
+    else:
+        _write(sys.stdout, FORMATS[form].render(verdict).decode().removesuffix("\n"))
+    sys.exit(EXIT[verdict.status])
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def doctor(*, as_json: bool) -> None:
+    """Walk settings, secret, network and instances. Exits 0, or 10, 11, 12, 13: the first of them that is broken."""
+    broken = 0
+    for step in diagnostics.steps(os.environ):
+        broken = broken or (0 if step.ok else step.place)
+        if as_json:
+            _write(sys.stdout, json.dumps({**step._asdict(), "seconds": round(step.seconds, 3)}))
+            continue
+        _write(sys.stdout, f"{_MARKS[step.status]}  {step.name:<20}{step.seconds:>7.3f} s  {step.finding}")
+        if step.next_step:
+            _write(sys.stdout, f"      -> {step.next_step}")
+    sys.exit(broken)
+
+
+def _verdict(names: tuple[str, ...], seconds: float | None) -> Verdict:
+    with contextlib.closing(Service.open(os.environ)) as service:
+        unknown = service.unknown_names(names)
+        try:
+            selected = service.select(names or None)
+        except CheckError as error:
+            # Unlike an HTTP caller, this one typed the names on this machine.
+            raise CheckError(error.code, f"{error.message}: {_shown(unknown)}", faults=error.faults) from None
+        deadline = Deadline.after(min(seconds or service.deadline_seconds, service.deadline_seconds))
+        with _progress(len(selected)):
+            return service.check(selected, deadline)
+
+
+@contextlib.contextmanager
+def _progress(count: int) -> Iterator[None]:
+    """Say on a terminal's stderr what is waited for, and wipe it away when that is over."""
+    if not _is_terminal(sys.stderr):
+        yield
+        return
+    over = threading.Event()
+    began = time.monotonic()
+
+    def show() -> None:
+        while not over.wait(_PROGRESS_SECONDS):
+            click.echo(f"\r\033[Kwaiting for {count} instance(s), {time.monotonic() - began:.1f} s", nl=False, err=True)
+
+    shower = threading.Thread(target=show, daemon=True)
+    shower.start()
+    try:
+        yield
+    finally:
+        over.set()
+        shower.join()
+        click.echo("\r\033[K", nl=False, err=True)
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Return the names that the user typed, at most 10 of them."""
+    more = f" and {len(names) - _MAX_NAMES_SHOWN} more" if len(names) > _MAX_NAMES_SHOWN else ""
+    return ", ".join(name[:_MAX_NAME_CHARACTERS].replace("\n", "?") for name in names[:_MAX_NAMES_SHOWN]) + more
+
+
+def _wants_nagios(words: Sequence[str]) -> bool:
+    """Whether a command line asks for the format of monitoring plugins; the rest of it may be wrong."""
+    values = [word.partition("=")[2] for word in words if word.startswith("--format=")]
+    values += [value for word, value in itertools.pairwise(words) if word == "--format"]
+    return "nagios" in values
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    """Write a line at once; one that nobody reads any more must not change the exit status."""
+    if stream is None:
+        return
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except (OSError, ValueError):
+        # What is left in the stream's buffer goes nowhere, instead of failing again when the interpreter ends.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _escape_what_streams_can_not_encode() -> None:
+    """Let stdout and stderr escape characters that their encoding lacks.
+
+    A terminal or pipe that is not UTF-8 would raise an exception for foreign text, and so change the exit status.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A stream that is closed already can't be told, and will not be written to either.
+            with contextlib.suppress(ValueError):
+                stream.reconfigure(errors="backslashreplace")
+
+
+def _write_failure(text: str, *, for_plugin: bool) -> None:
+    """Write why there is no verdict, to stdout for a monitoring plugin, where a pipe would begin performance data."""
+    printable = "".join(c if c.isprintable() or c == "\n" else "?" for c in MARKER.sub("FDI_OK", text))
+    _write(sys.stdout if for_plugin else sys.stderr, printable.replace("|", "/") if for_plugin else printable)
+
+
+def main() -> None:
+    """Run; a faulty command line is `unknown` to a monitoring system, not critical.
+
+    Monitoring systems read a plugin's stdout only, so that what went wrong is said there if the format is theirs.
+    """
+    _escape_what_streams_can_not_encode()
+    to_stderr()
+    is_plugin = _wants_nagios(sys.argv[1:])
+    try:
+        cli.main(prog_name="python -m fdi_health", standalone_mode=False)
+    except click.ClickException as error:
+        usage = io.StringIO()
+        error.show(usage)
+        text = f"UNKNOWN: {error.format_message()}" if is_plugin else usage.getvalue().rstrip()
+        _write_failure(text, for_plugin=is_plugin)
+        sys.exit(EXIT["unknown"])
+    except click.Abort:
+        sys.exit(130)
+    except Exception as error:  # noqa: BLE001 -- Python's own exit status for it, 1, would mean "degraded"
+        log_fault(error)
+        if is_plugin:
+            _write_failure("UNKNOWN: fdi-health itself failed; the line on stderr says where", for_plugin=True)
+        sys.exit(EXIT["unknown"])

@@ -1,0 +1,83 @@
+"""The settings and the secret stores that they name, read from the environment with every fault at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from marshmallow import ValidationError
+
+from fdi_health.errors import CheckError, Fault
+from fdi_health.secret_stores import InvalidSecretUrl, SecretStore, SecretUrl, open_store, parse_secret_url
+from schemas import settings as settings_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from schemas.settings import Settings
+
+_MAX_VARIABLES = 20
+"""How many variables the message of an error names."""
+
+
+class ConfiguredSecret(NamedTuple):
+    """A secret that a setting names.
+
+    Attributes:
+        url: the setting, taken apart.
+        store: reads the secret.
+
+    """
+
+    url: SecretUrl
+    store: SecretStore
+
+
+class Configuration(NamedTuple):
+    """What the environment says.
+
+    Attributes:
+        settings: the valid settings.
+        token: FDI_TOKEN: the secret with the token or the credentials.
+        callers: FDI_CALLERS: the secret with the callers' keys, or None.
+
+    """
+
+    settings: Settings
+    token: ConfiguredSecret
+    callers: ConfiguredSecret | None
+
+
+def read_configuration(environ: Mapping[str, str]) -> Configuration:
+    """Return what the environment says; reads no secret and connects to nothing.
+
+    Raises:
+        CheckError: `settings_invalid`, with every fault there is.
+
+    """
+    faults: list[Fault] = []
+    secrets: dict[str, ConfiguredSecret] = {}
+    for variable in ("FDI_TOKEN", "FDI_CALLERS"):
+        # Not from the loaded settings: a fault here is reported together with theirs.
+        text = environ.get(variable, "").strip()
+        try:
+            if text:
+                url = parse_secret_url(text)
+                secrets[variable] = ConfiguredSecret(url, open_store(url, environ))
+        except InvalidSecretUrl as error:
+            faults.append(Fault(variable, str(error)))
+    try:
+        settings = settings_schema.load(environ)
+    except ValidationError as error:
+        faults += [Fault(variable, message, entry) for variable, entry, message in settings_schema.faults(error)]
+    if faults:
+        raise _settings_invalid(faults)
+    return Configuration(settings, secrets["FDI_TOKEN"], secrets.get("FDI_CALLERS"))
+
+
+def _settings_invalid(faults: list[Fault]) -> CheckError:
+    faults.sort(key=lambda fault: (fault.variable, fault.entry or 0))
+    count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
+    names = list(dict.fromkeys(fault.variable for fault in faults))
+    more = [f"+{len(names) - _MAX_VARIABLES} more"] if len(names) > _MAX_VARIABLES else []
+    variables = ", ".join([*names[:_MAX_VARIABLES], *more])
+    return CheckError("settings_invalid", f"the settings have {count}: {variables}", faults=tuple(faults))
