@@ -9,7 +9,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from fdi_health import log
-from handlers.application import Application, threads
+from handlers.admission_control import threads
+from handlers.application import Application
 from handlers.triggers import wsgi
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _first = threading.Lock()
 
 def health(request: Request) -> Response:
     """Answer a request of functions-framework. Its Flask request is a Werkzeug request."""
-    return wsgi.answer(request, application)
+    return wsgi.handle(request, application)
 
 
 def lambda_handler(event: object, context: object) -> dict[str, object]:

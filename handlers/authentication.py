@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fdi_health.errors import CheckError
 
 if TYPE_CHECKING:
-    from werkzeug import Request
+    from werkzeug.datastructures import Headers
 
     from fdi_health.clock import Deadline
     from fdi_health.service import Service
@@ -41,14 +41,18 @@ class Caller(NamedTuple):
     sees_details: bool
 
 
-def identify(request: Request, service: Service, deadline: Deadline) -> Caller:
+ANONYMOUS = Caller(None, sees_details=False)
+"""Who asks if an event is not an HTTP request: its sender has no key."""
+
+
+def identify(headers: Headers, service: Service, deadline: Deadline) -> Caller:
     """Return who asks.
 
     Raises:
         CheckError: `unauthorized`, `callers_unavailable`.
 
     """
-    key = presented_key(request)
+    key = presented_key(headers)
     if service.callers is None or key is None:
         if service.anonymous == "refuse":
             raise CheckError(
@@ -63,29 +67,29 @@ def identify(request: Request, service: Service, deadline: Deadline) -> Caller:
     return Caller(name, sees_details=True)
 
 
-def sees_details(request: Request, application: Application, service: Service, deadline: Deadline) -> bool:
+def sees_details(headers: Headers, application: Application, service: Service, deadline: Deadline) -> bool:
     """Whether the caller may see details, for a path that refuses nobody.
 
     A wrong key, or one that can't be checked now, means no.
     """
     # Reading the callers' keys may take as long as a check, and counts as one.
-    may_wait = service.callers is not None and presented_key(request) is not None
+    may_wait = service.callers is not None and presented_key(headers) is not None
     try:
-        with application.admitted() if may_wait else contextlib.nullcontext():
-            return identify(request, service, deadline).sees_details
+        with application.admission.check() if may_wait else contextlib.nullcontext():
+            return identify(headers, service, deadline).sees_details
     except CheckError:
         return False
 
 
-def presented_key(request: Request) -> bytes | None:
+def presented_key(headers: Headers) -> bytes | None:
     """Return the key in a request, b"" for one that can be none; None where there is none.
 
     A Bearer that looks like a JWT is the platform's own (schedulers, uptime checks), and so is any other scheme.
     """
-    key = request.headers.get("X-Api-Key")
+    key = headers.get("X-Api-Key")
     if key is not None:
         return _bytes(key)
-    scheme, _, value = request.headers.get("Authorization", "").strip().partition(" ")
+    scheme, _, value = headers.get("Authorization", "").strip().partition(" ")
     value = value.strip()
     if scheme.lower() == "bearer":
         return None if _JWT.fullmatch(value) else _bytes(value)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from werkzeug import Response
 
+from fdi_health import log
+from fdi_health.errors import CheckError
 from handlers.authentication import CHALLENGE
 from schemas.problem import ProblemSchema
 from schemas.settings_fields import MARKER, without_marker
-
-if TYPE_CHECKING:
-    from fdi_health.errors import CheckError
 
 PROBLEMS = {
     "malformed_query": (400, "The query is malformed"),
@@ -29,6 +28,15 @@ PROBLEMS = {
 
 RETRY_AFTER_SECONDS = "1"
 """When a caller who met `overloaded` may ask again: checks end within seconds."""
+
+
+def log_as_problem(error: Exception) -> CheckError:
+    """Write the log line for what a request raised; return the error with a problem's code that the caller gets."""
+    if isinstance(error, CheckError) and error.code in PROBLEMS:
+        log.log_problem(error, PROBLEMS[error.code][0])
+        return error
+    log.log_fault(error)
+    return CheckError("internal_error", "an unexpected fault; its place is in the function's log")
 
 
 def problem_document(error: CheckError) -> dict[str, Any]:

@@ -8,24 +8,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from werkzeug import Response
 
-from fdi_health import __version__, log
+from fdi_health import __version__
 from fdi_health.errors import CheckError
-from fdi_health.evaluation import hide_details
 from fdi_health.formats import FORMATS, METRICS, choose, choose_metrics
-from fdi_health.log.request import request_of
 from handlers import authentication, request_parameters
-from handlers.problems import PROBLEMS, json_response
-from handlers.request_parameters import INVOCATION
+from handlers.checks import run_check
+from handlers.problems import json_response, log_as_problem
 from schemas.problem import ReadinessSchema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from werkzeug import Request
-
     from fdi_health.errors import Fault
     from fdi_health.formats import Format
     from handlers.application import Application
+    from handlers.request_context import RequestContext
     from schemas.query import Query
 
 
@@ -38,7 +35,7 @@ class Route(NamedTuple):
 
     """
 
-    view: Callable[[Request, Application], Response]
+    view: Callable[[RequestContext, Application], Response]
     methods: tuple[str, ...] = ("GET", "HEAD")
 
     @property
@@ -60,27 +57,27 @@ def find(path: str) -> Route:
     return route
 
 
-def _verdict(request: Request, application: Application) -> Response:
-    query = request_parameters.parameters(request)
-    form = choose(query.format, request.headers.get("Accept"))
-    return _checked(request, application, query, _known(form, FORMATS))
+def _verdict(context: RequestContext, application: Application) -> Response:
+    query = request_parameters.parameters(context)
+    form = choose(query.format, context.headers.get("Accept"))
+    return _check(context, application, query, _known(form, FORMATS))
 
 
-def _metrics(request: Request, application: Application) -> Response:
-    query = request_parameters.parameters(request)
-    form = choose_metrics(query.format, request.headers.get("Accept"))
-    return _checked(request, application, query, _known(form, METRICS))
+def _metrics(context: RequestContext, application: Application) -> Response:
+    query = request_parameters.parameters(context)
+    form = choose_metrics(query.format, context.headers.get("Accept"))
+    return _check(context, application, query, _known(form, METRICS))
 
 
-def _badge(request: Request, application: Application) -> Response:
-    query = request_parameters.parameters(request)
+def _badge(context: RequestContext, application: Application) -> Response:
+    query = request_parameters.parameters(context)
     form = _known(FORMATS["badge"] if query.format in (None, "badge") else None, ["badge"])
     try:
-        response = _checked(request, application, query, form)
+        response = _check(context, application, query, form)
     except CheckError as error:
         if error.code not in ("settings_invalid", "overloaded"):
             raise
-        log.log_problem(error, PROBLEMS[error.code][0])
+        log_as_problem(error)
         from fdi_health.formats.badge_format import badge
 
         # A page that shows the badge would show nothing at all for any other status.
@@ -99,40 +96,29 @@ def _known(form: Format | None, names: Iterable[str]) -> Format:
     return form
 
 
-def _checked(request: Request, application: Application, query: Query, form: Format) -> Response:
-    """Return the verdict that is asked for, in a form."""
-    service = application.service()
-    deadline = request_parameters.deadline(request, service.deadline_seconds, query.deadline)
-    with application.admitted():
-        caller = authentication.identify(request, service, deadline)
-        verdict = service.check(service.select(query.instance), deadline)
-    # Findings are shared between requests; which statuses fail is each request's own choice.
-    verdict = verdict._replace(fail_on=query.fail_on)
-    shown = verdict if caller.sees_details else hide_details(verdict)
+def _check(context: RequestContext, application: Application, query: Query, form: Format) -> Response:
+    """Return the verdict that is asked for, in a format."""
+    verdict, body = run_check(context, application, query, form.render)
     status = form.status or verdict.outcome.http_status
-    response = Response(form.render(shown), status, {"FDI-Verdict": verdict.status}, content_type=form.media_type)
-    # Not before: what does not agree with itself is no verdict, and is logged as the fault that it is.
-    about = request_of(caller.name, request.headers, request.environ.get(INVOCATION))
-    log.log_verdict(verdict, about, application.google_project)
-    return response
+    return Response(body, status, {"FDI-Verdict": verdict.status}, content_type=form.media_type)
 
 
-def _live(_request: Request, _application: Application) -> Response:
+def _live(_context: RequestContext, _application: Application) -> Response:
     return json_response({"live": True}, 200)
 
 
-def _ready(request: Request, application: Application) -> Response:
+def _ready(context: RequestContext, application: Application) -> Response:
     try:
         service = application.service()
     except CheckError as error:
         # Without valid settings nobody knows who may see details; the verdict's problem lists the same to everybody.
         return _readiness(ready=False, faults=error.faults, details={"faults": error.faults})
-    deadline = request_parameters.deadline(request, service.deadline_seconds, None)
+    deadline = request_parameters.deadline(context, service.deadline_seconds, None)
     # Once ready, nothing below waits for the upstream, and too many checks must not take the process out of service.
-    with contextlib.nullcontext() if service.is_ready() else application.admitted():
+    with contextlib.nullcontext() if service.is_ready() else application.admission.check():
         faults = service.readiness(deadline)
     details: dict[str, object] = {}
-    if authentication.sees_details(request, application, service, deadline):
+    if authentication.sees_details(context.headers, application, service, deadline):
         details = {"faults": faults, "token": service.token_state(), "version": __version__}
     return _readiness(ready=service.is_ready(), faults=faults, details=details)
 
@@ -142,7 +128,7 @@ def _readiness(*, ready: bool, faults: tuple[Fault, ...], details: dict[str, obj
     return json_response(document, 200 if ready else 503)
 
 
-def _openapi(_request: Request, _application: Application) -> Response:
+def _openapi(_context: RequestContext, _application: Application) -> Response:
     # docs/build_openapi.py writes this file.
     document = Path(__file__).with_name("openapi.json").read_bytes()
     return Response(document, 200, content_type="application/json")

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 from hypothesis import Phase, settings
-from werkzeug import Request
 from werkzeug.test import Client
 
 import fdi_health
@@ -25,14 +24,13 @@ import main  # noqa: F401 -- imported here because it configures logging
 import schemas
 from fdi_health.clock import now
 from handlers.application import Application
-from handlers.http import respond
+from handlers.triggers.wsgi import wsgi_application
 from simulator import Iam, Simulator, User
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from werkzeug import Response
     from werkzeug.test import TestResponse
 
     from fdi_health.clock import Instant
@@ -198,12 +196,7 @@ def function(upstream: Simulator) -> Iterator[Callable[..., Function]]:
         }
         process = Application({name: value for name, value in environ.items() if value is not None}, clock)
         made.append(process)
-
-        @Request.application
-        def app(request: Request) -> Response:
-            return respond(request, process)
-
-        return Function(process, Client(app))
+        return Function(process, Client(wsgi_application(process)))
 
     yield make
     for process in made:

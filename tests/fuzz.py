@@ -24,7 +24,7 @@ from fdi_health.redaction import redact
 from fdi_health.secret_stores import InvalidSecretUrl, open_store, parse_secret_url
 from fdi_health.transport.retry import retry_after
 from handlers.triggers.aws_lambda import normalised
-from handlers.triggers.event_sanitizer import body_in_base64
+from handlers.triggers.event_sanitizer import body
 from schemas import query, settings, strict_json
 from schemas.statistics import StatisticsSchema
 
@@ -117,7 +117,7 @@ def event_target(data: bytes) -> None:
         return
     normalised(event)
     if isinstance(event, dict):
-        body_in_base64(event)
+        body(event)
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

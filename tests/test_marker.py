@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +17,9 @@ from fdi_health.errors import CheckError, Fault
 from fdi_health.formats import FORMATS
 from handlers.application import Application
 from handlers.problems import PROBLEMS, json_response, problem, problem_document
+from handlers.request_context import RequestContext
 from handlers.routes import ROUTES
-from handlers.triggers.non_http_events import verdict_document
+from handlers.triggers.non_http_events import respond_to_event
 from tests.conftest import PROJECT_ID
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def test_bad_settings__never_show_the_marker(
                 response = checked.get(path + query, headers={"Accept": accept} if accept else {})
                 assert not MARKER.search(response.text), (path, query, response.text)
                 assert not MARKER.search(str(response.headers))
-    assert not MARKER.search(json.dumps(verdict_document(checked.process, None, None)))
+    assert not MARKER.search(json.dumps(respond_to_event(RequestContext(time.monotonic()), checked.process, None)))
     assert not MARKER.search(caplog.text)
 
 
@@ -91,7 +93,7 @@ def test_marker_in_the_settings__is_500_with_a_reason(function: Callable[..., Fu
         ]
     assert checked.get("/ready").status_code == 503
     assert "FDI-NOT-OK unknown: settings_invalid" in checked.get("/badge.svg").text
-    assert verdict_document(checked.process, None, None)["code"] == "settings_invalid"
+    assert respond_to_event(RequestContext(time.monotonic()), checked.process, None)["code"] == "settings_invalid"
 
 
 @pytest.mark.parametrize("settings", [{"FDI_INSTANCES": "FDI-OK=abc"}, {"FDI_FDI-OK": "x"}], ids=json.dumps)
@@ -155,4 +157,6 @@ def test_other_document__has_the_marker_in_no_text() -> None:  # H03
 
 
 def test_schedule__without_settings__returns_no_marker() -> None:  # H03
-    assert not MARKER.search(json.dumps(verdict_document(Application({"FDI_INSTANCES": "FDI-OK"}), None, None)))
+    assert not MARKER.search(
+        json.dumps(respond_to_event(RequestContext(time.monotonic()), Application({"FDI_INSTANCES": "FDI-OK"}), None))
+    )

@@ -1,7 +1,7 @@
-"""AWS Lambda: events of API Gateway (REST and HTTP APIs), function URLs and load balancers, made sound for apig-wsgi.
+"""AWS Lambda: events of API Gateway (REST and HTTP APIs), function URLs and load balancers, translated by apig-wsgi.
 
-apig-wsgi translates well-formed events; what it would stumble over is put right before: nulls, a stage in the path, bad
-Base64, text that no WSGI server would hand on.
+apig-wsgi translates well-formed events. What it cannot read is corrected first: nulls, a stage in the path, text that
+no WSGI server would accept. The body is read here.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from apig_wsgi import make_lambda_handler
 from werkzeug import Request
 
 from handlers.http import respond
-from handlers.request_parameters import INVOCATION, SECONDS_LEFT
+from handlers.request_context import RequestContext
 from handlers.routes import ROUTES
 from handlers.triggers import event_sanitizer, non_http_events
-from handlers.triggers.request_body import ARRIVED, BROKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,40 +24,37 @@ if TYPE_CHECKING:
 
     from handlers.application import Application
 
-_BROKEN_BODY = "fdi_health.broken_body"
-
 
 def make_handler(application: Application) -> Callable[[Any, Any], dict[str, Any]]:
     """Return the function that Lambda calls; it raises nothing."""
 
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        context = environ["apig_wsgi.context"]
-        environ[ARRIVED] = time.monotonic()
-        environ[BROKEN] = environ["apig_wsgi.full_event"][_BROKEN_BODY]
-        environ[SECONDS_LEFT] = non_http_events.seconds_left(_remaining(context))
-        environ[INVOCATION] = context
-        return respond(Request(environ), application)(environ, start_response)
-
-    # All our answers are text.
-    translate = make_lambda_handler(app, non_binary_content_type_prefixes=("",))
-
-    def handler(event: Any, context: Any) -> dict[str, Any]:
+    def handler(event: Any, invocation: Any) -> dict[str, Any]:
+        seconds_left = non_http_events.seconds_left(getattr(invocation, "get_remaining_time_in_millis", None))
+        context = RequestContext(time.monotonic(), seconds_left=seconds_left, invocation=invocation)
         sound = normalised(event)
         if sound is None:
-            return non_http_events.verdict_document(
-                application, non_http_events.seconds_left(_remaining(context)), context, event
+            return non_http_events.respond_to_event(context, application, event)
+        body = event_sanitizer.body(event)
+
+        def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            request = Request(environ)
+            whole = context._replace(
+                method=request.method,
+                path=request.path,
+                query_string=request.query_string,
+                headers=request.headers,
+                body=body,
             )
-        return translate(sound, context)
+            return respond(whole, application)(environ, start_response)
+
+        # All our responses are text.
+        return make_lambda_handler(app, non_binary_content_type_prefixes=("",))(sound, invocation)
 
     return handler
 
 
-def _remaining(context: Any) -> Callable[[], object] | None:
-    return getattr(context, "get_remaining_time_in_millis", None)
-
-
 def normalised(event: Any) -> dict[str, Any] | None:
-    """Return an event that apig-wsgi can translate, or None for one that is no HTTP request.
+    """Return an event that apig-wsgi can translate, without its body; None for one that is not an HTTP request.
 
     Source: the event formats 1.0 and 2.0 in AWS's guides of API Gateway, Lambda and Elastic Load Balancing.
     """
@@ -68,14 +64,10 @@ def normalised(event: Any) -> dict[str, Any] | None:
     about = about if isinstance(about, dict) else {}
     http = about.get("http")
     if event.get("version") == "2.0" and isinstance(http, dict) and isinstance(http.get("method"), str):
-        sound = _version_2(event, about, http)
-    elif isinstance(event.get("httpMethod"), str) and isinstance(event.get("path"), str):
-        sound = _version_1(event, about)
-    else:
-        return None
-    sound["body"], sound[_BROKEN_BODY] = event_sanitizer.body_in_base64(event)
-    sound["isBase64Encoded"] = True
-    return sound
+        return _version_2(event, about, http)
+    if isinstance(event.get("httpMethod"), str) and isinstance(event.get("path"), str):
+        return _version_1(event, about)
+    return None
 
 
 def _version_2(event: dict[str, Any], about: dict[str, Any], http: dict[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import contextlib
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+from handlers.request_context import broken_body
+
+if TYPE_CHECKING:
+    from fdi_health.errors import CheckError
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^`|~-]+", re.ASCII)
 """Without the underscore: servers drop such names, which a WSGI environ can't tell from those with a hyphen."""
@@ -58,16 +63,14 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def body_in_base64(event: dict[str, Any]) -> tuple[str, bool]:
-    """Return (the event's body in Base64, whether it was broken)."""
-    body = event.get("body")
-    if not isinstance(body, str):
-        return "", body is not None
-    if event.get("isBase64Encoded") is not True:
-        return base64.b64encode(body.encode("utf-8", "replace")).decode("ascii"), False
-    text = "".join(body.split())
-    try:
-        base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return "", True
-    return text, False
+def body(event: dict[str, Any]) -> bytes | CheckError:
+    """Return the event's body, or the error of one that is not text or not Base64."""
+    text = event.get("body")
+    if text is None:
+        return b""
+    if isinstance(text, str):
+        if event.get("isBase64Encoded") is not True:
+            return text.encode("utf-8", "replace")
+        with contextlib.suppress(ValueError):
+            return base64.b64decode("".join(text.split()), validate=True)
+    return broken_body()

@@ -1,4 +1,4 @@
-"""Huawei Cloud FunctionGraph, the upstream vendor's own platform: its events to WSGI and back.
+"""Huawei Cloud FunctionGraph, the upstream vendor's own platform: its events to requests, and responses back.
 
 Source: the vendor's FunctionGraph developer guide (APIG and timer triggers, the context of Python functions). The
 answer to an APIG trigger holds exactly four keys; with any other the gateway answers 500 by itself.
@@ -6,22 +6,18 @@ answer to an APIG trigger holds exactly four keys; with any other the gateway an
 
 from __future__ import annotations
 
-import base64
-import io
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode
 
-from werkzeug import Request
+from werkzeug.datastructures import Headers
 
 from fdi_health.secret_stores import InvalidSecretUrl, parse_secret_url
 from handlers.application import Application
 from handlers.http import respond
-from handlers.request_parameters import INVOCATION, SECONDS_LEFT
+from handlers.request_context import RequestContext
 from handlers.triggers import event_sanitizer, non_http_events
-from handlers.triggers.request_body import ARRIVED, BROKEN
 from schemas.settings import SettingsSchema
 
 if TYPE_CHECKING:
@@ -41,15 +37,17 @@ class Handler:
         self._lock = threading.Lock()
         self._application: Application | None = None
 
-    def __call__(self, event: Any, context: Any) -> dict[str, Any]:
+    def __call__(self, event: Any, invocation: Any) -> dict[str, Any]:
         """Answer an APIG trigger's event, or give the anonymous verdict for any other event."""
-        application = self.application(context)
-        left = non_http_events.seconds_left(getattr(context, "getRemainingTimeInMilliSeconds", None))
-        environ = _environ(event)
-        if environ is None:
-            return non_http_events.verdict_document(application, left, context, event)
-        environ |= {SECONDS_LEFT: left, INVOCATION: context}
-        content, status, headers = respond(Request(environ), application).get_wsgi_response(environ)
+        application = self.application(invocation)
+        seconds_left = non_http_events.seconds_left(getattr(invocation, "getRemainingTimeInMilliSeconds", None))
+        context = RequestContext(time.monotonic(), seconds_left=seconds_left, invocation=invocation)
+        if not _is_http_request(event):
+            return non_http_events.respond_to_event(context, application, event)
+        context = _with_request(context, event)
+        response = respond(context, application)
+        # Werkzeug needs no more than the method to leave out the body of a HEAD.
+        content, status, headers = response.get_wsgi_response({"REQUEST_METHOD": context.method})
         return {
             "statusCode": int(status[:3]),
             "headers": dict(headers),
@@ -91,41 +89,19 @@ def _user_data(context: Any, environ: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _environ(event: Any) -> dict[str, Any] | None:
-    """Return the WSGI environ (PEP 3333) of an APIG trigger's event, or None for any other event."""
-    if not isinstance(event, dict):
-        return None
-    method, path = event.get("httpMethod"), event.get("path")
-    if not isinstance(method, str) or not isinstance(path, str):
-        return None
-    parameters = event.get("queryStringParameters")
-    query: dict[str, str | list[str]] = {
-        **event_sanitizer.single_values(parameters),
-        **event_sanitizer.multiple_values(parameters),
-    }
-    text, broken = event_sanitizer.body_in_base64(event)
-    body = base64.b64decode(text)
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": unquote(event_sanitizer.ascii_url(path), encoding="latin-1"),
-        "QUERY_STRING": urlencode(query, doseq=True),
-        "CONTENT_LENGTH": str(len(body)),
-        "SERVER_NAME": "functiongraph",
-        "SERVER_PORT": "443",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "https",
-        "wsgi.input": io.BytesIO(body),
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-        ARRIVED: time.monotonic(),
-        BROKEN: broken,
-    }
-    values = event.get("headers")
-    for name, value in event_sanitizer.headers(values, values).items():
-        environ["HTTP_" + name.upper().replace("-", "_")] = value
-    environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
-    return environ
+def _is_http_request(event: Any) -> bool:
+    """Whether an event is an APIG trigger's."""
+    return isinstance(event, dict) and isinstance(event.get("httpMethod"), str) and isinstance(event.get("path"), str)
+
+
+def _with_request(context: RequestContext, event: dict[str, Any]) -> RequestContext:
+    """Return the context with the request in an APIG trigger's event."""
+    parameters, headers = event.get("queryStringParameters"), event.get("headers")
+    query = {**event_sanitizer.single_values(parameters), **event_sanitizer.multiple_values(parameters)}
+    return context._replace(
+        method=event["httpMethod"].upper(),
+        path="/" + unquote(event_sanitizer.ascii_url(event["path"])).lstrip("/"),
+        query_string=urlencode(query, doseq=True).encode("ascii"),
+        headers=Headers(event_sanitizer.headers(headers, headers)),
+        body=event_sanitizer.body(event),
+    )

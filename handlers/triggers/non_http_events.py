@@ -7,19 +7,16 @@ raises an exception: platforms treat one as a reason to call again, and some sho
 from __future__ import annotations
 
 import math
-import time
 from typing import TYPE_CHECKING, Any
 
 from marshmallow import ValidationError
 
-from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
-from fdi_health.evaluation import hide_details
 from fdi_health.invocation import invocation
-from fdi_health.log import log_fault, log_problem, log_verdict
-from fdi_health.log.request import request_of
-from handlers.problems import PROBLEMS, problem_document
-from handlers.request_parameters import malformed_query, seconds_within
+from handlers.authentication import ANONYMOUS
+from handlers.checks import run_check
+from handlers.problems import log_as_problem, problem_document
+from handlers.request_parameters import malformed_query
 from schemas import query as query_schema
 from schemas import verdict as verdict_schema
 
@@ -27,47 +24,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from handlers.application import Application
+    from handlers.request_context import RequestContext
 
 
-def verdict_document(
-    application: Application, seconds_left: float | None, context: Any, event: Any = None
-) -> dict[str, Any]:
+def respond_to_event(context: RequestContext, application: Application, event: Any) -> dict[str, Any]:
     """Return the verdict as anonymous callers see it, or a problem; nothing of the event is in it.
 
     Args:
-        application: the state of this application.
-        seconds_left: until the platform ends us, or None where it does not say.
-        context: the platform's own context of the invocation.
+        context: the invocation.
+        application: the state of this process.
         event: as the platform gave it; its input may steer the check.
 
     """
-    began = time.monotonic()
-    before = invocation.set(context)
+    before = invocation.set(context.invocation)
     try:
-        service = application.service()
-        query = _parameters(event)
-        bounds = [service.deadline_seconds, query.deadline, seconds_within(seconds_left)]
-        # From when we were called: opening the service has used up some of it.
-        deadline = Deadline(began + min(bound for bound in bounds if bound))
-        with application.admitted():
-            verdict = service.check(service.select(query.instance), deadline)
-        verdict = verdict._replace(fail_on=query.fail_on)
-        document = verdict_schema.document(hide_details(verdict))
-        log_verdict(verdict, request_of(None, {}, context), application.google_project)
-    except Exception as error:  # noqa: BLE001 -- the one catch-all of this way in
-        if not isinstance(error, CheckError) or error.code not in PROBLEMS:
-            log_fault(error)
-            error = CheckError("internal_error", "an unexpected fault; its place is in the function's log")
-        else:
-            log_problem(error, PROBLEMS[error.code][0])
-        return problem_document(error)
-    else:
-        return document
+        return run_check(context, application, _query(event), verdict_schema.document, ANONYMOUS)[1]
+    except Exception as error:  # noqa: BLE001 -- the one catch-all of this entry point
+        return problem_document(log_as_problem(error))
     finally:
         invocation.reset(before)
 
 
-def _parameters(event: Any) -> query_schema.Query:
+def _query(event: Any) -> query_schema.Query:
     try:
         query = query_schema.load_input(_input(event))
     except ValidationError as error:

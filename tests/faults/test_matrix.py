@@ -23,9 +23,10 @@ import pytest
 import trustme
 
 from handlers.application import Application
+from handlers.request_context import RequestContext
 from handlers.triggers.aws_lambda import make_handler
 from handlers.triggers.functiongraph import Handler
-from handlers.triggers.non_http_events import verdict_document
+from handlers.triggers.non_http_events import respond_to_event
 from simulator import Iam, Simulator, User
 from tests.aws_stand_in import AwsStandIn
 from tests.conformance.platform import Question, over_wsgi
@@ -86,7 +87,7 @@ class World:
         way = self.case.way
         question = Question(target=f"/?fail_on={self.fail_on}")
         if way == "schedule":
-            document = verdict_document(process, None, None)
+            document = respond_to_event(RequestContext(time.monotonic()), process, None)
             assert document["marker"] == oracle.marker(_statuses(document), oracle.FAIL_ON[0])
             return document["status"], document, json.dumps(document)
         if way == "wsgi":

@@ -1,4 +1,4 @@
-"""The process's own state: opened once, and how many checks it lets in."""
+"""The state of one process: its service is opened once, and every fault in its settings is named."""
 
 from __future__ import annotations
 
@@ -8,30 +8,12 @@ from fdi_health.errors import CheckError
 from handlers.application import Application
 
 
-@pytest.mark.parametrize(
-    ("threads", "admitted"),
-    [("64", 56), ("16", 8), ("8", 4), ("1", 1), ("0", 1), ("", 56), ("many", 56), ("٣", 56), ("9" * 5000, 56)],
-)
-def test_admission__keeps_threads_free_for_live(threads: str, admitted: int) -> None:
-    process = Application({"THREADS": threads})
-    under_way = [process.admitted() for _ in range(admitted)]
-    for check in under_way:
-        check.__enter__()
-    with pytest.raises(CheckError) as caught, process.admitted():
-        pass
-    assert caught.value.code == "overloaded"
-    for check in under_way:
-        check.__exit__(None, None, None)
-    with process.admitted():
-        pass
-
-
 def test_service__is_opened_once_and_not_before() -> None:
     environ = {"FDI_REGION": "cn-north-4", "FDI_PROJECT_ID": "p", "FDI_INSTANCES": "a=1", "FDI_TOKEN": "env://T"}
-    process = Application(environ)
-    process.close()
-    assert process.service() is process.service()
-    process.close()
+    application = Application(environ)
+    application.close()
+    assert application.service() is application.service()
+    application.close()
 
 
 def test_broken_settings__name_the_secret_urls_fault_beside_the_others() -> None:

@@ -9,8 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from werkzeug import Request
-from werkzeug.test import EnvironBuilder
+from werkzeug.datastructures import Headers
 
 from fdi_health import log
 from handlers.authentication import presented_key
@@ -159,16 +158,16 @@ def test_ready__is_not_gated_by_keys_that_can_not_be_read(keyed: Callable[..., F
 
 
 @pytest.mark.parametrize(
-    ("environ", "key"),
+    ("headers", "key"),
     [
-        ({"HTTP_X_API_KEY": "\udc80"}, b"\xed\xb2\x80"),  # events may hold what no header can
-        ({"HTTP_AUTHORIZATION": "Basic !"}, b""),
+        ({"x-api-key": "\udc80"}, b"\xed\xb2\x80"),  # events may hold what no header can
+        ({"authorization": "Basic !"}, b""),
         ({}, None),
-        ({"HTTP_AUTHORIZATION": ""}, None),
+        ({"authorization": ""}, None),
     ],
 )
-def test_presented_key__is_what_stands_in_the_request(environ: dict[str, str], key: bytes | None) -> None:
-    assert presented_key(Request({**EnvironBuilder("/").get_environ(), **environ})) == key
+def test_presented_key__is_what_the_headers_hold(headers: dict[str, str], key: bytes | None) -> None:
+    assert presented_key(Headers(headers)) == key
 
 
 @pytest.mark.parametrize("headers", [{"X-Api-Key": "abc"}, {"Authorization": "Bearer abc"}])

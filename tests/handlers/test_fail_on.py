@@ -83,7 +83,7 @@ def test_further_group__is_unhealthy_and_shown(function: Callable[..., Function]
 
 def test_overloaded__says_when_to_come_back(function: Callable[..., Function]) -> None:
     checked = function("healthy", THREADS="1")
-    with checked.process.admitted():
+    with checked.process.admission.check():
         for path in ("/", "/ready", "/metrics"):
             response = checked.get(path)
             assert (response.status_code, response.get_json()["code"]) == (503, "overloaded")

@@ -12,7 +12,6 @@ import pytest
 from fdi_health import __version__, log, service
 from fdi_health.errors import CheckError
 from fdi_health.evaluation import evaluate
-from handlers.triggers.request_body import BROKEN, REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from simulator import Simulator
     from tests.conftest import Function
 
+CHUNKED = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": ""}
 FIELDS = [
     "status",
     "healthy",
@@ -278,7 +278,7 @@ def test_body_over_64_kib__is_ignored_like_any_webhook(
     function: Callable[..., Function], length: int, asked: int, chunked: bool
 ) -> None:  # E20
     stream = io.BytesIO(STEERING.ljust(length))
-    announced = {"wsgi.input_terminated": True, "CONTENT_LENGTH": ""} if chunked else {"CONTENT_LENGTH": str(length)}
+    announced = CHUNKED if chunked else {"CONTENT_LENGTH": str(length)}
 
     response = function("healthy", "healthy").client.post("/", input_stream=stream, environ_overrides=announced)
 
@@ -286,26 +286,18 @@ def test_body_over_64_kib__is_ignored_like_any_webhook(
     assert stream.tell() <= 65_537
 
 
-def test_body_over_64_kib_that_breaks_off__could_not_have_steered(function: Callable[..., Function]) -> None:  # E20
-    response = function("healthy").client.post("/", environ_overrides={BROKEN: True, "CONTENT_LENGTH": "65537"})
-
-    assert response.status_code == 200
-
-
 def test_body_that_breaks_off__is_the_callers_fault(function: Callable[..., Function]) -> None:
     class Broken(io.BytesIO):
         def read(self, *_: object) -> bytes:
             raise OSError("hung up")
 
-    response = function("healthy").client.post(
-        "/", input_stream=Broken(), environ_overrides={"wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
-    )
+    response = function("healthy").client.post("/", input_stream=Broken(), environ_overrides=CHUNKED)
 
     assert (response.status_code, response.get_json()["code"]) == (400, "malformed_query")
 
 
-def test_body_that_did_not_come_whole__is_the_callers_fault(function: Callable[..., Function]) -> None:
-    response = function("healthy").client.post("/", environ_overrides={BROKEN: True})
+def test_incomplete_body__is_malformed_query(function: Callable[..., Function]) -> None:
+    response = function("healthy").client.post("/", data=b"{}", environ_overrides={"CONTENT_LENGTH": "3"})
 
     assert (response.status_code, response.get_json()["code"]) == (400, "malformed_query")
 
@@ -473,8 +465,9 @@ def test_half_true_verdict__never_leaves_the_house(
     assert len(caplog.records) == 1
 
 
-def test_body_that_is_not_waited_for__is_told_so(function: Callable[..., Function], upstream: Simulator) -> None:
-    refused = CheckError("overloaded", "too many")
-    response = function("healthy").client.post("/", environ_overrides={REFUSED: refused})
+def test_body_beyond_the_limit__is_overloaded(function: Callable[..., Function], upstream: Simulator) -> None:
+    checked = function("healthy", THREADS="2")
+    with checked.process.admission.body():
+        response = checked.client.post("/", json={"instance": "one"})
     assert (response.status_code, response.get_json()["code"]) == (503, "overloaded")
     assert upstream.requests == []

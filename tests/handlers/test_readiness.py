@@ -99,12 +99,12 @@ def test_ready__is_200_while_every_check_is_taken(
 ) -> None:  # E34
     keys = {"FDI_CALLERS": "env://CALLERS", "CALLERS": "key-0123456789abcdef", "FDI_ANONYMOUS": "verdict"}
     checked = function("healthy", THREADS="2", **keys)
-    with checked.process.admitted():
+    with checked.process.admission.check():
         assert checked.get("/ready").get_json()["code"] == "overloaded"  # nothing is known yet
 
     assert checked.get("/ready").status_code == 200
     with contextlib.ExitStack() as taken:
-        taken.enter_context(checked.process.admitted())
+        taken.enter_context(checked.process.admission.check())
         response = checked.get("/ready", headers=headers)
         assert (response.status_code, response.get_json()) == (200, {"ready": True, "faults_count": 0})
 
@@ -114,7 +114,7 @@ def test_ready__shows_details_to_everybody_who_may_see_them_while_every_check_is
 ) -> None:  # E34
     checked = function("healthy", THREADS="2")
     assert checked.get("/ready").status_code == 200
-    with checked.process.admitted():
+    with checked.process.admission.check():
         assert ready(checked) == (200, True, [])
 
 

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fdi_health.credentials.token_format import form_of
-from handlers.request_parameters import INVOCATION
+from handlers.http import respond
+from handlers.request_context import RequestContext
 from tests.conftest import CREDENTIALS, TOKEN
 
 if TYPE_CHECKING:
@@ -241,7 +242,8 @@ def test_token_of_an_agency__that_is_wrapped__is_not_sent(
             return f"Bearer {TOKEN}"
 
     checked = function("healthy", FDI_TOKEN="functiongraph://agency")
-    error = checked.instance(environ_overrides={INVOCATION: Context()})["error"]
+    response = respond(RequestContext(time.monotonic(), invocation=Context()), checked.process)
+    error = json.loads(response.data)["instances"][0]["error"]
     assert error["message"] == ("the secret begins with an authentication scheme, so it was not sent")
     assert upstream.requests == []
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from handlers.application import MAX_BODIES, Application
+from fdi_health.errors import CheckError
+from handlers.admission_control import MAX_BODIES
+from handlers.application import Application
 from handlers.triggers import request_body
-from handlers.triggers.request_body import BROKEN, REFUSED, end_connection, read_body
+from handlers.triggers.request_body import end_connection, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,12 +45,10 @@ def environ_of(
     return environ if length is None else {**environ, "CONTENT_LENGTH": str(length)}
 
 
-def outcome(environ: dict[str, Any], process: Application | None = None) -> tuple[bytes, bool, bool]:
-    """Read a body; return (the body, whether it is broken, whether the connection may carry another request)."""
-    is_read = read_body(environ, process or Application({}))
-    body: bytes = environ["wsgi.input"].read()
-    assert environ["CONTENT_LENGTH"] == str(len(body))
-    return body, environ[BROKEN], is_read
+def outcome(environ: dict[str, Any], application: Application | None = None) -> tuple[bytes, str | None, bool]:
+    """Read a body; return (the body, the error's code, whether the connection may carry another request)."""
+    content, is_complete = read_body(environ, application or Application({}))
+    return (b"", content.code, is_complete) if isinstance(content, CheckError) else (content, None, is_complete)
 
 
 @pytest.mark.parametrize("stream", [io.BytesIO, OneByteAtATime])
@@ -64,13 +64,13 @@ def outcome(environ: dict[str, Any], process: Application | None = None) -> tupl
 def test_body__of_a_post__is_read(
     stream: Callable[[bytes], io.BytesIO], length: int | str | None, more: dict[str, Any], body: bytes
 ) -> None:
-    assert outcome(environ_of(stream(b"hello"), length, **more)) == (body, False, True)
+    assert outcome(environ_of(stream(b"hello"), length, **more)) == (body, None, True)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
 @pytest.mark.parametrize("length", [None, "", "0", "00"])
 def test_body__that_is_not_announced__is_empty(method: str, length: str | None) -> None:
-    assert outcome(environ_of(Unread(), length, method)) == (b"", False, True)
+    assert outcome(environ_of(Unread(), length, method)) == (b"", None, True)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_body__that_is_not_announced__is_empty(method: str, length: str | None) 
 def test_body__that_cannot_steer__is_not_read_and_ends_the_connection(
     method: str, length: int | str | None, more: dict[str, Any]
 ) -> None:
-    assert outcome(environ_of(Unread(), length, method, **more)) == (b"", False, False)
+    assert outcome(environ_of(Unread(), length, method, **more)) == (b"", None, False)
 
 
 @pytest.mark.parametrize(
@@ -99,29 +99,29 @@ def test_body__that_cannot_steer__is_not_read_and_ends_the_connection(
 def test_body__that_did_not_arrive_whole__is_broken(
     stream: io.BytesIO, length: int | None, more: dict[str, Any]
 ) -> None:
-    assert outcome(environ_of(stream, length, **more)) == (b"", True, False)
+    assert outcome(environ_of(stream, length, **more)) == (b"", "malformed_query", False)
 
 
 @pytest.mark.parametrize("cut", [b"{", b' \r\n{"fail_on":"degra', b'\xef\xbb\xbf{"instance":"a"', b'{"a":' * 2_000])
 def test_chunks__that_end_within_an_object__are_broken(cut: bytes) -> None:
     # granian ends a body whose chunks break off like one that is complete.
-    assert outcome(environ_of(io.BytesIO(cut), **CHUNKED)) == (b"", True, False)
+    assert outcome(environ_of(io.BytesIO(cut), **CHUNKED)) == (b"", "malformed_query", False)
     # A body of a known length is complete, and then it is somebody's webhook.
-    assert outcome(environ_of(io.BytesIO(cut), len(cut))) == (cut, False, True)
+    assert outcome(environ_of(io.BytesIO(cut), len(cut))) == (cut, None, True)
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"null", b"[", b"a=b", b'{"instance":"a"} \r\n', b'\xef\xbb\xbf{"a":1}', b'{"a":1,"a":2}', b"\xff"]
 )
 def test_chunks__that_are_complete_or_no_object__are_read(body: bytes) -> None:
-    assert outcome(environ_of(io.BytesIO(body), **CHUNKED)) == (body, False, True)
+    assert outcome(environ_of(io.BytesIO(body), **CHUNKED)) == (body, None, True)
 
 
 def test_chunks__of_more_than_64_kib__are_read_no_further_and_end_the_connection() -> None:
-    body, broken, is_read = outcome(environ_of(io.BytesIO(b"{" * 200_000), **CHUNKED))
-    assert (len(body), broken, is_read) == (65_537, False, False)
-    body, broken, is_read = outcome(environ_of(io.BytesIO(b"{" * 65_536), 65_536))
-    assert (len(body), broken, is_read) == (65_536, False, True)
+    stream = io.BytesIO(b"{" * 200_000)
+    assert outcome(environ_of(stream, **CHUNKED)) == (b"", None, False)
+    assert stream.tell() == 65_537
+    assert outcome(environ_of(io.BytesIO(b"{" * 65_536), 65_536)) == (b"{" * 65_536, None, True)
 
 
 @pytest.mark.parametrize("more", [{"CONTENT_LENGTH": "5"}, CHUNKED])
@@ -131,8 +131,10 @@ def test_body__that_does_not_come__is_broken_at_the_time_limit(more: dict[str, A
         environ = {"REQUEST_METHOD": "POST", "wsgi.input": stream, "gunicorn.socket": ours, **more}
         callers.sendall(b"{")
         began = time.monotonic()
-        assert read_body(environ, Application({}), seconds=0.2) is False
-        assert (environ[BROKEN], 0.15 < time.monotonic() - began < 1.0) == (True, True)
+        content, is_complete = read_body(environ, Application({}), seconds=0.2)
+        assert isinstance(content, CheckError)
+        assert (content.code, is_complete) == ("malformed_query", False)
+        assert 0.15 < time.monotonic() - began < 1.0
         assert callers.recv(1) == b""
 
 
@@ -140,7 +142,7 @@ def test_body__that_came_in_time__leaves_the_connection_open() -> None:
     ours, callers = socket.socketpair()
     with ours, callers:
         environ = environ_of(io.BytesIO(b"hello"), 5) | {"gunicorn.socket": ours}
-        assert read_body(environ, Application({}), seconds=0.1) is True
+        assert read_body(environ, Application({}), seconds=0.1) == (b"hello", True)
         time.sleep(0.2)
         ours.sendall(b"response")
         assert callers.recv(10) == b"response"
@@ -151,17 +153,16 @@ def test_body__no_thread_for_its_time_limit__is_overloaded(monkeypatch: pytest.M
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", start)
-    process = Application({})
+    application = Application({})
     environ = environ_of(Unread(), 5) | {"gunicorn.socket": None}
-    assert read_body(environ, process) is False
-    assert (environ[REFUSED].code, environ[BROKEN]) == ("overloaded", False)
+    assert outcome(environ, application) == (b"", "overloaded", False)
     monkeypatch.undo()
-    assert outcome(environ_of(io.BytesIO(b"hello"), 5), process) == (b"hello", False, True)
+    assert outcome(environ_of(io.BytesIO(b"hello"), 5), application) == (b"hello", None, True)
 
 
 @pytest.mark.parametrize(("threads", "most"), [("64", MAX_BODIES), ("16", 4), ("4", 1), ("1", 1)])
 def test_bodies__more_than_may_be_waited_for__are_overloaded_at_once(threads: str, most: int) -> None:  # H07
-    process = Application({"THREADS": threads})
+    application = Application({"THREADS": threads})
     over, waiting = threading.Event(), threading.Semaphore(0)
 
     class Silent(io.BytesIO):
@@ -170,19 +171,18 @@ def test_bodies__more_than_may_be_waited_for__are_overloaded_at_once(threads: st
             over.wait(10)
             return b""
 
-    readers = [threading.Thread(target=read_body, args=(environ_of(Silent(), 5), process)) for _ in range(most)]
+    readers = [threading.Thread(target=read_body, args=(environ_of(Silent(), 5), application)) for _ in range(most)]
     for reader in readers:
         reader.start()
     assert all(waiting.acquire(timeout=10) for _ in readers)
 
     environ = environ_of(Unread(), 5)
-    assert read_body(environ, process) is False
-    assert (environ[REFUSED].code, environ[BROKEN]) == ("overloaded", False)
+    assert outcome(environ, application) == (b"", "overloaded", False)
 
     over.set()
     for reader in readers:
         reader.join(10)
-    assert outcome(environ_of(io.BytesIO(b"hello"), 5), process) == (b"hello", False, True)
+    assert outcome(environ_of(io.BytesIO(b"hello"), 5), application) == (b"hello", None, True)
 
 
 @pytest.mark.parametrize(
@@ -200,14 +200,14 @@ def test_body__that_is_refused__ends_silent_connections_of_a_server_that_does_no
     found: list[tuple[int, float]] = []
     monkeypatch.setattr(request_body, "end_silent_connections", lambda *args: found.append(args))
     settings = {"FDI_REGION": "cn-north-4", "FDI_PROJECT_ID": "p", "FDI_INSTANCES": "a", "FDI_TOKEN": "env://T"}
-    for process in (
+    for application in (
         Application({**settings, "FDI_DEADLINE_SECONDS": "2"}),
         Application({}),
     ):  # broken settings check nothing
         with contextlib.ExitStack() as held:
             for _ in range(MAX_BODIES):
-                held.enter_context(process.reading_body())
-            assert read_body(environ_of(Unread(), 5) | more, process) is False
+                held.enter_context(application.admission.body())
+            assert outcome(environ_of(Unread(), 5) | more, application) == (b"", "overloaded", False)
     assert found == ended
 
 

@@ -1,0 +1,55 @@
+"""One check from admission to the log line, for HTTP requests and for other events alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from fdi_health import log
+from fdi_health.evaluation import hide_details
+from fdi_health.log.request import request_of
+from handlers import authentication, request_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fdi_health.models import Verdict
+    from handlers.application import Application
+    from handlers.authentication import Caller
+    from handlers.request_context import RequestContext
+    from schemas.query import Query
+
+Rendered = TypeVar("Rendered")
+
+
+def run_check(
+    context: RequestContext,
+    application: Application,
+    query: Query,
+    render: Callable[[Verdict], Rendered],
+    caller: Caller | None = None,
+) -> tuple[Verdict, Rendered]:
+    """Check the instances asked for; return the verdict, details included, and what the caller may see of it.
+
+    Args:
+        context: the request.
+        application: the state of this process.
+        query: what is asked.
+        render: validates a verdict and makes the response of it.
+        caller: who asks; None where the headers say it.
+
+    Raises:
+        CheckError: `settings_invalid`, `overloaded`, `unauthorized`, `callers_unavailable`, `unknown_instance`.
+        ValidationError: the verdict contradicts itself. It is a fault of ours, so the log has no line for a verdict.
+
+    """
+    service = application.service()
+    deadline = request_parameters.deadline(context, service.deadline_seconds, query.deadline)
+    with application.admission.check():
+        caller = caller or authentication.identify(context.headers, service, deadline)
+        verdict = service.check(service.select(query.instance), deadline)
+    # Requests share results, and each request chooses which statuses fail.
+    verdict = verdict._replace(fail_on=query.fail_on)
+    rendered = render(verdict if caller.sees_details else hide_details(verdict))
+    about = request_of(caller.name, context.headers, context.invocation)
+    log.log_verdict(verdict, about, application.google_project)
+    return verdict, rendered
