@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _FORM = r"\d{4}-?\d\d-?\d\d[Tt ]\d\d"
 """A date and at least the hour. Python also takes a date alone, which says nothing about the end of a token."""
@@ -67,6 +67,11 @@ class Instant(NamedTuple):
 def now() -> Instant:
     """Read both clocks."""
     return Instant(time.time(), time.monotonic())
+
+
+def earliest(instants: Iterable[Instant]) -> Instant:
+    """Return the earliest reading of each clock: its age is the largest age of all the instants, at least one."""
+    return Instant(*map(min, zip(*instants, strict=True)))
 
 
 def parse_timestamp(text: Any) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from fdi_health.checker import Checker
@@ -15,8 +14,8 @@ from fdi_health.credentials.iam_client import IamClient
 from fdi_health.credentials.refreshing_cache import READ_SECONDS
 from fdi_health.credentials.token_provider import TokenProvider
 from fdi_health.errors import CheckError, Fault
-from fdi_health.evaluation import evaluate
-from fdi_health.models import Instance, Policy, Verdict
+from fdi_health.evaluation_cache import EvaluationCache, TargetResults
+from fdi_health.models import Instance, Policy
 from fdi_health.roma.client import Client
 from fdi_health.transport.client import Transport
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from fdi_health.clock import Instant
+    from fdi_health.models import Verdict
 
 
 class Target(NamedTuple):
@@ -54,7 +54,7 @@ class Service(NamedTuple):
 
     Attributes:
         target: the endpoint and its instances.
-        policy: the operator's rules for the verdict.
+        evaluations: evaluates results by the operator's policy.
         pool: the threads that wait for ROMA Connect.
         deadline_seconds: the longest that a check may take.
         anonymous: what callers without a key see.
@@ -64,7 +64,7 @@ class Service(NamedTuple):
     """
 
     target: Target
-    policy: Policy
+    evaluations: EvaluationCache
     pool: DaemonThreadPool
     deadline_seconds: float
     anonymous: Literal["verdict", "details", "refuse"]
@@ -99,7 +99,7 @@ class Service(NamedTuple):
         )
         return cls(
             target=target,
-            policy=Policy(settings.allow_empty),
+            evaluations=EvaluationCache(Policy(settings.allow_empty)),
             pool=pool,
             deadline_seconds=settings.deadline_seconds,
             anonymous=settings.anonymous,
@@ -137,21 +137,8 @@ class Service(NamedTuple):
         began = self.clock()
         results = target.checker.check_all(instances, target.tokens, deadline)
         target.history.note(results)
-        expires_at = target.tokens.expiring()
-        if expires_at is not None:
-            results = [result._replace(token_expires_at=expires_at) for result in results]
-        present = self.clock()
-        ages = [result.arrived.seconds_until(present) for result in results]
-        oldest = results[ages.index(max(ages))]
-        return evaluate(
-            results,
-            self.policy,
-            checked_at=datetime.fromtimestamp(oldest.arrived.wall, UTC),
-            age_seconds=max(ages),
-            duration_seconds=began.seconds_until(present),
-            token=target.tokens.state(),
-            is_fresh=max([result.arrived.monotonic for result in results]) >= began.monotonic,
-        )
+        found = [TargetResults(results, target.tokens.expiring())]
+        return self.evaluations.evaluate(found, began, self.clock(), target.tokens.state())
 
     def is_ready(self) -> bool:
         """Whether the credentials were read once and, if they are IAM's, exchanged for a token."""

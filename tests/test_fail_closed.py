@@ -185,7 +185,7 @@ def test_added_member__never_improves_the_verdict(
 
     before, after = plain_status(less), status_of(json.dumps(more).encode())
 
-    assert after == (plain_status(more) if is_json(value) else "unknown")
+    assert after == (plain_status(more) if is_json(more) else "unknown")
     if before in ("unhealthy", "unknown"):
         assert after in ("unhealthy", "unknown")
     # Tasks in a further group are tasks: an instance that shows some is not an empty one.

@@ -70,20 +70,20 @@ def log_verdict(verdict: Verdict, request: Request, project: str | None = None) 
             fields["credentials"] = {"kind": details.token.kind, "version": details.token.version}
         if details.warnings:
             fields["warnings"] = sorted({warning.code for warning in details.warnings})
-        not_healthy = [part for part in details.instances if part.status != "healthy"]
-        _add_instances(fields, sorted(not_healthy, key=lambda part: WORST_FIRST.index(part.status)))
+        if verdict.status != "healthy":
+            _add_instances(fields, details.instances)
         if details.is_fresh:
             _add_task_counts(fields, details.instances)
     _write(_LEVELS[verdict.status], f"{verdict.status}: {verdict.reason}", fields)
 
 
-def _add_instances(fields: dict[str, Any], not_healthy: list[InstanceVerdict]) -> None:
+def _add_instances(fields: dict[str, Any], instances: tuple[InstanceVerdict, ...]) -> None:
     """Add as many of the instances that are not healthy as a line may name, and how many more there are."""
+    not_healthy = [instance for status in WORST_FIRST[:-1] for instance in instances if instance.status == status]
     shown = [_logged(part) for part in not_healthy[:MAX_INSTANCES]]
     while shown and not _fits({**fields, "instances": shown}):
         shown.pop()
-    if shown:
-        fields["instances"] = shown
+    fields["instances"] = shown
     if len(not_healthy) > len(shown):
         fields["more_instances"] = len(not_healthy) - len(shown)
 

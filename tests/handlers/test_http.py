@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fdi_health import __version__, log, service
+from fdi_health import __version__, evaluation_cache, log
 from fdi_health.errors import CheckError
 from fdi_health.evaluation import evaluate
 
@@ -429,7 +429,7 @@ def test_unexpected_fault__is_a_generic_problem_and_one_clean_log_line(
         except KeyError as error:
             raise RuntimeError("boom s3cr3t") from error
 
-    monkeypatch.setattr(service, "evaluate", broken)
+    monkeypatch.setattr(evaluation_cache, "evaluate", broken)
     with caplog.at_level(logging.DEBUG):
         response = function("healthy").get()
 
@@ -448,7 +448,7 @@ def test_finding_that_escapes__is_a_fault_of_ours(
     def broken(*_: object, **__: object) -> None:
         raise CheckError("timeout", "escaped")
 
-    monkeypatch.setattr(service, "evaluate", broken)
+    monkeypatch.setattr(evaluation_cache, "evaluate", broken)
     assert function("healthy").get().status_code == 500
     assert len(caplog.records) == 1
 
@@ -457,7 +457,7 @@ def test_half_true_verdict__never_leaves_the_house(
     function: Callable[..., Function], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(
-        service, "evaluate", lambda *args, **kwargs: evaluate(*args, **kwargs)._replace(status="healthy")
+        evaluation_cache, "evaluate", lambda *args, **kwargs: evaluate(*args, **kwargs)._replace(status="healthy")
     )
     response = function("doc_example").get()
 

@@ -424,12 +424,12 @@ def test_other_events__with_broken_settings_get_the_problem() -> None:
 def test_other_events__that_strike_a_fault_of_ours_get_a_problem_too(
     upstream: Simulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from fdi_health import service
+    from fdi_health import evaluation_cache
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("s3cr3t")
 
-    monkeypatch.setattr(service, "evaluate", broken)
+    monkeypatch.setattr(evaluation_cache, "evaluate", broken)
     process = Application(settings_for(upstream))
     assert make_handler(process)({}, None)["code"] == "internal_error"
     assert "s3cr3t" not in caplog.text

@@ -1,0 +1,83 @@
+"""Reuses the last verdict while its inputs are unchanged: with 200 instances, evaluating takes longer than the rest.
+
+What depends on the time or on one request (age, duration, token, freshness, `fail_on`) is never reused.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from fdi_health.clock import earliest
+from fdi_health.evaluation import evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fdi_health.clock import Instant
+    from fdi_health.models import Policy, ProbeResult, TokenState, Verdict
+
+
+class TargetResults(NamedTuple):
+    """The results of one target.
+
+    Attributes:
+        results: one per instance asked.
+        token_expires_at: when the target's token ends, in seconds since the epoch, if a warning is due; else None.
+
+    """
+
+    results: Sequence[ProbeResult]
+    token_expires_at: float | None
+
+
+class _Evaluation(NamedTuple):
+    inputs: Sequence[TargetResults]
+    verdict: Verdict
+    oldest: Instant
+    newest_monotonic: float
+
+
+class EvaluationCache:
+    """The last evaluation of a process.
+
+    Threads share it without a lock: the last evaluation is one immutable value, read once and replaced as a whole.
+
+    Args:
+        policy: the same for every evaluation.
+
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._last: _Evaluation | None = None
+
+    def evaluate(
+        self, inputs: Sequence[TargetResults], began: Instant, present: Instant, token: TokenState | None
+    ) -> Verdict:
+        """Return the verdict, details included.
+
+        Args:
+            inputs: what was found, at least one result. The caller must not change it afterwards.
+            began: when the check began.
+            present: the time now, from which the age is counted.
+            token: what is known of the token in use, or None.
+
+        """
+        last = self._last
+        if last is None or last.inputs != inputs:
+            last = self._last = self._evaluate(inputs)
+        details = last.verdict.details
+        return last.verdict._replace(
+            age_seconds=last.oldest.seconds_until(present),
+            duration_seconds=began.seconds_until(present),
+            details=details and details._replace(token=token, is_fresh=last.newest_monotonic >= began.monotonic),
+        )
+
+    def _evaluate(self, inputs: Sequence[TargetResults]) -> _Evaluation:
+        results = [
+            result._replace(token_expires_at=target.token_expires_at) for target in inputs for result in target.results
+        ]
+        oldest = earliest([result.arrived for result in results])
+        verdict = evaluate(results, self._policy, checked_at=datetime.fromtimestamp(oldest.wall, UTC))
+        return _Evaluation(inputs, verdict, oldest, max(result.arrived.monotonic for result in results))

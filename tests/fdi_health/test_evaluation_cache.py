@@ -1,0 +1,139 @@
+"""A reused evaluation gives exactly what a fresh one gives, for any change between two checks."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fdi_health.clock import Instant
+from fdi_health.errors import CheckError
+from fdi_health.evaluation import evaluate, hide_details
+from fdi_health.evaluation_cache import EvaluationCache, TargetResults
+from fdi_health.formats import FORMATS
+from fdi_health.models import Instance, Policy, ProbeResult, Statistics, TaskCounts, TokenState, Verdict
+from schemas.query import FAILING_STATUSES
+
+ONE, TWO = Instance("one", "id-1"), Instance("two", "id-2")
+POLICY = Policy(frozenset({"two"}))
+STATISTICS = [
+    Statistics(TaskCounts(1, 0, 0, 0), TaskCounts(0, 0, 0, 0)),
+    Statistics(TaskCounts(1, 1, 0, 0), TaskCounts(0, 0, 0, 0)),
+    Statistics(TaskCounts(0, 0, 0, 0), TaskCounts(0, 0, 0, 0)),
+    Statistics(TaskCounts(1, 0, 0, 0), None, {"flow_task_details": TaskCounts(0, 1, 0, 0)}),
+]
+ERRORS = [CheckError("timeout", "too late"), CheckError("token_rejected", "refused"), CheckError("timeout", "too late")]
+SECONDS = st.sampled_from([0.0, 0.5, 3.0, 90_000.0])
+INSTANTS = st.builds(Instant, SECONDS, SECONDS)
+RESULTS = st.builds(
+    lambda instance, statistics, error, arrived, duration: ProbeResult(
+        instance, None if error else statistics, error, arrived, duration
+    ),
+    st.sampled_from([ONE, TWO]),
+    st.sampled_from(STATISTICS),
+    st.none() | st.sampled_from(ERRORS),
+    INSTANTS,
+    st.sampled_from([0.1, 0.2]),
+)
+EXPIRY = st.sampled_from([None, 0.0, 1_800_000_000.0])
+TOKENS = st.none() | st.builds(TokenState, st.sampled_from(["token", "credentials"]), st.none(), EXPIRY)
+
+
+class Check(NamedTuple):
+    """The inputs of one verdict, and how its caller sees it."""
+
+    inputs: list[TargetResults]
+    began: Instant
+    present: Instant
+    token: TokenState | None
+    fail_on: list[str]
+    sees_details: bool
+
+
+@st.composite
+def checks(draw: st.DrawFn) -> list[Check]:
+    """Several checks in a row over few results, so that the same, equal and other results follow each other."""
+    pool = draw(st.lists(RESULTS, min_size=1, max_size=4))
+    # Equal results that are not the same object, as two probes may bring.
+    results = st.sampled_from(pool) | st.sampled_from(pool).map(lambda result: result._replace())
+    targets = st.builds(TargetResults, st.lists(results, min_size=1, max_size=3), EXPIRY)
+    check = st.builds(
+        Check,
+        st.lists(targets, min_size=1, max_size=2),
+        INSTANTS,
+        INSTANTS,
+        TOKENS,
+        st.lists(st.sampled_from(FAILING_STATUSES), unique=True),
+        st.booleans(),
+    )
+    return draw(st.lists(check | st.just(draw(check)), min_size=1, max_size=6))
+
+
+def fresh(check: Check) -> Verdict:
+    """Evaluate in the plainest way, result by result."""
+    results, ages = [], []
+    for target in check.inputs:
+        for result in target.results:
+            results.append(result._replace(token_expires_at=target.token_expires_at))
+            ages.append(max(0.0, check.present.wall - result.arrived.wall))
+            ages.append(max(0.0, check.present.monotonic - result.arrived.monotonic))
+    return evaluate(
+        results,
+        POLICY,
+        checked_at=datetime.fromtimestamp(min(result.arrived.wall for result in results), UTC),
+        age_seconds=max(ages),
+        duration_seconds=max(
+            0.0, check.present.wall - check.began.wall, check.present.monotonic - check.began.monotonic
+        ),
+        token=check.token,
+        is_fresh=any(result.arrived.monotonic >= check.began.monotonic for result in results),
+    )
+
+
+def shown(verdict: Verdict, check: Check) -> Verdict:
+    chosen = verdict._replace(fail_on=check.fail_on)
+    return chosen if check.sees_details else hide_details(chosen)
+
+
+@given(checks())
+def test_evaluation_cache__whatever_changes_between_checks__gives_what_a_fresh_evaluation_gives(
+    series: list[Check],
+) -> None:
+    cache = EvaluationCache(POLICY)
+    for check in series:
+        verdict, expected = cache.evaluate(check.inputs, check.began, check.present, check.token), fresh(check)
+        assert without_errors(verdict) == without_errors(expected)
+        seen, expected_seen = shown(verdict, check), shown(expected, check)
+        for form in ("json", "text", "openmetrics"):
+            assert FORMATS[form].render(seen) == FORMATS[form].render(expected_seen)
+
+
+def without_errors(verdict: Verdict) -> object:
+    """Return the verdict with errors as text: `with_next_step` makes a new error each time, and errors have no `==`."""
+    assert verdict.details is not None
+    instances = [
+        (*instance[:-1], instance.error and (repr(instance.error), instance.error.next_step))
+        for instance in verdict.details.instances
+    ]
+    return verdict._replace(details=None), verdict.details._replace(instances=()), instances
+
+
+def test_evaluation_cache__same_results__are_evaluated_once() -> None:
+    cache = EvaluationCache(POLICY)
+    result = ProbeResult(ONE, STATISTICS[0], None, Instant(0, 0), 0.1)
+    first, second = (cache.evaluate([TargetResults([result], None)], Instant(1, 1), Instant(2, 2), None) for _ in "ab")
+    assert first.details is not None
+    assert second.details is not None
+    assert first.details.instances is second.details.instances
+
+
+def test_evaluation_cache__a_task_turns_abnormal__is_unhealthy_at_once() -> None:
+    cache = EvaluationCache(POLICY)
+    at = Instant(0, 0)
+    statuses = [
+        cache.evaluate([TargetResults([ProbeResult(ONE, found, None, at, 0.1)], None)], at, at, None).status
+        for found in (STATISTICS[0], STATISTICS[1], STATISTICS[0])
+    ]
+    assert statuses == ["healthy", "unhealthy", "healthy"]
