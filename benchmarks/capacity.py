@@ -35,7 +35,7 @@ def lines() -> Iterator[str]:
             with functions_framework(settings, Path(home)) as (function_url, process):
                 each = _ask_for_a_while(function_url, callers) / SECONDS
                 memory = _megabytes(process.pid)
-        reuse = f"findings reused for {cache} s" if cache != "0" else "nothing reused"
+        reuse = f"results reused for {cache} s" if cache != "0" else "nothing reused"
         # One flight per instance at a time, whoever asks: the upstream's own latency bounds what it sees.
         calls = size / max(float(cache), LATENCY)
         yield (

@@ -47,7 +47,7 @@ def lines() -> Iterator[str]:
 
 
 def _adapters(runs: int = 200) -> Iterator[str]:
-    """Yield what each way in adds to a warm request whose finding is held."""
+    """Yield what each way in adds to a warm request whose result is held."""
     with simulator(fleet=1, latency=0) as url:
         settings = fleet_settings(url, fleet_names(1), FDI_CACHE_SECONDS="60")
         process = Application(settings)

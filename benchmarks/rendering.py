@@ -39,5 +39,5 @@ def lines() -> Iterator[str]:
 
 def _verdict(size: int) -> Verdict:
     statistics = Statistics(TaskCounts(2, 0, 6, 8), TaskCounts(1, 0, 6, 0))
-    findings = [ProbeResult(Instance(f"instance-{n}", f"id-{n}"), statistics, None, now(), 0.05) for n in range(size)]
-    return evaluate(findings, Policy(), datetime.now(UTC))
+    results = [ProbeResult(Instance(f"instance-{n}", f"id-{n}"), statistics, None, now(), 0.05) for n in range(size)]
+    return evaluate(results, Policy(), datetime.now(UTC))

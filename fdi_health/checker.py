@@ -1,6 +1,6 @@
 """All instances of one target within one deadline: each is asked at most once at a time, results are kept for seconds.
 
-Nothing here raises a CheckError: an error is a value in the finding of its instance.
+Nothing here raises a CheckError: an error is a value in the result of its instance.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ class Checker:
         self._calls: SingleFlight[str, ProbeResult] = SingleFlight(pool.submit, limit_seconds, self._keep, clock)
 
     def check_all(self, instances: Sequence[Instance], tokens: TokenSource, deadline: Deadline) -> list[ProbeResult]:
-        """Return one finding per instance, in their order, at the deadline at the latest.
+        """Return one result per instance, in their order, at the deadline at the latest.
 
         Args:
             instances: the instances to ask.
             tokens: asked for a token only if an instance has to be asked.
-            deadline: when the findings must be here. What is pending then is unknown with `timeout`, or with
+            deadline: when the results must be here. What is pending then is unknown with `timeout`, or with
                 `token_unavailable` if its token was refused and no other one came.
 
         """
@@ -90,9 +90,9 @@ class Checker:
         if cached:
             return cached
         began = self._clock()
-        findings: dict[str, ProbeResult] = {}
+        results: dict[str, ProbeResult] = {}
         retried: set[str] = set()
-        pending = self._start_or_join(instances, tokens, deadline, began, findings)
+        pending = self._start_or_join(instances, tokens, deadline, began, results)
         while pending and not deadline.expired:
             first_limit = min(probe.call.deadline.remaining() for probe in pending)
             wait([probe.call.result for probe in pending], timeout=min(deadline.remaining(), first_limit))
@@ -104,21 +104,21 @@ class Checker:
                     if may_try_again:
                         again.append(probe.instance)
                     else:
-                        findings[instance_id] = self._timed_out(probe, began)
+                        results[instance_id] = self._timed_out(probe, began)
                 elif not probe.call.result.done():
                     waiting.append(probe)
                 elif self._failed_for_others(probe) and may_try_again and instance_id not in retried:
                     retried.add(instance_id)
                     again.append(probe.instance)
                 else:
-                    findings[instance_id] = probe.call.result.result()
-            pending = waiting + self._start_or_join(again, tokens, deadline, began, findings)
+                    results[instance_id] = probe.call.result.result()
+            pending = waiting + self._start_or_join(again, tokens, deadline, began, results)
         for probe in pending:
             in_time = probe.call.result.done() and not probe.call.result.cancelled()
-            findings[probe.instance.instance_id] = (
+            results[probe.instance.instance_id] = (
                 probe.call.result.result() if in_time else self._timed_out(probe, began)
             )
-        return [self._unless_too_old(findings[instance.instance_id], began) for instance in instances]
+        return [self._unless_too_old(results[instance.instance_id], began) for instance in instances]
 
     def _all_cached(self, instances: Sequence[Instance]) -> list[ProbeResult]:
         """Return one cached result per instance, or an empty list if one of them has to be asked."""
@@ -130,12 +130,12 @@ class Checker:
         oldest = earliest(result.arrived for result in results)
         return results if oldest.seconds_until(self._clock()) < self._cache_seconds else []
 
-    def _unless_too_old(self, finding: ProbeResult, began: Instant) -> ProbeResult:
-        """Return the finding, or the error if the platform froze the process after it arrived."""
-        age = finding.arrived.seconds_until(self._clock())
-        if finding.error is None and age > self._cache_seconds + self._limit_seconds:
-            return self._unknown(finding.instance, _too_late(), began)
-        return finding
+    def _unless_too_old(self, result: ProbeResult, began: Instant) -> ProbeResult:
+        """Return the result, or the error if the platform froze the process after it arrived."""
+        age = result.arrived.seconds_until(self._clock())
+        if result.error is None and age > self._cache_seconds + self._limit_seconds:
+            return self._unknown(result.instance, _too_late(), began)
+        return result
 
     def _is_late(self, call: Call[ProbeResult]) -> bool:
         return call.result.cancelled() or (not call.result.done() and call.is_overdue(self._clock()))
@@ -150,39 +150,39 @@ class Checker:
         tokens: TokenSource,
         deadline: Deadline,
         began: Instant,
-        findings: dict[str, ProbeResult],
+        results: dict[str, ProbeResult],
     ) -> list[PendingProbe]:
         """Take what is cached, join what is in progress, and start the calls that are missing."""
         pending: list[PendingProbe] = []
-        missing = [instance for instance in instances if not self._take_or_join(instance, findings, pending)]
+        missing = [instance for instance in instances if not self._take_or_join(instance, results, pending)]
         if not missing:
             return pending
         try:
             token = tokens.current(deadline)
         except CheckError as error:
-            findings.update((instance.instance_id, self._unknown(instance, error, began)) for instance in missing)
+            results.update((instance.instance_id, self._unknown(instance, error, began)) for instance in missing)
             return pending
         for instance in missing:
             if deadline.expired:
                 # Starting many calls takes time while others are decoding large responses.
-                findings[instance.instance_id] = self._unknown(instance, _too_late(), began)
+                results[instance.instance_id] = self._unknown(instance, _too_late(), began)
                 continue
             with self._calls.lock:
-                if self._take_or_join(instance, findings, pending):
+                if self._take_or_join(instance, results, pending):
                     continue
                 call = self._calls.start(instance.instance_id, self._probe(instance, token, tokens))
             if call is None:
                 stuck = CheckError("timeout", "earlier requests for this instance are stuck, or no thread was free")
-                findings[instance.instance_id] = self._unknown(instance, stuck, began)
+                results[instance.instance_id] = self._unknown(instance, stuck, began)
             else:
                 pending.append(PendingProbe(instance, call, started=True))
         return pending
 
-    def _take_or_join(self, instance: Instance, findings: dict[str, ProbeResult], pending: list[PendingProbe]) -> bool:
+    def _take_or_join(self, instance: Instance, results: dict[str, ProbeResult], pending: list[PendingProbe]) -> bool:
         with self._calls.lock:
             cached = self._cache.get(instance.instance_id)
             if cached is not None and cached.arrived.seconds_until(self._clock()) < self._cache_seconds:
-                findings[instance.instance_id] = cached
+                results[instance.instance_id] = cached
                 return True
             call = self._calls.in_progress(instance.instance_id)
             if call is not None:
@@ -237,9 +237,9 @@ class Checker:
         arrived = self._clock()
         return ProbeResult(instance, None, error, arrived, began.seconds_until(arrived))
 
-    def _keep(self, instance_id: str, finding: ProbeResult) -> None:
-        if finding.error is None:
-            self._cache[instance_id] = finding
+    def _keep(self, instance_id: str, result: ProbeResult) -> None:
+        if result.error is None:
+            self._cache[instance_id] = result
 
 
 def _improve_next_step(error: CheckError, token: Token, next_step: str) -> None:

@@ -16,7 +16,7 @@ from fdi_health.credentials.secret_format import Credentials, parse_secret
 from fdi_health.diagnostic_steps import INSTANCE, NETWORK, SECRET, SETTINGS, Step, failed, network_steps, skipped, tried
 from fdi_health.errors import CheckError
 from fdi_health.evaluation import next_steps
-from fdi_health.formats.text_format import finding
+from fdi_health.formats.text_format import describe
 from fdi_health.service import Service
 from schemas.settings_fields import MARKER
 
@@ -156,7 +156,7 @@ def _instance_step(found: InstanceVerdict, warnings: Sequence[VerdictWarning]) -
         place=INSTANCE,
         ok=ok,
         seconds=found.duration_seconds,
-        finding=f"{found.status}: {finding(found)}",
+        finding=f"{found.status}: {describe(found)}",
         next_step=steps[0] if steps else None,
         status="failed" if not ok else "ok" if found.status == "healthy" else "warning",
     )

@@ -1,7 +1,7 @@
 """The one error class of fdi-health, and what each of its codes means.
 
 CheckError(code)
- ├─ a finding: an instance is unknown because of it; the request is answered 503 with a verdict
+ ├─ a result: an instance is unknown because of it; the request is answered 503 with a verdict
  │   ├─ token_unavailable      the secret could not be read, or holds no token
  │   ├─ token_rejected         the upstream refused the token
  │   ├─ forbidden              the token is good, its user may not ask this
@@ -75,7 +75,7 @@ class Fault(NamedTuple):
 
 
 class CheckError(Exception):
-    """A finding's or a problem's reason; see the module docstring for the codes.
+    """A result's or a problem's reason; see the module docstring for the codes.
 
     It is both raised and kept as a value. Its text and repr are the code and our own message. Message, next step and
     faults never contain the marker FDI-OK, even if a name in them does: keyword checkers would take it for health.

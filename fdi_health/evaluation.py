@@ -1,4 +1,4 @@
-"""Findings in, verdict out: the rules that decide whether somebody is paged. No I/O, no clock."""
+"""Results in, verdict out: the rules that decide whether somebody is paged. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ _EXPIRES_NEXT_STEP = (
 
 
 def evaluate(
-    findings: Sequence[ProbeResult],
-    rules: Policy,
+    results: Sequence[ProbeResult],
+    policy: Policy,
     checked_at: datetime,
     age_seconds: float = 0.0,
     duration_seconds: float = 0.0,
@@ -61,21 +61,21 @@ def evaluate(
     *,
     is_fresh: bool = True,
 ) -> Verdict:
-    """Return the verdict over all findings, details included.
+    """Return the verdict over all results, details included.
 
     Args:
-        findings: one per instance asked; none at all is unknown, never health.
-        rules: the operator's rules.
-        checked_at: when the oldest finding arrived; UTC.
-        age_seconds: how old the oldest finding is.
+        results: one per instance asked; none at all is unknown, never health.
+        policy: the operator's rules.
+        checked_at: when the oldest result arrived; UTC.
+        age_seconds: how old the oldest result is.
         duration_seconds: how long the check took.
         token: what is known of the token in use, or None.
-        is_fresh: whether at least one finding was obtained by this check, rather than reused.
+        is_fresh: whether at least one result was obtained by this check, rather than reused.
 
     """
-    token_works = any(finding.statistics is not None and finding.error is None for finding in findings)
-    instances = tuple(_evaluate_instance(finding, rules, token_works=token_works) for finding in findings)
-    token_ends = sorted({finding.token_expires_at for finding in findings if finding.token_expires_at is not None})
+    token_works = any(result.statistics is not None and result.error is None for result in results)
+    instances = tuple(_evaluate_instance(result, policy, token_works=token_works) for result in results)
+    token_ends = sorted({result.token_expires_at for result in results if result.token_expires_at is not None})
     warnings = (
         *(_no_tasks_warning(instance.name) for instance in instances if instance.reason == _NO_TASKS),
         *map(_token_warning, token_ends),
@@ -83,7 +83,7 @@ def evaluate(
     counts: dict[Status, int] = dict.fromkeys(WORST_FIRST, 0)
     for instance in instances:
         counts[instance.status] += 1
-    answered = [total(finding.statistics) for finding in findings if finding.statistics and not finding.error]
+    answered = [total(result.statistics) for result in results if result.statistics and not result.error]
     return Verdict(
         status=next((status for status in WORST_FIRST if counts[status]), "unknown"),
         reason=_reason(instances, token_ends),
@@ -122,18 +122,18 @@ def next_steps(instance: InstanceVerdict, warnings: Sequence[VerdictWarning]) ->
     return own + [warning.next_step for warning in warnings if warning.instance == instance.name]
 
 
-def _evaluate_instance(finding: ProbeResult, rules: Policy, *, token_works: bool) -> InstanceVerdict:
-    status, reason = _status_and_reason(finding, rules)
-    error = finding.error
+def _evaluate_instance(result: ProbeResult, policy: Policy, *, token_works: bool) -> InstanceVerdict:
+    status, reason = _status_and_reason(result, policy)
+    error = result.error
     if error is not None and error.code == "token_rejected" and token_works:
         error = error.with_next_step(_OTHERS_ACCEPT_STEP)
-    statistics = None if finding.error else finding.statistics
+    statistics = None if result.error else result.statistics
     return InstanceVerdict(
-        name=finding.instance.name,
-        instance_id=finding.instance.instance_id,
+        name=result.instance.name,
+        instance_id=result.instance.instance_id,
         status=status,
         reason=reason,
-        duration_seconds=finding.duration_seconds,
+        duration_seconds=result.duration_seconds,
         common_task_details=statistics.common_task_details if statistics else None,
         cdc_task_details=statistics.cdc_task_details if statistics else None,
         other_task_details=statistics.other_task_details if statistics else {},
@@ -141,10 +141,10 @@ def _evaluate_instance(finding: ProbeResult, rules: Policy, *, token_works: bool
     )
 
 
-def _status_and_reason(finding: ProbeResult, rules: Policy) -> tuple[Status, str]:
-    if finding.error is not None:
-        return "unknown", finding.error.message
-    statistics = finding.statistics
+def _status_and_reason(result: ProbeResult, policy: Policy) -> tuple[Status, str]:
+    if result.error is not None:
+        return "unknown", result.error.message
+    statistics = result.statistics
     # A further group alone says nothing of the required ones.
     if statistics is None or (statistics.common_task_details is None and statistics.cdc_task_details is None):
         return "unknown", "no answer"
@@ -155,10 +155,10 @@ def _status_and_reason(finding: ProbeResult, rules: Policy) -> tuple[Status, str
     ]
     if abnormal:
         return "unhealthy", _fit(abnormal, ", ", MAX_REASON_CHARACTERS)
-    empty_is_fine = "*" in rules.allow_empty or finding.instance.name in rules.allow_empty
+    empty_is_fine = "*" in policy.allow_empty or result.instance.name in policy.allow_empty
     if total(statistics) == NO_COUNTS and not empty_is_fine:
         return "degraded", _NO_TASKS
-    if finding.token_expires_at is not None:
+    if result.token_expires_at is not None:
         return "degraded", _EXPIRES
     return "healthy", "none"
 

@@ -76,7 +76,7 @@ class ProbeResult(NamedTuple):
         statistics: the valid answer, or None.
         error: why there is none, or None.
         arrived: when the answer was complete, or was given up.
-        duration_seconds: how long this finding's own probe took.
+        duration_seconds: how long this result's own probe took.
         token_expires_at: when the token for this instance ends, in seconds since the epoch, where that is soon and it
             can't be renewed; else None.
 
@@ -91,7 +91,7 @@ class ProbeResult(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """The operator's rules for judging findings.
+    """The operator's rules for judging results.
 
     Attributes:
         allow_empty: names of instances that may have no task at all; `*` for every instance.
@@ -192,8 +192,8 @@ class Verdict(NamedTuple):
         status: the worst of the instances.
         reason: for a pager: `none` exactly when healthy, at most 120 characters, no task name, no secret.
         anonymous_reason: the same without any instance's name.
-        checked_at: when the oldest finding arrived; UTC, whole seconds.
-        age_seconds: how old the oldest finding is when the answer goes out.
+        checked_at: when the oldest result arrived; UTC, whole seconds.
+        age_seconds: how old the oldest result is when the answer goes out.
         duration_seconds: how long the check took.
         instances_count: status → number of instances; every status is a key.
         details: None for callers who may not see them.

@@ -1,8 +1,7 @@
-"""The verdict as a JSON document: dumped from any object of that shape, then checked before it leaves the house.
+"""The verdict as a JSON document: dumped by marshmallow, then validated before it is sent.
 
-Checking twice has a reason: marshmallow's `dump` is lenient (0.9 becomes 0, True becomes 1), and a half-true answer is
-the worst that can happen here. So types are refused when they are not exact, and the finished document must agree with
-itself; see `invariants`.
+marshmallow's `dump` is lenient (0.9 becomes 0, True becomes 1), and a wrong verdict is the worst bug here. So values of
+an inexact type are refused, and the document must not contradict itself; see `invariants`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import operator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from marshmallow import Schema, ValidationError, fields, missing, post_dump, validate
+from marshmallow import Schema, ValidationError, fields, missing, validate
 
 from schemas.query import DEFAULT_FAIL_ON
 
@@ -28,8 +27,8 @@ class Exactly(fields.Field[Any]):
     """A value of exactly one type; None only with `allow_none`.
 
     Args:
-        kind: the type, no subclass of it.
-        smallest: the least number.
+        kind: the type; subclasses are refused.
+        smallest: the smallest number.
         digits: how many decimals a float has, or None.
 
     """
@@ -49,16 +48,16 @@ class Exactly(fields.Field[Any]):
 
 
 class Timestamp(fields.Field[datetime]):
-    """A moment in UTC, whole seconds, `Z`."""
+    """A timestamp in UTC, whole seconds, `Z`."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **_: Any) -> str:  # noqa: ARG002 -- marshmallow's signature
         if not isinstance(value, datetime) or value.tzinfo is None:
-            raise ValidationError("not a moment with a time zone")
+            raise ValidationError("not a timestamp with a time zone")
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class ByAttribute(Schema):
-    """A schema over objects with attributes for fields; marshmallow would try `obj["name"]` on NamedTuples first."""
+    """A schema for objects with attributes; marshmallow would try `obj["name"]` on NamedTuples first."""
 
     def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:  # noqa: ARG002 -- marshmallow's signature
         """Return an attribute; `a.b` is b of a."""
@@ -79,7 +78,7 @@ class TaskCounts(ByAttribute):
 
 
 class OtherGroups(fields.Dict):
-    """Further task groups by the upstream's own names; left out of the document where there are none."""
+    """Further task groups, by the names that ROMA Connect uses; left out if there are none."""
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
         return super()._serialize(value, attr, obj, **kwargs) or missing  # type: ignore[no-untyped-call] # marshmallow's
@@ -98,7 +97,7 @@ class Error(ByAttribute):
 
 
 class VerdictWarning(ByAttribute):
-    """What somebody should read although nobody is paged."""
+    """Something that an operator should read, although nobody is paged."""
 
     code = Exactly(str)
     instance = Exactly(str, allow_none=True)
@@ -131,7 +130,7 @@ class InstancesCount(Schema):
 
 
 class AnonymousVerdict(ByAttribute):
-    """What everybody sees."""
+    """What every caller sees."""
 
     status = _status()
     healthy = Exactly(bool)
@@ -141,10 +140,6 @@ class AnonymousVerdict(ByAttribute):
     age_seconds = Exactly(float, smallest=0, digits=1)
     duration_seconds = Exactly(float, smallest=0, digits=3)
     instances_count = fields.Nested(InstancesCount)
-
-    @post_dump(pass_original=True)
-    def _agrees_with_itself(self, document: dict[str, Any], original: Any, **_: Any) -> dict[str, Any]:
-        return sound(document, original.fail_on)
 
 
 class DetailedVerdict(AnonymousVerdict):
@@ -168,27 +163,22 @@ def document(verdict: Any) -> dict[str, Any]:
         verdict: an object with the attributes of `fdi_health.models.Verdict`.
 
     Raises:
-        ValidationError: it is not of that shape, or does not agree with itself.
+        ValidationError: it does not have these attributes or types, or contradicts itself.
 
     """
     schema = _schema(AnonymousVerdict if verdict.details is None else DetailedVerdict)
     dumped: dict[str, Any] = schema.dump(verdict)
+    if contradictions := list(invariants(dumped, verdict.fail_on)):
+        raise ValidationError(contradictions)
     return dumped
 
 
-def sound(document: dict[str, Any], fail_on: Collection[str] = DEFAULT_FAIL_ON) -> dict[str, Any]:
-    """Return the document itself; raises ValidationError where it does not agree with itself."""
-    if broken := list(invariants(document, fail_on)):
-        raise ValidationError(broken)
-    return document
-
-
 def invariants(document: dict[str, Any], fail_on: Collection[str] = DEFAULT_FAIL_ON) -> Iterator[str]:
-    """Yield what the document says in two ways that differ; nothing for a sound one.
+    """Yield the contradictions in the document.
 
     Args:
         document: the verdict.
-        fail_on: the statuses that fail the check it answers.
+        fail_on: the statuses that fail the check that it is the response to.
 
     """
     status, healthy, counts = document["status"], document["healthy"], document["instances_count"]
@@ -209,14 +199,14 @@ def invariants(document: dict[str, Any], fail_on: Collection[str] = DEFAULT_FAIL
 def _detail_invariants(document: dict[str, Any], counts: dict[str, int]) -> Iterator[str]:
     instances = document["instances"]
     if document["error"] is not None and (instances or document["status"] != "unknown"):
-        yield "there is a failure of no single instance beside instances, or the status is not unknown"
+        yield "there is a top-level error although there are instances, or the status is not unknown"
     for name in STATUSES:
         if counts[name] != sum(instance["status"] == name for instance in instances):
-            yield f"instances_count.{name} is not what is listed"
+            yield f"instances_count.{name} differs from the list of instances"
     every = [group for instance in instances for group in groups(instance)]
     shown = {name: sum(group[name] for group in every) for name in COUNTS} if every else None
     if document["totals"] != shown:
-        yield "totals are not the sum of what is shown"
+        yield "totals are not the sum of the instances' counts"
     for instance in instances:
         abnormal = any(group["abnormal_tasks_count"] for group in groups(instance))
         if (instance["status"] == "unhealthy") is not abnormal:
@@ -226,7 +216,7 @@ def _detail_invariants(document: dict[str, Any], counts: dict[str, int]) -> Iter
         if instance["status"] in ("healthy", "degraded") and not (
             instance["common_task_details"] or instance["cdc_task_details"]
         ):
-            yield "an instance is called healthy without an answer"
+            yield "an instance is healthy without counts"
 
 
 def groups(instance: dict[str, Any]) -> list[dict[str, int]]:

@@ -1,7 +1,8 @@
-"""The forms a verdict is answered in: one module each; a new one is one file here and one line in `FORMATS`.
+"""The formats of a verdict. To add one, add a module here and a line in `FORMATS`.
 
-A module has a function `render(verdict) -> bytes`, and is imported when its form is first asked for. No form can show
-what the verdict it is given does not hold: what a caller may not see has been taken out before.
+A module has a function `render(verdict, document) -> bytes` and is imported at the first request for its format.
+`document` is the verdict as JSON, validated once for every format. Details that a caller may not see are removed from
+the verdict before it is rendered.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from fdi_health.formats.accept import parse_accept, parse_media_range, weight_of
+from schemas import verdict as verdict_schema
 
 if TYPE_CHECKING:
     from fdi_health.models import Verdict
 
 
 class Format(NamedTuple):
-    """One form of the answer.
+    """One format.
 
     Attributes:
-        media_type: its Content-Type; without its parameters, the Accept header that chooses it.
-        module: the module here that makes it.
-        status: the HTTP status of every answer in this form, or None where the verdict decides.
+        media_type: the Content-Type; without its parameters, the Accept header that chooses the format.
+        module: the module here that renders it.
+        status: the HTTP status of every response in this format, or None if the verdict decides.
 
     """
 
@@ -30,8 +32,9 @@ class Format(NamedTuple):
     status: int | None = None
 
     def render(self, verdict: Verdict) -> bytes:
-        """Return the body; raises marshmallow's ValidationError for a verdict that does not agree with itself."""
-        body: bytes = importlib.import_module(f"{__name__}.{self.module}").render(verdict)
+        """Return the body; raises marshmallow's ValidationError if the verdict contradicts itself."""
+        module = importlib.import_module(f"{__name__}.{self.module}")
+        body: bytes = module.render(verdict, verdict_schema.document(verdict))
         return body
 
 
@@ -44,14 +47,14 @@ FORMATS = {
     "openmetrics": Format("application/openmetrics-text; version=1.0.0; charset=utf-8", "openmetrics_format", 200),
     "badge": Format("image/svg+xml", "badge_format", 200),
 }
-"""Name → format; the first is for callers who do not choose, and of two with one type the first is chosen by it."""
+"""Name → format. The first is the default; an Accept header chooses the first of those with its type."""
 
 
 METRICS = ("prometheus", "openmetrics")
 
 
 def choose(name: str | None, accept: str | None) -> Format | None:
-    """Return the format asked for; None where `name` names none.
+    """Return the requested format; None if `name` is not a format.
 
     Args:
         name: the `format` parameter, or None; it decides.
@@ -71,7 +74,7 @@ def choose(name: str | None, accept: str | None) -> Format | None:
 
 
 def choose_metrics(name: str | None, accept: str | None) -> Format | None:
-    """Return the metrics format that a scraper asks for; None where `name` names neither of the two.
+    """Return the requested metrics format; None if `name` is neither of the two.
 
     Prometheus sends a list with weights. OpenMetrics is chosen if its weight is the higher one, or if both are equal
     and it is named itself. A scraper that accepts neither gets Prometheus' own format.

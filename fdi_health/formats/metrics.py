@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from fdi_health.models import TaskCounts, counts_by_group
-from schemas import verdict as verdict_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,15 +38,13 @@ class Family(NamedTuple):
 
 
 def write(verdict: Verdict, *, openmetrics: bool) -> bytes:
-    """Return the metrics as text; raises ValidationError for a verdict that does not agree with itself.
+    """Return the metrics as text.
 
     Args:
         verdict: with details, every instance has series of its own.
         openmetrics: whether in that form, rather than in Prometheus' own.
 
     """
-    # Without the details: what is written of those is the upstream's numbers as they were checked on their way in.
-    verdict_schema.document(verdict._replace(details=None, reason=verdict.anonymous_reason))
     lines: list[str] = []
     for family in families(verdict):
         kind = family.kind if openmetrics else "gauge"
@@ -72,8 +69,8 @@ def families(verdict: Verdict) -> Iterator[Family]:
     ]
     yield Family("fdi_instances", "Instances asked, by status.", counts)
     arrived = verdict.checked_at.timestamp()
-    yield Family("fdi_checked_timestamp_seconds", "When the oldest finding arrived.", [("", arrived)])
-    yield Family("fdi_age_seconds", "How old the oldest finding is.", [("", verdict.age_seconds)])
+    yield Family("fdi_checked_timestamp_seconds", "When the oldest result arrived.", [("", arrived)])
+    yield Family("fdi_age_seconds", "How old the oldest result is.", [("", verdict.age_seconds)])
     yield Family("fdi_duration_seconds", "How long the check took.", [("", verdict.duration_seconds)])
     if verdict.details is not None:
         yield from _details(verdict.details)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fdi_health.formats import metrics
 
@@ -10,6 +10,6 @@ if TYPE_CHECKING:
     from fdi_health.models import Verdict
 
 
-def render(verdict: Verdict) -> bytes:
-    """Return the metrics; raises ValidationError for a verdict that does not agree with itself."""
+def render(verdict: Verdict, _document: dict[str, Any]) -> bytes:
+    """Return the metrics."""
     return metrics.write(verdict, openmetrics=False)

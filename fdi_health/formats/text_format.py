@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fdi_health.evaluation import next_steps
 from fdi_health.models import total
-from schemas import verdict as verdict_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,9 +16,8 @@ _COLOURS: dict[Status, str] = {"healthy": "32", "degraded": "33", "unhealthy": "
 """Status → ANSI colour (ECMA-48, SGR)."""
 
 
-def render(verdict: Verdict) -> bytes:
-    """Return the lines; raises ValidationError for a verdict that does not agree with itself."""
-    verdict_schema.document(verdict)
+def render(verdict: Verdict, _document: dict[str, Any]) -> bytes:
+    """Return the lines."""
     return "".join(f"{line}\n" for line in lines(verdict)).encode()
 
 
@@ -40,7 +38,7 @@ def lines(verdict: Verdict, *, colour: bool = False) -> Iterator[str]:
         by_instance.setdefault(warning.instance, []).append(warning)
     for instance in verdict.details.instances:
         status = _painted(instance.status, colour=colour) + " " * (9 - len(instance.status))
-        yield f"  {instance.name:<{width}}  {status}  {finding(instance)}"
+        yield f"  {instance.name:<{width}}  {status}  {describe(instance)}"
         for next_step in next_steps(instance, by_instance.get(instance.name, ())):
             yield f"  {'':<{width}}  -> {next_step}"
     for warning in by_instance.get(None, ()):
@@ -48,7 +46,7 @@ def lines(verdict: Verdict, *, colour: bool = False) -> Iterator[str]:
         yield f"  -> {warning.next_step}"
 
 
-def finding(instance: InstanceVerdict) -> str:
+def describe(instance: InstanceVerdict) -> str:
     """Return what was found of one instance, with what a ticket to the vendor needs."""
     if instance.error is not None:
         error = instance.error

@@ -10,7 +10,7 @@ from marshmallow import ValidationError
 from fdi_health.errors import CheckError
 from fdi_health.models import Statistics, TaskCounts
 from fdi_health.redaction import redact
-from fdi_health.roma.error_responses import ErrorResponse, explain_response, is_html_page
+from fdi_health.roma.error_responses import ErrorResponse, is_html_page, map_error_response
 from fdi_health.transport.retry import Retries, retry_after
 from schemas import strict_json
 from schemas.statistics import MAX_GROUP_NAME_LENGTH, OTHER_GROUPS, REQUIRED_GROUPS, StatisticsSchema
@@ -53,15 +53,15 @@ class Client:
         """Return the instance's valid statistics; what may go better the next time is tried again, see `Retries.run`.
 
         Raises:
-            CheckError: any finding code but `token_unavailable`.
+            CheckError: any result code but `token_unavailable`.
 
         """
 
         def attempt() -> Statistics:
-            reply = self._ask(instance, token, deadline)
-            if reply.status != 200:
-                raise self._failure(reply, token)
-            return self._read(reply, token)
+            response = self._ask(instance, token, deadline)
+            if response.status != 200:
+                raise self._failure(response, token)
+            return self._read(response, token)
 
         return self._retries.run(attempt, deadline)
 
@@ -75,20 +75,20 @@ class Client:
         }
         return self._transport.get(path, headers, deadline, instance_id=instance.instance_id)
 
-    def _read(self, reply: Response, token: Token) -> Statistics:
+    def _read(self, response: Response, token: Token) -> Statistics:
         document: Any = None
         # The beginning of a response that is too large may be a whole document, and its rest may contradict it.
-        fault = None if reply.complete else "the response is too large"
-        if reply.headers.get("Age", "0").strip() != "0":
+        fault = None if response.complete else "the response is too large"
+        if response.headers.get("Age", "0").strip() != "0":
             fault = "a cache answered, not ROMA Connect"
         if fault is None:
             try:
-                document = strict_json.loads(reply.body)
+                document = strict_json.loads(response.body)
             except strict_json.InvalidJSON as error:
                 fault = f"the response is not valid JSON: {error}"
         if fault is not None:
-            if is_html_page(reply.headers.get("Content-Type"), reply.body):
-                raise self._failure(reply, token)
+            if is_html_page(response.headers.get("Content-Type"), response.body):
+                raise self._failure(response, token)
             raise CheckError("invalid_response", fault, upstream_status=200)
         try:
             loaded = self._schema.load(document)
@@ -98,25 +98,25 @@ class Client:
                 "invalid_response",
                 f"the response is not a valid statistics document ({_where(error.messages_dict)})",
                 upstream_status=200,
-                **_own_words(document, token),
+                **_redacted_fields(document, token),
             ) from None
         common, cdc = (TaskCounts(**loaded[name]) if name in loaded else None for name in REQUIRED_GROUPS)
         return Statistics(common, cdc, {name: TaskCounts(**counts) for name, counts in loaded[OTHER_GROUPS].items()})
 
-    def _failure(self, reply: Response, token: Token) -> CheckError:
+    def _failure(self, response: Response, token: Token) -> CheckError:
         try:
-            document = strict_json.loads(reply.body)
+            document = strict_json.loads(response.body)
         except strict_json.InvalidJSON:
             document = None
-        words = _own_words(document, token)
-        response = ErrorResponse(reply.status, reply.headers, reply.body, document, self._transport.endpoint)
-        explanation = explain_response(response, words["upstream_message"])
+        words = _redacted_fields(document, token)
+        failed = ErrorResponse(response.status, response.headers, response.body, document, self._transport.endpoint)
+        mapped = map_error_response(failed, words["upstream_message"])
         return CheckError(
-            explanation.code,
-            explanation.message,
-            next_step=explanation.next_step,
-            upstream_status=reply.status,
-            retry_after=retry_after(reply.headers, self._wall()),
+            mapped.code,
+            mapped.message,
+            next_step=mapped.next_step,
+            upstream_status=response.status,
+            retry_after=retry_after(response.headers, self._wall()),
             **words,
         )
 
@@ -147,7 +147,7 @@ class _ErrorFields(TypedDict):
     request_id: str | None
 
 
-def _own_words(document: Any, token: Token) -> _ErrorFields:
+def _redacted_fields(document: Any, token: Token) -> _ErrorFields:
     """Return the upstream's code, message and request ID, safe to show to callers who may see details."""
     answer = document if isinstance(document, dict) else {}
     secrets = _secrets(token)

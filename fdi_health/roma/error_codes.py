@@ -9,11 +9,11 @@ import re
 from typing import NamedTuple
 
 
-class Explanation(NamedTuple):
+class MappedError(NamedTuple):
     """What a response means.
 
     Attributes:
-        code: the finding code.
+        code: the result code.
         message: what happened.
         next_step: what the person on call does, or None for the code's own next step.
 
@@ -26,55 +26,55 @@ class Explanation(NamedTuple):
 
 _TICKET = "Open a ticket with the vendor and give the request ID."
 ADDRESS_STEP = "Check FDI_REGION or FDI_ENDPOINT: the address is wrong, or ROMA Connect is not offered in that region."
-TOKEN = Explanation("token_rejected", "the token was refused")
-_NO_TOKEN = Explanation(
+TOKEN = MappedError("token_rejected", "the token was refused")
+_NO_TOKEN = MappedError(
     "token_rejected",
     "ROMA Connect saw no token",
     "Check that no proxy on the way removes the header X-Auth-Token.",
 )
-FORBIDDEN = Explanation("forbidden", "the token's user may not read the task statistics")
-NOT_FOUND = Explanation("instance_not_found", "ROMA Connect does not know the instance")
-THROTTLED = Explanation("throttled", "ROMA Connect is rate limiting")
-_GATEWAY_FAULT = Explanation("upstream_error", "ROMA Connect's gateway has a fault of its own", _TICKET)
-_NOT_READY = Explanation(
+FORBIDDEN = MappedError("forbidden", "the token's user may not read the task statistics")
+NOT_FOUND = MappedError("instance_not_found", "ROMA Connect does not know the instance")
+THROTTLED = MappedError("throttled", "ROMA Connect is rate limiting")
+_GATEWAY_FAULT = MappedError("upstream_error", "ROMA Connect's gateway has a fault of its own", _TICKET)
+_NOT_READY = MappedError(
     "upstream_error",
     "ROMA Connect's gateway is not ready",
     "Ask again in a minute; if it goes on, open a ticket with the vendor and give the request ID.",
 )
 
-_BY_GATEWAY_NUMBER: dict[str, Explanation] = {
-    "0101": Explanation("api_not_found", "ROMA Connect's gateway does not know the API", ADDRESS_STEP),
+_BY_GATEWAY_NUMBER: dict[str, MappedError] = {
+    "0101": MappedError("api_not_found", "ROMA Connect's gateway does not know the API", ADDRESS_STEP),
     **dict.fromkeys(("0103", "0104", "0105", "0106"), _GATEWAY_FAULT),
     "0301": TOKEN,
-    "0302": Explanation(
+    "0302": MappedError(
         "blocked",
         "an access rule forbids the IAM user to call this API",
         "Ask the account's administrator to allow this IAM user in the API's access rules (allow or deny list).",
     ),
-    "0306": Explanation(
+    "0306": MappedError(
         "blocked",
         "an access rule of ROMA Connect's gateway denied the request",
         "Check the gateway's access rules: they must allow this function's outbound IP address and its user.",
     ),
-    "0307": Explanation(
+    "0307": MappedError(
         "token_rejected",
         "ROMA Connect wants a new token, since rights in the account changed",
         "Put a fresh token into the secret: changed rights end every earlier token of the account.",
     ),
     "0308": THROTTLED,
-    "0309": Explanation(
+    "0309": MappedError(
         "forbidden",
         "the account's quota of API calls is used up",
         "Ask the account's administrator to raise the quota of API calls.",
     ),
-    "0310": Explanation(
+    "0310": MappedError(
         "forbidden",
         "the project is not available: it is frozen or in arrears",
         "Ask the account's administrator to pay what is due or to have the project unfrozen.",
     ),
-    "0311": Explanation("upstream_error", "the gateway's authentication failed by a fault of its own", _TICKET),
+    "0311": MappedError("upstream_error", "the gateway's authentication failed by a fault of its own", _TICKET),
     **dict.fromkeys(("0606", "0607", "0801"), _NOT_READY),
-    "0802": Explanation(
+    "0802": MappedError(
         "blocked",
         "the IAM user is not allowed in this region",
         "Check FDI_REGION or FDI_ENDPOINT, or ask the account's administrator to allow the user in this region.",
@@ -87,28 +87,28 @@ _BY_GATEWAY_NUMBER: dict[str, Explanation] = {
 }
 """The number of a gateway's code → what it means; the gateway products APIG, APIGW and APIC share the numbers."""
 
-_BY_CODE: dict[str, Explanation] = {
+_BY_CODE: dict[str, MappedError] = {
     "ROMA.1000": _NO_TOKEN,
     "ROMA.1002": TOKEN,
     "ROMA.1006": FORBIDDEN,
     "ROMA.00110002": NOT_FOUND,
-    "ROMA.4001026": Explanation("instance_not_running", "the instance is not running"),
-    "FDI.3002": Explanation(
+    "ROMA.4001026": MappedError("instance_not_running", "the instance is not running"),
+    "FDI.3002": MappedError(
         "bad_request",
         "ROMA Connect calls a parameter of the request invalid",
         "Compare the instance's ID in FDI_INSTANCES with the console; upstream_message may name the parameter.",
     ),
-    "FDI.3039": Explanation(
+    "FDI.3039": MappedError(
         "bad_request",
         "the project ID does not match the instance or the token",
         "Check FDI_PROJECT_ID: it must be the project that the instance and the token belong to.",
     ),
-    "FDI.3081": Explanation(
+    "FDI.3081": MappedError(
         "upstream_error",
         "ROMA Connect says that a task does not exist",
         "Ask again; if it goes on, open a ticket with the vendor and give the request ID.",
     ),
-    "FDI.9999": Explanation("upstream_error", "ROMA Connect reports a network error of its own"),
+    "FDI.9999": MappedError("upstream_error", "ROMA Connect reports a network error of its own"),
 }
 
 _GATEWAY_CODE = re.compile(r"(?:APIG|APIGW|APIC)\.([0-9]{4})")
@@ -120,7 +120,7 @@ def gateway_number(error_code: str) -> str | None:
     return match[1] if match else None
 
 
-def explain_code(error_code: str) -> Explanation | None:
+def map_error_code(error_code: str) -> MappedError | None:
     """Return what a code means, or None for one that is not in the tables."""
     number = gateway_number(error_code)
     return _BY_CODE.get(error_code) if number is None else _BY_GATEWAY_NUMBER.get(number)

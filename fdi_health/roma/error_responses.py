@@ -21,9 +21,9 @@ from fdi_health.roma.error_codes import (
     NOT_FOUND,
     THROTTLED,
     TOKEN,
-    Explanation,
-    explain_code,
+    MappedError,
     gateway_number,
+    map_error_code,
 )
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def is_html_page(content_type: str | None, body: bytes) -> bool:
     return kind in ("text/html", "application/xhtml+xml") or _HTML.match(body.removeprefix(b"\xef\xbb\xbf")) is not None
 
 
-def explain_response(response: ErrorResponse, error_msg: str | None = None) -> Explanation:
+def map_error_response(response: ErrorResponse, error_msg: str | None = None) -> MappedError:
     """Return what a response means that is not a valid statistics document.
 
     Args:
@@ -170,63 +170,63 @@ def explain_response(response: ErrorResponse, error_msg: str | None = None) -> E
     return found._replace(message=f"{found.message} (HTTP {response.status})")
 
 
-def _by_code(error_code: str, response: ErrorResponse) -> Explanation | None:
+def _by_code(error_code: str, response: ErrorResponse) -> MappedError | None:
     number = gateway_number(error_code)
     if number in _APP_NUMBERS:
         code = "token_rejected" if response.status == 401 else "forbidden"
-        return Explanation(code, "the gateway wants an app's authentication instead of a token", _APP_STEP)
-    return _explain_0201(response) if number == "0201" else explain_code(error_code)
+        return MappedError(code, "the gateway wants an app's authentication instead of a token", _APP_STEP)
+    return _map_0201(response) if number == "0201" else map_error_code(error_code)
 
 
-def _explain_0201(response: ErrorResponse) -> Explanation:
+def _map_0201(response: ErrorResponse) -> MappedError:
     """Return what number 0201 means, which the gateways use for four faults."""
     if response.status >= 500:
-        return Explanation("upstream_error", "ROMA Connect's backend did not answer its gateway in time")
+        return MappedError("upstream_error", "ROMA Connect's backend did not answer its gateway in time")
     if response.status in _HEADER_SIZE_STATUSES or _says_header_too_large(response):
-        return Explanation("blocked", _TOO_LONG, _TOO_LONG_STEP)
+        return MappedError("blocked", _TOO_LONG, _TOO_LONG_STEP)
     if response.status in _SIZE_STATUSES:
-        return Explanation("bad_request", "the request is too large for ROMA Connect's gateway", _TOO_LONG_STEP)
-    return Explanation("bad_request", "ROMA Connect's gateway calls the request malformed")
+        return MappedError("bad_request", "the request is too large for ROMA Connect's gateway", _TOO_LONG_STEP)
+    return MappedError("bad_request", "ROMA Connect's gateway calls the request malformed")
 
 
-def _by_status(response: ErrorResponse) -> Explanation:
+def _by_status(response: ErrorResponse) -> MappedError:
     status, page = response.status, response.is_page()
     if status in _BLOCKED:
-        return Explanation("blocked", *_BLOCKED[status])
+        return MappedError("blocked", *_BLOCKED[status])
     if status == 429:
         return THROTTLED
     if status == 401:
         return _unauthorized(response)
     if status in _HEADER_SIZE_STATUSES or (status == 400 and _says_header_too_large(response)):
-        return Explanation("blocked", _TOO_LONG, _TOO_LONG_STEP)
+        return MappedError("blocked", _TOO_LONG, _TOO_LONG_STEP)
     # A 408 is about this connection, and what failed inside ROMA Connect may say so in a page as well.
     if page and (status // 100 == 2 or (status // 100 == 4 and status != 408)):
-        return Explanation("blocked", "an HTML page came instead of ROMA Connect's response", _PAGE_STEP)
+        return MappedError("blocked", "an HTML page came instead of ROMA Connect's response", _PAGE_STEP)
     if status == 403:
         return FORBIDDEN if response.is_of_vendor() else FORBIDDEN._replace(next_step=_RIGHTS_OR_PROXY_STEP)
     if status == 404:
         if response.is_of_vendor():
             return NOT_FOUND
-        return Explanation("api_not_found", "nothing is known at the API's address", ADDRESS_STEP)
+        return MappedError("api_not_found", "nothing is known at the API's address", ADDRESS_STEP)
     return _by_class(response)
 
 
-def _by_class(response: ErrorResponse) -> Explanation:
+def _by_class(response: ErrorResponse) -> MappedError:
     kind = response.status // 100
     if kind == 3 and _leads_to_another_host(response):
-        return Explanation("blocked", "the request was redirected to another host", _REDIRECT_STEP)
+        return MappedError("blocked", "the request was redirected to another host", _REDIRECT_STEP)
     if kind == 3:
-        return Explanation("upstream_error", "the server redirects the request; redirects are never followed")
+        return MappedError("upstream_error", "the server redirects the request; redirects are never followed")
     if kind == 4:
-        return Explanation("bad_request", "the server refused the request")
+        return MappedError("bad_request", "the server refused the request")
     if kind == 5:
-        return Explanation("upstream_error", "ROMA Connect failed")
+        return MappedError("upstream_error", "ROMA Connect failed")
     if kind == 1:
-        return Explanation("invalid_response", "the response is not a final one")
-    return Explanation("invalid_response", "the response is not a statistics document")
+        return MappedError("invalid_response", "the response is not a final one")
+    return MappedError("invalid_response", "the response is not a statistics document")
 
 
-def _unauthorized(response: ErrorResponse) -> Explanation:
+def _unauthorized(response: ErrorResponse) -> MappedError:
     """Return what a 401 without a known code means.
 
     ROMA Connect never asks for a password, so that who asks for one is not ROMA Connect. Any other 401 counts as a
@@ -236,7 +236,7 @@ def _unauthorized(response: ErrorResponse) -> Explanation:
     if response.is_of_vendor():
         return TOKEN
     if _PASSWORD_SCHEME.search(response.headers.get("WWW-Authenticate", "")):
-        return Explanation("blocked", "a proxy or gateway asks for a user name and a password", _LOGIN_STEP)
+        return MappedError("blocked", "a proxy or gateway asks for a user name and a password", _LOGIN_STEP)
     return TOKEN._replace(next_step=_REFUSED_STEP)
 
 

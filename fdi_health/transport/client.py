@@ -161,14 +161,14 @@ class Transport:
         request = _Request("GET", path, headers, instance_id=instance_id)
         exchange = Exchange(deadline, max_body_bytes)
         try:
-            reply = self._send(request, exchange)
+            response = self._send(request, exchange)
         except CheckError as error:
             if error.code != "unreachable" or exchange.connected:
                 raise
         else:
             # A rate limit is believed at once: one more request would only make it worse.
-            if not exchange.may_be_stray or reply.status == 429:
-                return reply
+            if not exchange.may_be_stray or response.status == 429:
+                return response
         # The kept connection is closed now, so this one is new.
         return self._send(request, Exchange(deadline, max_body_bytes))
 
@@ -197,14 +197,14 @@ class Transport:
         if self._no_context is not None:
             raise self._no_context
         try:
-            reply = self._exchange(request, exchange)
+            response = self._exchange(request, exchange)
         except FOREIGN as error:
             raise (
                 _timeout() if exchange.deadline.expired else map_exception(error, self.ca_folder_variable)
             ) from error
         if exchange.deadline.expired:
             raise _timeout()
-        return reply
+        return response
 
     def _exchange(self, request: _Request, exchange: Exchange) -> Response:
         connection = self._connections.take(request.instance_id)

@@ -27,7 +27,7 @@ import requests
 import urllib3.exceptions
 
 from fdi_health.errors import CheckError
-from fdi_health.transport.tls import explain_certificate
+from fdi_health.transport.tls import map_certificate_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +122,7 @@ def map_exception(error: BaseException, ca_folder_variable: str | None = None) -
         if type(cause) is OSError and (tunnel := _TUNNEL_REFUSED.match(str(cause))):
             return _refused_tunnel(int(tunnel[1]))
         if isinstance(cause, ssl.SSLCertVerificationError):
-            message, next_step = explain_certificate(cause.verify_code, ca_folder_variable)
+            message, next_step = map_certificate_error(cause.verify_code, ca_folder_variable)
             return CheckError("tls_error", f"{party}'s certificate {message}", next_step=next_step)
         if isinstance(cause, ssl.SSLError) and (found := _TLS_FAULTS.get(str(getattr(cause, "reason", None)))):
             return CheckError("tls_error", found[0].format(party=party), next_step=found[1])

@@ -69,7 +69,7 @@ _CERTIFICATE_FAULTS: dict[int, tuple[str, str]] = {
 """OpenSSL's X509_V_ERR_… (x509_vfy.h) → what goes on after "the server's certificate", and the next step."""
 
 
-def explain_certificate(verify_code: int, ca_folder_variable: str | None = None) -> tuple[str, str | None]:
+def map_certificate_error(verify_code: int, ca_folder_variable: str | None = None) -> tuple[str, str | None]:
     """Return what the refusal of a certificate means, to go on after "the server's certificate", and the next step.
 
     Args:

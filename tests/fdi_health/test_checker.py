@@ -80,12 +80,12 @@ def checker(
 
 
 def check(ours: Checker, seconds: float = 2.0) -> ProbeResult:
-    (finding,) = ours.check_all([ONE], StuckTokens(), Deadline.after(seconds))
-    return finding
+    (result,) = ours.check_all([ONE], StuckTokens(), Deadline.after(seconds))
+    return result
 
 
-def code(finding: ProbeResult) -> str | None:
-    return finding.error.code if finding.error else None
+def code(result: ProbeResult) -> str | None:
+    return result.error.code if result.error else None
 
 
 def test_check__renewal_in_progress_at_the_deadline__is_token_unavailable(
@@ -94,20 +94,20 @@ def test_check__renewal_in_progress_at_the_deadline__is_token_unavailable(
     upstream.play("id-one", "healthy")
     transport, tokens = Transport.open(upstream.url, {}, 1), StuckTokens()
     ours = checker(Client(transport, PROJECT_ID), pool)
-    (finding,) = ours.check_all([ONE], tokens, Deadline.after(0.3))
+    (result,) = ours.check_all([ONE], tokens, Deadline.after(0.3))
     tokens.over.set()
     transport.close()
-    assert (finding.instance, code(finding)) == (ONE, "token_unavailable")
-    assert "refused" in str(finding.error)
+    assert (result.instance, code(result)) == (ONE, "token_unavailable")
+    assert "refused" in str(result.error)
 
 
 def test_check__no_response_at_the_deadline__is_a_timeout(pool: DaemonThreadPool) -> None:
     client = ScriptedClient()
     client.gate.clear()
-    finding = check(checker(client, pool), 0.1)
+    result = check(checker(client, pool), 0.1)
     client.gate.set()
-    assert finding.error is not None
-    assert (finding.error.code, finding.error.message) == ("timeout", "no response before the deadline")
+    assert result.error is not None
+    assert (result.error.code, result.error.message) == ("timeout", "no response before the deadline")
 
 
 @pytest.mark.parametrize(("secret", "by_iam"), [(TOKEN, False), (CREDENTIALS, True)])
@@ -147,7 +147,7 @@ def test_hurried_caller__leaves_the_call_for_others(pool: DaemonThreadPool) -> N
     thread.start()
     client.gate.set()
     thread.join(5)
-    assert ([code(finding) for finding in patient], client.asked) == ([None], 1)
+    assert ([code(result) for result in patient], client.asked) == ([None], 1)
 
 
 def test_result_of_a_call_that_nobody_waits_for__is_reused(pool: DaemonThreadPool) -> None:  # H02
@@ -190,8 +190,8 @@ def test_caller_that_joined__gets_the_result_or_tries_once_more_if_there_is_time
     pool: DaemonThreadPool, failures: tuple[str | None, ...], seconds: float, expected: str | None, asked: int
 ) -> None:
     client = ScriptedClient(*failures)
-    (finding,) = joined(checker(client, pool), client, seconds)
-    assert (code(finding), client.asked) == (expected, asked)
+    (result,) = joined(checker(client, pool), client, seconds)
+    assert (code(result), client.asked) == (expected, asked)
 
 
 def test_caller_that_started_the_call__does_not_try_again(pool: DaemonThreadPool) -> None:
@@ -204,8 +204,8 @@ def test_call_past_its_limit__is_replaced_for_a_caller_with_time_left(pool: Daem
     ours = checker(client, pool, limit_seconds=0.4)
     client.gate.clear()
     threading.Timer(0.7, client.gate.set).start()
-    finding = check(ours, 2.0)
-    assert (code(finding), client.asked) == (None, 2)
+    result = check(ours, 2.0)
+    assert (code(result), client.asked) == (None, 2)
 
 
 def test_call_past_its_limit__with_no_time_for_another__is_a_timeout(pool: DaemonThreadPool) -> None:
@@ -224,9 +224,9 @@ def test_stuck_calls__are_a_timeout_at_once(pool: DaemonThreadPool) -> None:
     client.gate.clear()
     for _ in range(2):
         check(ours, 0.1)
-    finding = check(ours, 5.0)
+    result = check(ours, 5.0)
     client.gate.set()
-    assert (code(finding), "stuck" in str(finding.error), client.asked) == ("timeout", True, 2)
+    assert (code(result), "stuck" in str(result.error), client.asked) == ("timeout", True, 2)
 
 
 def test_call_that_waits_for_a_thread_past_its_limit__asks_nobody() -> None:
@@ -234,11 +234,11 @@ def test_call_that_waits_for_a_thread_past_its_limit__asks_nobody() -> None:
     ours = checker(client, small, limit_seconds=0.2)
     client.gate.clear()
     two = Instance("two", "id-two")
-    findings = ours.check_all([ONE, two], StuckTokens(), Deadline.after(0.3))
+    results = ours.check_all([ONE, two], StuckTokens(), Deadline.after(0.3))
     client.gate.set()
     until(lambda: code(check(ours)) is None)
     small.close()
-    assert ([code(finding) for finding in findings], client.asked) == (["timeout", "timeout"], 2)
+    assert ([code(result) for result in results], client.asked) == (["timeout", "timeout"], 2)
 
 
 def test_result_from_before_a_freeze__is_not_used(pool: DaemonThreadPool) -> None:
@@ -263,9 +263,9 @@ def test_result_from_before_a_freeze__is_not_used(pool: DaemonThreadPool) -> Non
 
     thread = threading.Thread(target=freeze_and_thaw)
     thread.start()
-    findings = ours.check_all([ONE, two], StuckTokens(), Deadline.after(2))
+    results = ours.check_all([ONE, two], StuckTokens(), Deadline.after(2))
     thread.join(5)
-    assert [code(finding) for finding in findings] == ["timeout", None]
+    assert [code(result) for result in results] == ["timeout", None]
 
 
 def test_late_result__by_the_wall_clock__is_not_used(pool: DaemonThreadPool) -> None:
@@ -280,6 +280,6 @@ def test_late_result__by_the_wall_clock__is_not_used(pool: DaemonThreadPool) -> 
 
     thread = threading.Thread(target=freeze_and_thaw)
     thread.start()
-    finding = check(ours)
+    result = check(ours)
     thread.join(5)
-    assert (code(finding), client.asked) == (None, 2)
+    assert (code(result), client.asked) == (None, 2)

@@ -25,13 +25,13 @@ NAMES = st.text("AZaz09_.-", min_size=1, max_size=64)
 
 
 @st.composite
-def findings(draw: st.DrawFn, least: int = 1, most: int = 12) -> list[ProbeResult]:
+def results(draw: st.DrawFn, least: int = 1, most: int = 12) -> list[ProbeResult]:
     names = draw(st.lists(NAMES, min_size=least, max_size=most, unique=True))
-    return [draw(finding(Instance(name, f"id-{number}"))) for number, name in enumerate(names)]
+    return [draw(result(Instance(name, f"id-{number}"))) for number, name in enumerate(names)]
 
 
 @st.composite
-def finding(draw: st.DrawFn, instance: Instance) -> ProbeResult:
+def result(draw: st.DrawFn, instance: Instance) -> ProbeResult:
     if draw(st.booleans()):
         error = CheckError(draw(CODES), "said so")
         return ProbeResult(instance, None, error, Instant(0, 0), 0.1)
@@ -40,7 +40,7 @@ def finding(draw: st.DrawFn, instance: Instance) -> ProbeResult:
 
 
 def status_by_hand(found: ProbeResult, allow_empty: frozenset[str]) -> str:
-    """Judge one finding in the plainest words there are; shares no line with what it checks."""
+    """Evaluate one result in the plainest words there are; shares no line with what it checks."""
     if found.error is not None:
         return "unknown"
     assert found.statistics is not None
@@ -65,8 +65,8 @@ def worst(statuses: list[str]) -> str:
     return "degraded" if "degraded" in statuses else "healthy"
 
 
-@given(findings(), st.data())
-def test_judge__agrees_with_the_plain_rule(found: list[ProbeResult], data: st.DataObject) -> None:
+@given(results(), st.data())
+def test_evaluate__agrees_with_the_plain_rule(found: list[ProbeResult], data: st.DataObject) -> None:
     names = st.sampled_from(["*", *(f.instance.name for f in found)])
     allow_empty = data.draw(st.frozensets(names))
     verdict = evaluate(found, Policy(allow_empty), NOW)
@@ -78,22 +78,22 @@ def test_judge__agrees_with_the_plain_rule(found: list[ProbeResult], data: st.Da
     assert verdict.healthy == (verdict.status in ("healthy", "degraded"))
 
 
-@given(findings(), st.randoms())
-def test_judge__does_not_mind_the_order(found: list[ProbeResult], random: object) -> None:
+@given(results(), st.randoms())
+def test_evaluate__does_not_mind_the_order(found: list[ProbeResult], random: object) -> None:
     shuffled = list(found)
     random.shuffle(shuffled)  # type: ignore[attr-defined] # hypothesis types its randoms as object
     one, other = evaluate(found, Policy(), NOW), evaluate(shuffled, Policy(), NOW)
     assert (one.status, one.instances_count) == (other.status, other.instances_count)
 
 
-@given(findings(least=2))
-def test_judge__one_more_finding_never_makes_it_milder(found: list[ProbeResult]) -> None:
+@given(results(least=2))
+def test_evaluate__one_more_finding_never_makes_it_milder(found: list[ProbeResult]) -> None:
     order = ["healthy", "degraded", "unknown", "unhealthy"]
     fewer, more = evaluate(found[:-1], Policy(), NOW), evaluate(found, Policy(), NOW)
     assert order.index(more.status) >= order.index(fewer.status)
 
 
-@given(findings(most=40))
+@given(results(most=40))
 def test_verdict__is_sound_short_and_safe_with_and_without_details(found: list[ProbeResult]) -> None:
     verdict = evaluate(found, Policy(), NOW)
     for shown in (verdict, hide_details(verdict)):
@@ -102,7 +102,7 @@ def test_verdict__is_sound_short_and_safe_with_and_without_details(found: list[P
         assert (document["reason"] == "none") == (verdict.status == "healthy")
 
 
-@given(findings())
+@given(results())
 def test_hidden_verdict__names_nobody(found: list[ProbeResult]) -> None:
     hidden = hide_details(
         evaluate(
@@ -305,7 +305,7 @@ def test_empty_instances__are_warned_of_by_name() -> None:
     assert "b" in verdict.details.warnings[0].message
 
 
-def test_judge__passes_on_what_it_is_told_and_is_fresh_unless_told() -> None:
+def test_evaluate__passes_on_what_it_is_told_and_is_fresh_unless_told() -> None:
     token = TokenState("token", "7", SOON)
     told = evaluate([announced("a", FULL, None)], Policy(), NOW, 3.0, 0.25, token)
     untold = evaluate([announced("a", FULL, None)], Policy(), NOW)
@@ -337,10 +337,8 @@ def test_further_group__with_tasks_is_not_an_empty_instance() -> None:  # D59
 
 def test_reason_of_an_instance__names_as_many_groups_as_fit() -> None:  # D59
     groups = {f"{'g' * 50}{number:02}_task_details": TaskCounts(0, 1, 0, 0) for number in range(16)}
-    finding = ProbeResult(
-        Instance("a", "1"), Statistics(TaskCounts(0, 2, 0, 0), None, groups), None, Instant(0, 0), 0.1
-    )
-    verdict = evaluate([finding], Policy(), NOW)
+    result = ProbeResult(Instance("a", "1"), Statistics(TaskCounts(0, 2, 0, 0), None, groups), None, Instant(0, 0), 0.1)
+    verdict = evaluate([result], Policy(), NOW)
     assert verdict.details is not None
     reason = verdict.details.instances[0].reason
     assert reason == f"2 abnormal common tasks, 1 abnormal {'g' * 50}00 task, +15 more"

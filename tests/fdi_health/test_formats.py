@@ -45,21 +45,21 @@ TEXTUAL = [name for name in FORMATS if name not in ("prometheus", "openmetrics")
 HOSTILE = ["\"\\\n'<script>alert(1)</script>", "\x1b[31m\u202e|;,", "FDI_OK", "|" * 512, "☃" * 512]
 
 
-def finding(name: str, statistics: Statistics | None = None, **error: Any) -> ProbeResult:
+def result(name: str, statistics: Statistics | None = None, **error: Any) -> ProbeResult:
     fault = CheckError("upstream_error", "the upstream failed", **error) if statistics is None else None
     return ProbeResult(Instance(name, f"id-{name}"), statistics, fault, NOW, 0.0514)
 
 
-def verdict_of(*findings: ProbeResult, **changes: Any) -> Verdict:
-    return evaluate(findings, Policy(), AT, 1.26, 0.0589, **changes)
+def verdict_of(*results: ProbeResult, **changes: Any) -> Verdict:
+    return evaluate(results, Policy(), AT, 1.26, 0.0589, **changes)
 
 
 VERDICTS = {
-    "healthy": verdict_of(finding("payments", HEALTHY), finding("crm", HEALTHY)),
-    "degraded": verdict_of(finding("payments", HEALTHY), finding("sandbox", EMPTY)),
-    "unhealthy": verdict_of(finding("payments", ABNORMAL), finding("crm")),
-    "unknown": verdict_of(finding("crm"), finding("payments", HEALTHY)),
-    "nothing known": verdict_of(finding("crm")),
+    "healthy": verdict_of(result("payments", HEALTHY), result("crm", HEALTHY)),
+    "degraded": verdict_of(result("payments", HEALTHY), result("sandbox", EMPTY)),
+    "unhealthy": verdict_of(result("payments", ABNORMAL), result("crm")),
+    "unknown": verdict_of(result("crm"), result("payments", HEALTHY)),
+    "nothing known": verdict_of(result("crm")),
 }
 
 
@@ -81,7 +81,7 @@ def test_every_form__says_healthy_exactly_when_it_is(name: str, verdict: Verdict
 @pytest.mark.parametrize("status", ["healthy", "degraded", "unhealthy", "unknown"])
 def test_first_512_bytes__hold_verdict_marker_and_reason(name: str, status: str) -> None:
     statistics = {"healthy": HEALTHY, "degraded": EMPTY, "unhealthy": ABNORMAL}.get(status)
-    verdict = verdict_of(*(finding(f"a-rather-long-name-of-an-instance-{number}", statistics) for number in range(500)))
+    verdict = verdict_of(*(result(f"a-rather-long-name-of-an-instance-{number}", statistics) for number in range(500)))
     head = FORMATS[name].render(verdict)[:512].decode("utf-8", "ignore").replace("&#x27;", "'")
     assert status in head
     assert verdict.marker in head
@@ -141,7 +141,7 @@ def test_marker__follows_fail_on_in_every_form(
 
 
 WITH_FLOW = verdict_of(
-    finding("payments", HEALTHY._replace(other_task_details={"flow_task_details": TaskCounts(1, 3, 0, 5)}))
+    result("payments", HEALTHY._replace(other_task_details={"flow_task_details": TaskCounts(1, 3, 0, 5)}))
 )
 
 
@@ -174,7 +174,7 @@ def test_foreign_texts__are_harmless_in_every_form(texts: list[str]) -> None:
 
     code, message, request_id = (redact(text, "token", 512) for text in texts)
     verdict = verdict_of(
-        finding("payments", upstream_status=500, upstream_code=code, upstream_message=message, request_id=request_id)
+        result("payments", upstream_status=500, upstream_code=code, upstream_message=message, request_id=request_id)
     )
     for name in FORMATS:
         text = render(name, verdict)
@@ -197,7 +197,7 @@ COUNTS = st.builds(TaskCounts, COUNT, COUNT, COUNT, COUNT)
 
 @given(groups=st.lists(st.tuples(COUNTS, COUNTS), min_size=1, max_size=5))
 def test_metrics__give_back_exactly_what_the_upstream_sent(groups: list[tuple[TaskCounts, TaskCounts]]) -> None:
-    verdict = verdict_of(*(finding(f"i{number}", Statistics(*pair)) for number, pair in enumerate(groups)))
+    verdict = verdict_of(*(result(f"i{number}", Statistics(*pair)) for number, pair in enumerate(groups)))
     sent = {
         (f"fdi_{field}", f"i{number}", group): count
         for number, pair in enumerate(groups)
@@ -227,9 +227,7 @@ def samples(verdict: Verdict, name: str = "prometheus") -> dict[str, float]:
 
 @pytest.mark.parametrize("name", ["prometheus", "openmetrics"])
 def test_metrics__are_these(name: str) -> None:
-    verdict = verdict_of(
-        finding("payments", ABNORMAL), finding("crm"), token=TokenState("token", None, 1_800_000_000.5)
-    )
+    verdict = verdict_of(result("payments", ABNORMAL), result("crm"), token=TokenState("token", None, 1_800_000_000.5))
     found = samples(verdict, name)
     assert {key: value for key, value in found.items() if "group=" not in key} == {
         "fdi_verdict fdi_verdict=unhealthy": 1,
@@ -279,12 +277,12 @@ def test_metrics__read_as_what_prometheus_client_writes(verdict: Verdict) -> Non
 
 
 def test_label__that_holds_quotes_and_line_ends_is_escaped() -> None:  # C81
-    (error,) = [sample for sample in parsed(verdict_of(finding('pay"m\\\n'))) if sample.name == "fdi_instance_error"]
+    (error,) = [sample for sample in parsed(verdict_of(result('pay"m\\\n'))) if sample.name == "fdi_instance_error"]
     assert error.labels["fdi_instance"] == 'pay"m\\\n'
 
 
 def test_metrics_for_anybody__name_no_instance() -> None:
-    found = samples(hide_details(verdict_of(finding("payments", ABNORMAL), token=TokenState("token", None, 5.0))))
+    found = samples(hide_details(verdict_of(result("payments", ABNORMAL), token=TokenState("token", None, 5.0))))
     assert not [key for key in found if "fdi_instance=" in key or "token" in key]
     assert found["fdi_instances status=unhealthy"] == 1
 

@@ -89,7 +89,7 @@ def test_instance_that_is_well__has_one_group_at_least(status: str, groups: tupl
         "totals": {name: sum(groups) for name in counts} | {"abnormal_tasks_count": 0} if any(groups) else None,
     }
     broken = list(verdict_schema.invariants(changed))
-    assert broken == ([] if any(groups) else ["an instance is called healthy without an answer"])
+    assert broken == ([] if any(groups) else ["an instance is healthy without counts"])
 
 
 def test_document__has_whole_seconds_and_rounded_durations() -> None:
@@ -207,7 +207,7 @@ def test_failure_of_no_instance__counts_as_one_unknown_instance() -> None:  # G0
 
 def test_failure_of_no_instance__stands_beside_no_instance_and_no_health() -> None:
     for found in (verdict(), verdict(abnormal=2)):
-        with pytest.raises(ValidationError, match="failure of no single instance"):
+        with pytest.raises(ValidationError, match="top-level error"):
             verdict_schema.document(
                 found._replace(details=details(found)._replace(error=CheckError("timeout", "late")))
             )
@@ -250,5 +250,5 @@ def test_document__refuses_a_further_group_as_the_only_one() -> None:  # D59
     found = with_flow(TaskCounts(1, 0, 3, 4))
     changed = with_first_instance(found, common_task_details=None)
     changed = changed._replace(details=details(changed)._replace(totals=TaskCounts(1, 0, 3, 4)))
-    with pytest.raises(ValidationError, match="healthy without an answer"):
+    with pytest.raises(ValidationError, match="healthy without counts"):
         verdict_schema.document(changed)

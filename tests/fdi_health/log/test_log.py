@@ -338,11 +338,11 @@ def test_instances_with_long_next_steps__are_left_out_until_the_line_fits(
     caplog_info: pytest.LogCaptureFixture,
 ) -> None:
     error = CheckError("upstream_error", "failed", next_step="x" * 3000)
-    findings = [
+    results = [
         ProbeResult(Instance(f"name-{number}", f"id-{number}"), None, error, Instant(0.0, 0.0), 0.1)
         for number in range(5)
     ]
-    log.log_verdict(evaluate(findings, Policy(), datetime(2026, 11, 28, tzinfo=UTC)), Request())
+    log.log_verdict(evaluate(results, Policy(), datetime(2026, 11, 28, tzinfo=UTC)), Request())
     (line,) = lines(caplog_info)
     assert [part["name"] for part in line["instances"]] == ["name-0", "name-1"]
     assert line["more_instances"] == 3

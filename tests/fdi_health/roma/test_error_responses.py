@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fdi_health.errors import NEXT_STEPS
-from fdi_health.roma.error_responses import ErrorResponse, explain_response, is_html_page
+from fdi_health.roma.error_responses import ErrorResponse, is_html_page, map_error_response
 
 if TYPE_CHECKING:
-    from fdi_health.roma.error_codes import Explanation
+    from fdi_health.roma.error_codes import MappedError
 
 ENDPOINT = "https://roma.cn-north-4.myhuaweicloud.com"
 PAGE = b"<html><body>Please log in</body></html>"
@@ -23,10 +23,10 @@ PREFIXES = ["APIG", "APIGW", "APIC"]
 
 def explain(
     status: int, document: Any = None, body: bytes = b"", error_msg: str | None = None, **headers: str
-) -> Explanation:
+) -> MappedError:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     content = json.dumps(document).encode() if document is not None else body
-    return explain_response(ErrorResponse(status, named, content, document, ENDPOINT), error_msg)
+    return map_error_response(ErrorResponse(status, named, content, document, ENDPOINT), error_msg)
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -273,5 +273,5 @@ def test_any_response__has_a_known_code_and_names_its_status(
 def test_response_of_angle_brackets__is_searched_at_once() -> None:
     body = b"<" * 16_000
     began = time.process_time()
-    explain_response(ErrorResponse(400, {"Content-Type": "text/html"}, body, None, "https://roma.example"), None)
+    map_error_response(ErrorResponse(400, {"Content-Type": "text/html"}, body, None, "https://roma.example"), None)
     assert time.process_time() - began < 0.5

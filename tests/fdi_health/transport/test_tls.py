@@ -11,7 +11,7 @@ import pytest
 from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.transport.client import Transport
-from fdi_health.transport.tls import CA_VARIABLES, explain_certificate, tls_context
+from fdi_health.transport.tls import CA_VARIABLES, map_certificate_error, tls_context
 from tests.certificates import Certificate, issue, make_ca, tls_server
 from tests.tools import tool
 
@@ -169,10 +169,10 @@ def test_folder__is_that_of_the_transports_own_environment(ca: Certificate, tmp_
     "verify_code", [2, 7, 9, 10, 18, 19, 20, 21, 22, 23, 24, 25, 26, 62, 64, 66, 68, *range(79, 95)]
 )
 def test_verify_code__has_words_and_a_step_of_its_own(verify_code: int) -> None:
-    message, next_step = explain_certificate(verify_code)
+    message, next_step = map_certificate_error(verify_code)
     assert message != "was refused"
     assert next_step
 
 
 def test_verify_code__that_is_not_known__is_a_refusal() -> None:
-    assert explain_certificate(1000) == ("was refused", None)
+    assert map_certificate_error(1000) == ("was refused", None)
