@@ -1,4 +1,4 @@
-"""The steps of `doctor` and how each is tried; the way over the network, to ROMA Connect or to IAM, is made of them."""
+"""One step of `doctor`, and the network steps (DNS, TCP, TLS) to ROMA Connect or IAM."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from fdi_health.clock import Deadline
-from fdi_health.credentials.iam_error_codes import ON_THE_WAY, explain_failure
+from fdi_health.credentials.iam_error_codes import LOGIN_ERRORS, map_login_error
 from fdi_health.errors import CheckError
 from fdi_health.transport.connect import Address, connect_first, resolve
 from fdi_health.transport.deadline_socket import Exchange, bound_to
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from fdi_health.transport.client import Transport
 
 SETTINGS, SECRET, NETWORK, INSTANCE = 10, 11, 12, 13
-"""Exit statuses: where it broke."""
+"""Exit statuses: which part failed."""
 
 StepStatus: TypeAlias = Literal["ok", "warning", "failed", "skipped"]
 
 
 class Step(NamedTuple):
-    """One step and how it went.
+    """One step and its result.
 
     Attributes:
         name: what was tried.
-        place: the exit status that names where it broke, if it did.
-        ok: false exactly if it failed: a step that was skipped did not.
+        place: the exit status if this step fails.
+        ok: false if the step failed; true also for a skipped step.
         seconds: how long it took.
-        finding: what was seen, or why it was skipped; ours, no foreign text.
+        finding: the result, or why the step was skipped; contains no foreign text.
         next_step: what to do about it, or None.
-        status: how it went; a warning is something to act on that breaks nothing yet.
+        status: a warning needs an action but breaks nothing yet.
 
     """
 
@@ -65,38 +65,38 @@ def skipped(name: str, place: int, reason: str) -> Step:
 def tried(
     name: str, place: int, work: Callable[[], str], *, is_iam: bool = False, ca_folder_variable: str | None = None
 ) -> Step:
-    """Do the work of a step, and return how it went.
+    """Do the work of a step and return the step with its result.
 
     Args:
-        name: the step's.
-        place: the step's exit status.
-        work: returns what was seen; may raise CheckError or OSError.
-        is_iam: whether a network error is one on the way to IAM, which has next steps of its own.
+        name: as in `Step`.
+        place: as in `Step`.
+        work: returns the finding; may raise CheckError or OSError.
+        is_iam: whether the step connects to IAM, whose network errors have their own next steps.
         ca_folder_variable: the variable that names a folder of trusted CA certificates, or None.
 
     """
     began = time.monotonic()
     try:
-        seen = work()
-    except (CheckError, OSError) as error:
-        ours = error if isinstance(error, CheckError) else map_exception(error, ca_folder_variable)
-        next_step = explain_failure(ours)[1] if is_iam and ours.code in ON_THE_WAY else ours.next_step
-        return failed(name, place, began, ours.message, next_step)
-    return Step(name, place, ok=True, seconds=since(began), finding=seen)
+        finding = work()
+    except (CheckError, OSError) as exception:
+        error = exception if isinstance(exception, CheckError) else map_exception(exception, ca_folder_variable)
+        next_step = map_login_error(error).next_step if is_iam and error.code in LOGIN_ERRORS else error.next_step
+        return failed(name, place, began, error.message, next_step)
+    return Step(name, place, ok=True, seconds=since(began), finding=finding)
 
 
 def since(began: float) -> float:
-    """Return the seconds since a moment of the monotonic clock."""
+    """Return the seconds since a time of the monotonic clock."""
     return time.monotonic() - began
 
 
 def network_steps(transport: Transport, seconds: float, *, is_iam: bool = False) -> Iterator[Step]:
-    """Yield DNS, TCP and TLS, to the server or to the proxy that leads to it; behind a failure they are skipped.
+    """Yield DNS, TCP and TLS to the server or to its proxy. The steps after a failure are skipped.
 
     Args:
         transport: to ROMA Connect or IAM.
         seconds: how long each step may take.
-        is_iam: whether it leads to IAM; the steps' names and findings say so.
+        is_iam: whether it connects to IAM; the names and findings of the steps say so.
 
     """
     began = time.monotonic()
@@ -123,7 +123,7 @@ def network_steps(transport: Transport, seconds: float, *, is_iam: bool = False)
             connections.append(opened.enter_context(connected))
             return f"connected to {server}"
 
-        def shake_hands() -> str:
+        def handshake() -> str:
             if isinstance(transport.context, CheckError):
                 raise transport.context
             context = transport.context or ssl.create_default_context()
@@ -131,23 +131,23 @@ def network_steps(transport: Transport, seconds: float, *, is_iam: bool = False)
                 secured = opened.enter_context(context.wrap_socket(connections[0], server_hostname=host))
             return f"{secured.version()}, certificate trusted"
 
-        walk = [("DNS", look_up), ("TCP", connect)]
-        # What a proxy makes of TLS shows when the instances are asked.
-        walk += [("TLS", shake_hands)] if hop.scheme == "https" and not transport.proxy else []
-        broken: str | None = None
-        for name, work in walk:
-            if broken:
-                yield skipped(f"{prefix}{name}", NETWORK, f"not tried: {broken} failed")
+        steps = [("DNS", look_up), ("TCP", connect)]
+        # TLS through a proxy is tested when the instances are checked.
+        steps += [("TLS", handshake)] if hop.scheme == "https" and not transport.proxy else []
+        failed_step: str | None = None
+        for name, work in steps:
+            if failed_step:
+                yield skipped(f"{prefix}{name}", NETWORK, f"not tried: {failed_step} failed")
                 continue
             step = tried(
                 f"{prefix}{name}", NETWORK, work, is_iam=is_iam, ca_folder_variable=transport.ca_folder_variable
             )
-            broken = None if step.ok else step.name
+            failed_step = None if step.ok else step.name
             yield step
 
 
 def _addresses(host: str, port: int, seconds: float) -> list[Address]:
-    """Return the addresses of a host; a lookup cannot be ended, so it runs on a thread that is left alone."""
+    """Return the addresses of a host. A lookup cannot be cancelled, so it runs on a thread that may be left behind."""
     found: list[Address] = []
     errors: list[Exception] = []
 

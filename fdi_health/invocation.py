@@ -1,4 +1,4 @@
-"""What a platform hands a function besides the request, for the store that gets its token from there."""
+"""The platform's context object of the current invocation, from which the agency's token comes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import Any
 
 invocation: ContextVar[Any] = ContextVar("invocation", default=None)
-"""The platform's own context object of the invocation that is being answered, or None where there is none.
+"""The context object that the platform passes to the function besides the request, or None if there is none.
 
-Threads that work for a request are started in a copy of its caller's context, and so see the same.
+Threads that read a secret run in a copy of their caller's context, so they see the caller's invocation.
 """

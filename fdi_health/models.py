@@ -229,13 +229,13 @@ class Verdict(NamedTuple):
 
 
 class Token(NamedTuple):
-    """An IAM token as it was read; its repr hides the value.
+    """An IAM token; its repr hides the value.
 
     Attributes:
-        value: what goes into X-Auth-Token.
-        generation: the how-manieth read of this process it came from: two reads that gave the same value differ in it.
-        expires_at: its end in seconds since the epoch, or None where the secret does not say.
-        renewable: whether it was got for credentials.
+        value: the value of X-Auth-Token.
+        generation: the number of the read in this process. Two reads that return the same value differ in it.
+        expires_at: when it expires, in seconds since the epoch, or None if that is not known.
+        renewable: whether IAM issued it for credentials, so that a new login gives another one.
         known_secrets: tokens and passwords that this process has used, for redaction.
 
     """
@@ -251,10 +251,10 @@ class Token(NamedTuple):
 
 
 class TokenSource(Protocol):
-    """Where the fleet gets tokens from."""
+    """Where the checker gets tokens from; `TokenProvider` is one."""
 
     def current(self, deadline: Deadline) -> Token:
-        """Return the token held, reading it first if none is.
+        """Return the cached token; the first caller reads it.
 
         Raises:
             CheckError: `token_unavailable`.
@@ -263,7 +263,7 @@ class TokenSource(Protocol):
         ...
 
     def renew(self, refused: Token, deadline: Deadline) -> Token:
-        """Return a token read later than `refused`, reading it at most once for everybody who asks.
+        """Return a token that was read later than `refused`. One read serves all callers.
 
         Raises:
             CheckError: `token_unavailable`.

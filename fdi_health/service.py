@@ -9,9 +9,8 @@ from fdi_health.clock import Deadline, format_timestamp, now
 from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
 from fdi_health.configuration import ConfiguredSecret, read_configuration
 from fdi_health.credentials.api_keys import ApiKeys
-from fdi_health.credentials.credentials_history import CredentialsHistory
 from fdi_health.credentials.iam_client import IamClient
-from fdi_health.credentials.refreshing_cache import READ_SECONDS
+from fdi_health.credentials.refreshing_cache import MAX_READ_SECONDS
 from fdi_health.credentials.token_provider import TokenProvider
 from fdi_health.errors import CheckError, Fault
 from fdi_health.evaluation_cache import EvaluationCache, TargetResults
@@ -34,7 +33,6 @@ class Target(NamedTuple):
         iam_transport: to IAM, or None if its endpoint is not known.
         secret: the secret with the token or the credentials.
         tokens: the token for all of the instances.
-        history: what happened to the credentials so far.
         checker: asks the instances.
         instances: the instances in FDI_INSTANCES, in their order.
 
@@ -44,7 +42,6 @@ class Target(NamedTuple):
     iam_transport: Transport | None
     secret: ConfiguredSecret
     tokens: TokenProvider
-    history: CredentialsHistory
     checker: Checker
     instances: tuple[Instance, ...]
 
@@ -80,7 +77,7 @@ class Service(NamedTuple):
 
         """
         settings, secret, callers = read_configuration(environ)
-        read_seconds = max(settings.deadline_seconds, READ_SECONDS)
+        read_seconds = max(settings.deadline_seconds, MAX_READ_SECONDS)
         transport = Transport.open(settings.endpoint, environ, settings.max_parallel)
         iam_transport = None
         if settings.iam_endpoint:
@@ -93,7 +90,6 @@ class Service(NamedTuple):
             iam_transport=iam_transport,
             secret=secret,
             tokens=TokenProvider(secret.store, iam, secret.url.key, settings.token_warn_seconds, clock, read_seconds),
-            history=CredentialsHistory(),
             checker=Checker(client, pool, settings.cache_seconds, settings.deadline_seconds, clock),
             instances=tuple(Instance(name, instance_id) for name, instance_id in settings.instances),
         )
@@ -136,27 +132,24 @@ class Service(NamedTuple):
         target = self.target
         began = self.clock()
         results = target.checker.check_all(instances, target.tokens, deadline)
-        target.history.note(results)
+        target.tokens.record_results(results)
         found = [TargetResults(results, target.tokens.expiring())]
         return self.evaluations.evaluate(found, began, self.clock(), target.tokens.state())
 
     def is_ready(self) -> bool:
-        """Whether the credentials were read once and, if they are IAM's, exchanged for a token."""
-        history = self.target.history
-        history.held |= self.target.tokens.state() is not None
-        return history.held
+        """Whether the secret was read once and, if it contains IAM credentials, exchanged for a token."""
+        return self.target.tokens.state() is not None
 
     def readiness(self, deadline: Deadline) -> tuple[Fault, ...]:
         """Return what is wrong with the credentials; the first call reads them.
 
         Once `is_ready`, this does not wait. A token that ROMA Connect refused in the last check is a fault too.
         """
-        error = self.target.history.refusal
         try:
-            self.target.tokens.be_ready(deadline)
-        except CheckError as failure:
-            error = failure
-        return () if error is None else (Fault("FDI_TOKEN", f"{error.message}. {error.next_step}"),)
+            self.target.tokens.check_usable(deadline)
+        except CheckError as error:
+            return (Fault("FDI_TOKEN", f"{error.message}. {error.next_step}"),)
+        return ()
 
     def token_state(self) -> dict[str, str | None]:
         """Return what callers may know of the token: `source`, `kind`, `version`, `expires_at`; never its value."""

@@ -1,4 +1,4 @@
-"""Who may see details: names and keys in a secret, looked up for the key that a caller presents."""
+"""The API keys of callers, which are read from a secret: finds the caller's name for a key."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from fdi_health.clock import now
-from fdi_health.credentials.refreshing_cache import READ_SECONDS, RefreshingCache
-from fdi_health.credentials.secret_format import json_object, secret_text
+from fdi_health.credentials.refreshing_cache import MAX_READ_SECONDS, RefreshingCache
+from fdi_health.credentials.secret_format import decode_secret, parse_json_object
 from fdi_health.errors import CheckError
 from schemas.settings_fields import NAME
 
@@ -16,23 +16,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from fdi_health.clock import Deadline, Instant
-    from fdi_health.credentials.refreshing_cache import Refresh
     from fdi_health.secret_stores import SecretStore
 
-KEY = re.compile(rb"[\x21-\x2d\x2f-\x7e]{16,512}")
-"""Printable ASCII without white space and dots: what has dots may be a platform's JWT."""
+_KEY = re.compile(rb"[\x21-\x2d\x2f-\x7e]{16,512}")
+"""Printable ASCII without white space and dots: a text with dots may be a platform's JWT."""
 
-ONLY_NAME = "caller"
-"""The name of the only caller, where the secret holds nothing but a key."""
+_SINGLE_CALLER = "caller"
+"""The name of the caller if the secret contains only a key."""
 
-_UNKNOWN_KEY_SECONDS = 30.0
-"""How often an unknown key may cause the secret to be read again, or guessing would be paid for by us."""
+_UNKNOWN_KEY_INTERVAL_SECONDS = 30.0
+"""How often an unknown key may cause a read of the secret. Otherwise guessing keys would cost us money."""
 
-_FRESH_SECONDS = 300.0
-"""After how long the secret is read again on the side, so that a key that was taken out dies."""
+_REFRESH_SECONDS = 300.0
+"""The age at which the keys are read again in the background, so that a removed key becomes invalid."""
 
-_OLDEST_SECONDS = 600.0
-"""After how long no key is good any more until the secret has been read again."""
+_MAX_AGE_SECONDS = 600.0
+"""The age at which no key is accepted until the secret has been read again."""
 
 _FORM = (
     'must be one bare key, or JSON such as {"prometheus": "…", "grafana": "…"}: a name of letters, digits and _.- '
@@ -41,13 +40,13 @@ _FORM = (
 
 
 class ApiKeys:
-    """The keys of FDI_CALLERS.
+    """The keys in the secret of FDI_CALLERS.
 
     Args:
-        store: where they are.
-        key: which key of a JSON secret to look under, or None.
+        store: where the secret is.
+        key: which key of a JSON secret to use, or None.
         clock: reads both clocks.
-        read_seconds: how long refresh the secret may take.
+        max_read_seconds: the time limit of reading the secret.
 
     """
 
@@ -56,88 +55,83 @@ class ApiKeys:
         store: SecretStore,
         key: str | None = None,
         clock: Callable[[], Instant] = now,
-        read_seconds: float = READ_SECONDS,
+        max_read_seconds: float = MAX_READ_SECONDS,
     ) -> None:
-        self._store, self._json_key = store, key
         self._clock = clock
-        self._held: RefreshingCache[Mapping[str, bytes]] = RefreshingCache(self._get, clock, read_seconds)
+        self._cache: RefreshingCache[Mapping[str, bytes]] = RefreshingCache(
+            lambda call: parse_api_keys(store.read(call.deadline).data, key), clock, max_read_seconds
+        )
 
     def name_of(self, presented: bytes, deadline: Deadline) -> str | None:
         """Return the name of the caller that has this key, or None.
 
         Raises:
-            CheckError: `callers_unavailable`, where that can't be told because the secret can't be read.
+            CheckError: `callers_unavailable`, if the secret cannot be read and so the key cannot be checked.
 
         """
-        snapshot = self._held.snapshot
-        might_be_one = KEY.fullmatch(presented) is not None
-        if snapshot is None or snapshot.began.seconds_until(self._clock()) >= _OLDEST_SECONDS:
-            if not might_be_one:
-                return None
-            return _match(self._newer_than(snapshot.generation if snapshot else 0, deadline), presented)
-        name = _match(snapshot.value, presented)
-        since = self._held.seconds_since_read()
-        if name is not None:
-            if since >= _FRESH_SECONDS:
-                self._held.refresh_in_background()
-            return name
-        if not might_be_one:
+        if not _KEY.fullmatch(presented):
             return None
-        if since >= _UNKNOWN_KEY_SECONDS or self._held.is_being_read():
-            return _match(self._newer_than(snapshot.generation, deadline), presented)
-        if self._held.failures:
-            raise _unavailable("they could not be read again a moment ago")
+        snapshot = self._cache.snapshot
+        if snapshot is None or snapshot.began.seconds_until(self._clock()) >= _MAX_AGE_SECONDS:
+            return _find_name(self._get(deadline, snapshot.generation if snapshot else 0), presented)
+        name = _find_name(snapshot.value, presented)
+        age = self._cache.seconds_since_read()
+        if name is not None:
+            if age >= _REFRESH_SECONDS:
+                self._cache.refresh_in_background()
+            return name
+        if age >= _UNKNOWN_KEY_INTERVAL_SECONDS or self._cache.is_being_read():
+            return _find_name(self._get(deadline, snapshot.generation), presented)
+        if self._cache.has_failed:
+            raise _unavailable("the last attempt to read them again failed")
         return None
 
     def load(self, deadline: Deadline) -> int:
         """Read the keys and return how many there are; raises as `name_of` does."""
-        return len(self._newer_than(0, deadline))
+        return len(self._get(deadline))
 
-    def _newer_than(self, generation: int, deadline: Deadline) -> Mapping[str, bytes]:
+    def _get(self, deadline: Deadline, after_generation: int = 0) -> Mapping[str, bytes]:
         try:
-            return self._held.newer_than(generation, deadline).value
+            return self._cache.get(deadline, after_generation=after_generation).value
         except CheckError as error:
-            raise _as_ours(error) from None
-
-    def _get(self, refresh: Refresh[Mapping[str, bytes]]) -> Mapping[str, bytes]:
-        return parse_api_keys(self._store.read(refresh.deadline).data, self._json_key)
+            raise error if error.code == "callers_unavailable" else _unavailable(error.message) from None
 
 
 def parse_api_keys(secret: bytes, key: str | None) -> dict[str, bytes]:
-    """Return name → key.
+    """Parse a secret and return name → key.
 
     Args:
         secret: one bare key, or a JSON object name → key.
-        key: which key of a JSON object to look under, for one bare key or for such an object; or None.
+        key: the key of a JSON object that contains one bare key or such an object; or None.
 
     Raises:
-        CheckError: `callers_unavailable`; the message names the entry by its number and holds nothing of the secret.
+        CheckError: `callers_unavailable`. The message gives the number of the entry and no part of the secret.
 
     """
     try:
-        text = secret_text(secret)
-        found: Any = text
+        text = decode_secret(secret)
+        content: Any = text
         if key is not None or text[0] in '{["':
-            found = json_object(text)
-            found = found if key is None else found.get(key)
+            document = parse_json_object(text)
+            content = document if key is None else document.get(key)
     except CheckError as error:
         raise _unavailable(error.message) from None
-    entries = found if isinstance(found, dict) else {ONLY_NAME: found}
+    entries = content if isinstance(content, dict) else {_SINGLE_CALLER: content}
     callers: dict[str, bytes] = {}
     for number, (name, value) in enumerate(entries.items(), 1):
-        ours = value.encode() if isinstance(value, str) else b""
-        if not NAME.fullmatch(name) or not KEY.fullmatch(ours):
+        api_key = value.encode() if isinstance(value, str) else b""
+        if not NAME.fullmatch(name) or not _KEY.fullmatch(api_key):
             raise _unavailable(f"entry {number} {_FORM}")
-        if ours in callers.values():
-            raise _unavailable(f"entry {number} has the key of an earlier one; each caller needs a key of its own")
-        callers[name] = ours
+        if api_key in callers.values():
+            raise _unavailable(f"entry {number} has the key of an earlier entry; each caller needs its own key")
+        callers[name] = api_key
     if not callers:
-        raise _unavailable(f"there is none; the secret {_FORM}")
+        raise _unavailable(f"the secret contains none; it {_FORM}")
     return callers
 
 
-def _match(callers: Mapping[str, bytes], presented: bytes) -> str | None:
-    # Every key is compared, and each in constant time: how long it takes says nothing about any of them.
+def _find_name(callers: Mapping[str, bytes], presented: bytes) -> str | None:
+    # All keys are compared, each in constant time, so that the duration reveals nothing about them.
     found = None
     for name, key in callers.items():
         if hmac.compare_digest(key, presented):
@@ -145,13 +139,6 @@ def _match(callers: Mapping[str, bytes], presented: bytes) -> str | None:
     return found
 
 
-def _as_ours(error: CheckError) -> CheckError:
-    """Return what kept the secret from being read as a fault of the callers' keys, which it may be already."""
-    if error.code == "callers_unavailable":
-        return CheckError(error.code, error.message, next_step=error.next_step)
-    return _unavailable(error.message)
-
-
 def _unavailable(message: str) -> CheckError:
-    step = "Check the secret that FDI_CALLERS names, its form, and that this function may read it."
+    step = "Check the secret that FDI_CALLERS names and its format. Allow this function to read it."
     return CheckError("callers_unavailable", f"the callers' keys: {message}", next_step=step)

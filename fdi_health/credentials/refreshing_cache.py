@@ -1,116 +1,100 @@
-"""A value that is read when it is needed, read once for everybody who waits for it, and kept until it is too old.
+"""A value that is read from a secret store when it is needed, shared by all callers, and kept until it is replaced.
 
-A read goes by a deadline of its own. Callers wait for it until theirs, and leave it going: if the
-caller with the least time ended it, hasty callers could keep a slow secrets manager, or a login, from ever responding.
+A read has a time limit of its own, and callers wait for it until their own deadlines. If the caller with the least time
+ended the read, impatient callers could keep a slow secret store or login from ever succeeding.
 """
 
 from __future__ import annotations
 
 import contextvars
-import itertools
 import math
 import threading
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from fdi_health.clock import Deadline, now
+from fdi_health.clock import Instant, now
+from fdi_health.concurrency.single_flight import Call, SingleFlight
 from fdi_health.credentials.cooldown import back_off_seconds
+from fdi_health.credentials.iam_error_codes import LOGIN_ERRORS
 from fdi_health.errors import CheckError
 from fdi_health.log import log_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fdi_health.clock import Instant
+    from fdi_health.clock import Deadline
 
 Value = TypeVar("Value")
 
-READ_SECONDS = 5.0
-"""How long a read may take, at least; callers with less time find its result the next time they come."""
+MAX_READ_SECONDS = 5.0
+"""The time limit of a read, unless FDI_DEADLINE_SECONDS is longer."""
 
-_STUCK = 2
-"""How many overdue reads may be stuck in what can't be ended; a third is not begun."""
-
-_LATE_IN_A_ROW = 3
-"""How many reads in a row must be late to count as a failure: a platform that freezes the process makes one late."""
-
-
-FREE_FAILURES = 3
+MAX_IMMEDIATE_READS = 3
 """How many reads of an unreadable secret may follow one another at once. Then 1, 2, 4, … 30 seconds must pass."""
 
-_WORTH_ANOTHER_SECONDS = 0.3
-"""Who finds that a read was overdue waits for another one if this much is left."""
+LOGIN = "login"
+"""The stage of a read that has read a valid secret and now waits for IAM. A failure in this stage does not delay the
+next read, which may find another secret."""
+
+_MAX_UNREPORTED_TIMEOUTS = 2
+"""How many reads in a row may be late before that is reported: a platform that freezes the process makes one late."""
+
+_MIN_RETRY_SECONDS = 0.3
+"""If a joined read is late or fails, its caller starts or joins one more if it has this much time left."""
+
+_NEVER = Instant(-math.inf, -math.inf)
+_READ_TIMED_OUT = (
+    "the secret could not be read before the deadline",
+    "Check the network path to the secrets manager, then try again.",
+)
 
 
 class Snapshot(NamedTuple, Generic[Value]):
-    """What one read brought; its repr hides the value.
+    """What one read returned; its repr hides the value.
 
     Attributes:
-        value: it.
-        generation: the how-manieth read of this process it came from: two reads that brought the same differ in it.
+        value: the value.
+        generation: the number of the read in this process. Two reads that return the same value differ in it.
         began: when that read began.
-        outdated_perhaps: whether it was begun when nothing was wrong yet, or came late, and so may have brought what
-            is no good any more.
+        maybe_stale: whether the read began in the background. Then it may have returned what was refused meanwhile.
 
     """
 
     value: Value
     generation: int
     began: Instant
-    outdated_perhaps: bool
+    maybe_stale: bool
 
     def __repr__(self) -> str:
         return f"Snapshot(generation={self.generation})"
 
 
-class Refresh(Generic[Value]):
-    """One read under way.
-
-    Attributes:
-        deadline: its own.
-        stage, next_step: what it waits for, in its own words, and what to do if that is in vain; the reader sets them.
-        secret_is_valid: whether the secret was read and is well-formed; the reader sets it. A failure after that does
-            not delay the next read, which may find another secret.
-        result: what it brought, or why it brought nothing.
-
-    """
-
-    def __init__(self, generation: int, began: Instant, deadline: Deadline, *, in_background: bool) -> None:
-        self.generation, self.began, self.deadline, self.in_background = generation, began, deadline, in_background
-        self.secret_is_valid = False
-        self.stage = "the secret could not be read"
-        self.next_step = "Check the way to the secrets manager, or ask again."
-        self.result: Future[Snapshot[Value] | CheckError] = Future()
-
-    def late(self) -> CheckError:
-        """Return the error for a caller that cannot wait any longer."""
-        return CheckError("token_unavailable", f"{self.stage} before the deadline", next_step=self.next_step)
-
-
 class RefreshingCache(Generic[Value]):
-    """Reads a value; one read at a time, on a thread of its own, shared by everybody who waits for it.
+    """Reads a value, one read at a time, each on a thread of its own, and keeps the newest. Thread-safe.
 
     Args:
-        read: returns the value, within the deadline of its refresh; may raise CheckError, or anything
-            else that a vendor's library lets through.
+        read: returns the value within the deadline of its call. It may set `stage` of the call to `LOGIN`. It may raise
+            CheckError, or anything else that a vendor's library raises.
         clock: reads both clocks.
-        seconds: how long a read may take.
+        max_read_seconds: the time limit of a read. A later result is discarded.
 
     """
 
     def __init__(
         self,
-        read: Callable[[Refresh[Value]], Value],
+        read: Callable[[Call[Value | CheckError]], Value],
         clock: Callable[[], Instant] = now,
-        seconds: float = READ_SECONDS,
+        max_read_seconds: float = MAX_READ_SECONDS,
     ) -> None:
-        self._read, self._clock, self._seconds = read, clock, seconds
-        self._lock = threading.Lock()
-        self._generations = itertools.count(1)
+        self._read, self._clock = read, clock
+        self._reads: SingleFlight[None, Value | CheckError] = SingleFlight(
+            _start_thread, max_read_seconds, self._keep, clock
+        )
         self._snapshot: Snapshot[Value] | None = None
-        self._reading: Refresh[Value] | None = None
-        self._stuck = 0
-        self._begun_at: Instant | None = None
+        self._newest: Call[Value | CheckError] = Call(_NEVER, 0.0)
+        self._newest_is_counted = True
+        self._generation = 0
+        self._in_background = False
         self._failures = self._unreadable = 0
         self._failure: CheckError | None = None
 
@@ -120,145 +104,130 @@ class RefreshingCache(Generic[Value]):
         return self._snapshot
 
     @property
-    def failures(self) -> int:
-        """How many reads in a row have failed, up to the newest that is over."""
-        return self._failures
+    def failure(self) -> CheckError | None:
+        """Why the newest finished read failed, or None. A late read counts from the third failure in a row."""
+        with self._reads.lock:
+            self._in_progress()
+            return self._failure
 
     @property
-    def failure(self) -> CheckError | None:
-        """Why the newest read that is over failed, or None; late ones count only if there were several in a row."""
-        return self._failure
+    def has_failed(self) -> bool:
+        """Whether the newest finished read failed or was late."""
+        with self._reads.lock:
+            self._in_progress()
+            return self._failures > 0
 
     def seconds_since_read(self) -> float:
-        """Return the seconds since the newest read began, failed or not; infinity where none did."""
-        begun_at = self._begun_at
-        return begun_at.seconds_until(self._clock()) if begun_at else math.inf
+        """Return the seconds since the newest read began, failed or not; infinity if there was none."""
+        return self._newest.began.seconds_until(self._clock())
 
     def is_being_read(self) -> bool:
-        """Whether a read is under way."""
-        with self._lock:
+        """Whether a read is in progress."""
+        with self._reads.lock:
             return self._in_progress() is not None
 
     def refresh_in_background(self) -> None:
-        """Begin a read that nobody waits for, unless one is under way."""
-        with self._lock:
+        """Start a read that nobody waits for, unless one is in progress."""
+        with self._reads.lock:
             if self._in_progress() is None:
-                self._begin(in_background=True)
+                self._start(in_background=True)
 
-    def newer_than(
-        self, generation: int, deadline: Deadline, is_outdated: Callable[[Value], bool] = lambda _: False
-    ) -> Snapshot[Value]:
-        """Return a snapshot read later than `generation`; the first caller begins the read, the others get the same.
+    def get(self, deadline: Deadline, *, after_generation: int = 0) -> Snapshot[Value]:
+        """Return a snapshot newer than `after_generation`. The first caller starts the read, the others join it.
+
+        A background read may have begun before the cause of its failure was corrected. If one that was joined fails,
+        one more read is started.
 
         Args:
-            generation: of the snapshot that is no good any more; 0 for any snapshot.
             deadline: how long to wait.
-            is_outdated: whether a value is known to be no good. A read that was begun on the side, before what is wrong
-                was mended perhaps, does not count if it brings such a one or fails.
+            after_generation: the generation of the snapshot that is not usable any more; 0 accepts any snapshot.
 
         Raises:
-            CheckError: `token_unavailable`; what the newest read raised, if several in a row found the secret
-                unreadable and the next one is not due yet.
+            CheckError: `token_unavailable`, or the failure of the newest read while its back-off lasts.
 
         """
         while True:
-            with self._lock:
+            with self._reads.lock:
                 snapshot = self._snapshot
-                if (
-                    snapshot is not None
-                    and snapshot.generation > generation
-                    and not (snapshot.outdated_perhaps and is_outdated(snapshot.value))
-                ):
+                if snapshot is not None and snapshot.generation > after_generation:
                     return snapshot
-                refresh = self._in_progress()
-                joined = refresh is not None
-                if refresh is None:
+                call = self._in_progress()
+                joined_background = call is not None and self._in_background
+                if call is None:
                     self._raise_if_backing_off()
-                    refresh = self._begin(in_background=False)
-            if refresh is None:
+                    call = self._start(in_background=False)
+            if call is None:
                 raise CheckError("token_unavailable", "earlier reads of the secret are stuck, or no thread was free")
-            wait([refresh.result], timeout=min(deadline.remaining(), refresh.deadline.remaining()))
-            if not refresh.result.done():
-                if deadline.expired:
-                    raise refresh.late()
-                continue
-            result = refresh.result.result()
-            patient = deadline.remaining() >= _WORTH_ANOTHER_SECONDS
-            may_be_old = joined and refresh.in_background and not deadline.expired
-            if not isinstance(result, CheckError):
-                if not (may_be_old and is_outdated(result.value)):
-                    return result
-            elif not may_be_old and not (patient and refresh.deadline.expired):
-                raise CheckError(result.code, result.message, next_step=result.next_step)
+            wait([call.result], timeout=min(deadline.remaining(), call.deadline.remaining()))
+            is_late = not call.result.done() or call.result.cancelled()
+            result = _timeout_error(call) if is_late else call.result.result()
+            if isinstance(result, CheckError) and (
+                not (is_late or joined_background) or deadline.remaining() < _MIN_RETRY_SECONDS
+            ):
+                raise copy_error(result)
 
     def _raise_if_backing_off(self) -> None:
-        failure, further = self._failure, self._unreadable - FREE_FAILURES
-        if failure is not None and further >= 0 and self.seconds_since_read() < back_off_seconds(further):
-            raise CheckError(failure.code, failure.message, next_step=failure.next_step)
+        retries = self._unreadable - MAX_IMMEDIATE_READS
+        if self._failure is not None and retries >= 0 and self.seconds_since_read() < back_off_seconds(retries):
+            raise copy_error(self._failure)
 
-    def _in_progress(self) -> Refresh[Value] | None:
-        """Return the read to join, or None; one that is overdue is ended, and counts as stuck until it is."""
-        refresh = self._reading
-        if refresh is not None and refresh.deadline.expired:
-            self._finish(refresh, refresh.late())
-            self._stuck += 1
-            return None
-        return refresh
+    def _in_progress(self) -> Call[Value | CheckError] | None:
+        """Return the read to join, or None. The newest read counts as failed here if it is late."""
+        call = self._reads.in_progress(None)
+        if call is None and not self._newest_is_counted:
+            self._count_failure(_timeout_error(self._newest), is_late=True)
+        return call
 
-    def _begin(self, *, in_background: bool) -> Refresh[Value] | None:
-        if self._stuck >= _STUCK:
-            return None
-        began = self._clock()
-        refresh: Refresh[Value] = Refresh(
-            next(self._generations), began, Deadline.after(self._seconds), in_background=in_background
-        )
-        # In the caller's context: the token of an agency is had from the invocation that needs it.
-        run = contextvars.copy_context().run
+    def _start(self, *, in_background: bool) -> Call[Value | CheckError] | None:
+        call = self._reads.start(None, self._work)
+        if call is not None:
+            self._newest, self._newest_is_counted, self._in_background = call, False, in_background
+            self._generation += 1
+        return call
+
+    def _work(self, call: Call[Value | CheckError]) -> Value | CheckError:
         try:
-            # Not on the pool: probes that hang must not keep the secret from being read.
-            threading.Thread(target=run, args=(self._work, refresh), name="fdi-health-secret", daemon=True).start()
-        except RuntimeError:
-            return None
-        self._begun_at, self._reading = began, refresh
-        return refresh
-
-    def _work(self, refresh: Refresh[Value]) -> None:
-        result = self._result(refresh)
-        with self._lock:
-            if self._reading is refresh:
-                self._finish(refresh, result)
-                return
-            # It was ended as overdue. Its value still counts where there is not a newer one.
-            self._stuck -= 1
-            if not isinstance(result, CheckError):
-                self._keep(result._replace(outdated_perhaps=True))
-
-    def _result(self, refresh: Refresh[Value]) -> Snapshot[Value] | CheckError:
-        try:
-            return Snapshot(self._read(refresh), refresh.generation, refresh.began, refresh.in_background)
+            return self._read(call)
         except CheckError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 -- a vendor's library may let through any class
+            return copy_error(error)
+        except BaseException as error:  # noqa: BLE001 -- a vendor's library may raise any class
             log_fault(error)
             return CheckError(
                 "token_unavailable",
-                "the secret could not be read: its secrets manager's answer or our credentials for it are malformed",
-                next_step="Check the secrets manager's credentials and endpoint; the log says where it broke.",
+                "the secret could not be read: the secrets manager's response or our credentials for it are malformed",
+                next_step="Check the secrets manager's credentials and endpoint. The log names the line that failed.",
             )
 
-    def _finish(self, refresh: Refresh[Value], result: Snapshot[Value] | CheckError) -> None:
+    def _keep(self, _: None, result: Value | CheckError) -> None:
+        """Take the result of the newest read, which came in time."""
         if isinstance(result, CheckError):
-            self._failures += 1
-            self._unreadable = 0 if refresh.secret_is_valid else self._unreadable + 1
-            if not refresh.deadline.expired or self._failures >= _LATE_IN_A_ROW:
-                self._failure = result
-        else:
-            self._keep(result)
-        self._reading = None
-        refresh.result.set_result(result)
-
-    def _keep(self, snapshot: Snapshot[Value]) -> None:
+            self._count_failure(result, is_late=False)
+            return
+        self._newest_is_counted = True
         self._failures = self._unreadable = 0
         self._failure = None
-        if self._snapshot is None or snapshot.generation > self._snapshot.generation:
-            self._snapshot = snapshot
+        self._snapshot = Snapshot(result, self._generation, self._newest.began, self._in_background)
+
+    def _count_failure(self, error: CheckError, *, is_late: bool) -> None:
+        self._newest_is_counted = True
+        self._failures += 1
+        self._unreadable = 0 if self._newest.stage == LOGIN else self._unreadable + 1
+        if not is_late or self._failures > _MAX_UNREPORTED_TIMEOUTS:
+            self._failure = error
+
+
+def copy_error(error: CheckError) -> CheckError:
+    """Return a copy to raise or to keep: an error that was raised keeps the frames of its raiser alive."""
+    return CheckError(error.code, error.message, next_step=error.next_step)
+
+
+def _timeout_error(call: Call[Value | CheckError]) -> CheckError:
+    message, next_step = LOGIN_ERRORS["timeout"] if call.stage == LOGIN else _READ_TIMED_OUT
+    return CheckError("token_unavailable", message, next_step=next_step)
+
+
+def _start_thread(work: Callable[[], None]) -> None:
+    # In the caller's context: the agency's token comes from the current invocation.
+    run = contextvars.copy_context().run
+    # Not on the pool: probes that hang must not keep the secret from being read.
+    threading.Thread(target=run, args=(work,), name="fdi-health-secret", daemon=True).start()

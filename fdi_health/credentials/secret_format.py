@@ -1,6 +1,6 @@
-"""What the bytes of a secret mean: a bare token, JSON that holds one, or credentials that get one from IAM.
+"""Parses a secret: a bare token, JSON that contains one, or credentials that IAM exchanges for one.
 
-No message here holds any part of a secret, not even the name of a key that stands in it and is not one of ours.
+No message contains any part of a secret, not even the name of a key in it that is not one of ours.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ import codecs
 from typing import Any, NamedTuple
 
 from fdi_health.clock import parse_timestamp
-from fdi_health.credentials.token_format import form_of
+from fdi_health.credentials.token_format import find_format_error
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import MAX_SECRET_BYTES
 from schemas import strict_json
 
-CREDENTIALS_FORM = '{"username": "…", "password": "…", "domain_name": "…"}'
+_CREDENTIALS_FORM = '{"username": "…", "password": "…", "domain_name": "…"}'
 
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_FORMS = f'Store the bare token, {{"token": "…"}}, or {CREDENTIALS_FORM}.'
+_FORMS = f'Store the bare token, {{"token": "…"}}, or {_CREDENTIALS_FORM}.'
 
 
 class SecretToken(NamedTuple):
-    """A token as a secret holds it; its repr hides the value.
+    """A token in a secret; its repr hides the value.
 
     Attributes:
-        value: fit for a header.
-        expires_at: its end in seconds since the epoch, or None where the secret does not say.
+        value: a valid value of an HTTP header.
+        expires_at: when it expires, in seconds since the epoch, or None if the secret does not say.
 
     """
 
@@ -37,14 +37,13 @@ class SecretToken(NamedTuple):
 
 
 class Credentials(NamedTuple):
-    """What IAM gives a token for; its repr hides everything. Only `iam` looks at the password.
+    """What IAM exchanges for a token; its repr hides everything. Only `iam_client` uses the password.
 
     Attributes:
-        username: of an IAM user.
-        password: the user's.
-        domain_name: the account the user belongs to.
-        project: what the token is asked for, as IAM's scope names it: `{"id": …}` or `{"name": …}`; None for the
-            project of the settings.
+        username: the name of an IAM user.
+        password: the user's password.
+        domain_name: the account that the user belongs to.
+        project: the scope of the token, as `("id", …)` or `("name", …)`; None for the project of the settings.
 
     """
 
@@ -58,48 +57,47 @@ class Credentials(NamedTuple):
 
 
 def parse_secret(secret: bytes, key: str | None) -> SecretToken | Credentials:
-    """Return what is in a secret.
+    """Parse a secret.
 
     Args:
-        secret: a bare token; or a JSON object `{"token": …, "expires_at"?: …}` with the end as ISO 8601; or
-            `{"username", "password", "domain_name"}` with `project_id` or `project_name` beside them perhaps.
-        key: which key of a JSON object to look under (the fragment of the secret URL), for a token or for such an
-            object; or None.
+        secret: a bare token; or a JSON object `{"token": …, "expires_at"?: …}` with an ISO 8601 timestamp; or
+            `{"username", "password", "domain_name", "project_id"?, "project_name"?}`.
+        key: the key of a JSON object (the fragment of the secret URL) that contains a token or such an object; or None.
 
     Raises:
-        CheckError: `token_unavailable`, saying what is wrong with the secret's form.
+        CheckError: `token_unavailable`, with what is wrong with the secret's format.
 
     """
-    text = secret_text(secret)
+    text = decode_secret(secret)
     if key is None and (text[0] not in "{[" or text.startswith("{{")):
-        return SecretToken(_token(text))
-    document = json_object(text)
+        return SecretToken(_checked_token(text))
+    document = parse_json_object(text)
     if key is not None and key != "token":
-        found = document.get(key)
-        if not isinstance(found, dict):
+        nested = document.get(key)
+        if not isinstance(nested, dict):
             value = _string_at(document, key, "the key that the secret URL names")
             if not value.startswith("{"):
-                return SecretToken(_token(value))
-            # Editors that know only text under a key keep an object as text.
-            found = json_object(value)
-        document = found
+                return SecretToken(_checked_token(value))
+            # Editors that support only text values store an object as text.
+            nested = parse_json_object(value)
+        document = nested
     elif key is not None:
         document = {name: document.get(name) for name in ("token", "expires_at")}
     if "token" in document and "password" in document:
-        raise _unavailable("the secret holds both a token and credentials", "Keep one of the two. " + _FORMS)
+        raise _unavailable("the secret contains both a token and credentials", "Keep one of the two. " + _FORMS)
     if "token" in document:
-        token = _token(_string_at(document, "token", '"token"'))
+        token = _checked_token(_string_at(document, "token", '"token"'))
         return SecretToken(token, _expires_at(document.get("expires_at")))
     if document.keys() & {"username", "password", "domain_name"}:
         return _credentials(document)
     raise _unavailable(
         'the secret is a JSON object without "token" and without credentials',
-        "Name the key that holds the token in the secret URL, e.g. …#token. " + _FORMS,
+        "Name the key of the token in the secret URL, e.g. …#token. " + _FORMS,
     )
 
 
-def secret_text(secret: bytes) -> str:
-    """Return a secret as text, without outer white space and byte-order mark; raises CheckError where it is none."""
+def decode_secret(secret: bytes) -> str:
+    """Return a secret as text, without outer white space and byte-order mark; raises CheckError."""
     if len(secret) > MAX_SECRET_BYTES:
         raise _unavailable("the secret is longer than 64 KiB", "Store only the token or the credentials in it.")
     if secret.startswith(_UTF_16):
@@ -113,45 +111,45 @@ def secret_text(secret: bytes) -> str:
     return text
 
 
-def json_object(text: str) -> dict[str, Any]:
-    """Return the JSON object in a secret; raises CheckError where there is none."""
+def parse_json_object(text: str) -> dict[str, Any]:
+    """Return the JSON object in a secret; raises CheckError."""
     try:
         document = strict_json.loads(text.encode())
     except strict_json.InvalidJSON as error:
-        raise _unavailable(f"the secret looks like JSON and is not sound: {error}", "Store valid JSON.") from None
+        raise _unavailable(f"the secret is not valid JSON: {error}", "Store valid JSON.") from None
     if not isinstance(document, dict):
-        raise _unavailable("the secret is JSON but no object", _FORMS)
+        raise _unavailable("the secret is JSON but not an object", _FORMS)
     return document
 
 
 def _string_at(document: dict[str, Any], key: str, name: str) -> str:
     value = document.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise _unavailable(f"the JSON secret has no text under {name}", "Check the key's name and its value.")
+        raise _unavailable(f"the JSON secret has no text under {name}", "Check the name of the key and its value.")
     return value.strip()
 
 
-def _token(text: str) -> str:
-    form = form_of(text)
-    if form is not None:
-        raise _unavailable(f"the secret {form.seen}, so it was not sent", form.next_step)
+def _checked_token(text: str) -> str:
+    error = find_format_error(text)
+    if error is not None:
+        raise _unavailable(f"the secret {error.description}, so it was not sent", error.next_step)
     return text
 
 
 def _credentials(document: dict[str, Any]) -> Credentials:
-    # A password may begin or end with a space; nothing is stripped.
+    # A password may begin or end with a space, so nothing is stripped.
     parts = {name: document.get(name) for name in ("username", "password", "domain_name")}
-    faulty = [f'"{name}"' for name, value in parts.items() if not isinstance(value, str) or not value.strip()]
-    if faulty:
+    missing = [f'"{name}"' for name, value in parts.items() if not isinstance(value, str) or not value.strip()]
+    if missing:
         raise _unavailable(
-            f"the credentials in the secret have no text under {', '.join(faulty)}",
-            f"Write {CREDENTIALS_FORM}: an IAM user, its password and the name of its account.",
+            f"the credentials in the secret have no text under {', '.join(missing)}",
+            f"Store {_CREDENTIALS_FORM}: an IAM user, its password and the name of its account.",
         )
     scopes = [(name, document[f"project_{name}"]) for name in ("id", "name") if f"project_{name}" in document]
     if len(scopes) > 1 or not all(isinstance(value, str) and value.strip() for _, value in scopes):
         raise _unavailable(
             'the credentials in the secret have no text under "project_id" or "project_name", or have both',
-            'Write one of them, e.g. "project_name": "cn-north-4", or none: FDI_PROJECT_ID is the default.',
+            'Store one of them, e.g. "project_name": "cn-north-4", or none: FDI_PROJECT_ID is the default.',
         )
     return Credentials(
         str(parts["username"]), str(parts["password"]), str(parts["domain_name"]), scopes[0] if scopes else None
@@ -166,7 +164,7 @@ def _expires_at(value: Any) -> float | None:
     except ValueError:
         raise _unavailable(
             '"expires_at" of the JSON secret is not a timestamp of the years 2000 to 2099',
-            "Write it as ISO 8601, e.g. 2026-11-25T16:00:00Z.",
+            "Store it as ISO 8601, e.g. 2026-11-25T16:00:00Z.",
         ) from None
 
 

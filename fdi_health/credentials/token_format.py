@@ -1,8 +1,8 @@
-"""Whether a text is clearly a token, and what it looks like otherwise.
+"""Detects texts that are not tokens, so that they are not sent.
 
 An IAM token is base64 of a signed binary document: it begins with `MI` and may be 20 kB long. Other regions and
-partners issue shorter, opaque tokens. Any other text may be a secret of another kind in a wrong wrapping, such as
-credentials, and would reach ROMA Connect in X-Auth-Token. No message here holds any part of the text.
+partners issue shorter, opaque tokens. Any other text may be another kind of secret in a wrong format, such as encoded
+credentials, and would reach ROMA Connect in X-Auth-Token. No message contains any part of the text.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ MIN_TOKEN_CHARACTERS = 6
 _MAX_PLACEHOLDER_CHARACTERS = 64
 _MIN_ASCII_BYTES = 6
 _MIN_SEGMENT_BYTES = 12
-"""Of a text that has several parts, one that decodes to fewer bytes may be text by chance."""
+"""If a text has several parts, one that decodes to fewer bytes may look like text by chance."""
 
 _MIN_UTF_8_BYTES = 32
 _MIN_TEXT_RUN_BYTES = 24
-"""Bytes of text in a row that hardly occur in random bytes, and that JSON credentials always have."""
+"""So many bytes of text in a row are rare in random bytes, and JSON credentials always have them."""
 
 _BARE = "Store the bare token, or IAM credentials as JSON."
 _NOT_WRAPPED = "Store it without this wrapping: the bare token, or IAM credentials as JSON."
 
 
-class Form(NamedTuple):
-    """What a text that is not clearly a token looks like.
+class FormatError(NamedTuple):
+    """Why a text is not accepted as a token.
 
     Attributes:
-        seen: goes on after "the secret", e.g. "is percent-encoded".
+        description: follows "the secret", e.g. "is percent-encoded".
         next_step: what to store instead.
 
     """
 
-    seen: str
+    description: str
     next_step: str
 
 
 _QUOTES = "\"'`\u00b4\u2018-\u201f\u00ab\u00bb\u2039\u203a\u300c-\u300f\uff02\uff07"
-"""ASCII's and typographic ones; goes into a class of a regular expression."""
+"""ASCII and typographic quotes, for a character class of a regular expression."""
 
-_FORMS: tuple[tuple[str, str, str], ...] = (
+_PATTERNS: tuple[tuple[str, str, str], ...] = (
     (r"-----", "is a PEM block", "Store an IAM token or IAM credentials, not a key or a certificate."),
     (r"(?!\{\{)[{\[]", "is JSON text", "Store the JSON object as the whole secret, or name its key in the secret URL."),
     (rf"(?s:.*)[{_QUOTES}]", "has quotes around its text or inside it", f"Store it without quotes. {_BARE}"),
@@ -63,25 +63,25 @@ _FORMS: tuple[tuple[str, str, str], ...] = (
         "is a key of another service",
         _BARE,
     ),
-    (r"(?s:.*)\s", "holds white space", f"Store it again: a space or a line break got into it. {_BARE}"),
+    (r"(?s:.*)\s", "contains white space", f"Store it again without spaces and line breaks. {_BARE}"),
 )
-"""Pattern for the beginning of a text → what it looks like, and what to store; the first match counts."""
+"""Pattern for the beginning of a text, description, next step. The first match counts."""
 
 _TOKEN68 = r"[A-Za-z0-9._~+/-]+={0,2}"
-"""Of RFC 9110 (11.2); every known kind of token is one."""
+"""RFC 9110, section 11.2. Every known kind of token matches."""
 
-_ODD_CHARACTER = Form(
-    "holds a character that no token has", f"Store it again: a special character got into it. {_BARE}"
+_INVALID_CHARACTER = FormatError(
+    "contains a character that no token has", f"Store it again without special characters. {_BARE}"
 )
-_CUT_OFF = Form("ends in `=` like a name without a value, or is cut off", f"Store the whole token. {_BARE}")
-_ENCODED = Form("is encoded text (base64 or the like), such as JSON or credentials", f"Store it decoded. {_BARE}")
-_PRIVATE_KEY = Form("is a private key", "Store an IAM token or IAM credentials, not a key.")
-_PLACEHOLDER = Form("is a placeholder or too short", f"Replace the placeholder. {_BARE}")
+_CUT_OFF = FormatError("ends in `=` like a name without a value, or is cut off", f"Store the whole token. {_BARE}")
+_ENCODED = FormatError("is encoded text (base64 or similar), such as JSON or credentials", f"Store it decoded. {_BARE}")
+_PRIVATE_KEY = FormatError("is a private key", "Store an IAM token or IAM credentials, not a key.")
+_PLACEHOLDER = FormatError("is a placeholder or too short", f"Replace the placeholder. {_BARE}")
 
 _STANDARD_ALPHABET = str.maketrans("-_", "+/")
 
 _PRIVATE_KEY_DER = rb"(?s)0(?:[\x02-\x7f]|\x81.|\x82..)\x02\x01[\x00\x01\x03][\x02\x040]"
-"""A DER sequence that begins with a version: PKCS#1, PKCS#8, PKCS#12 and SEC 1. A token begins with an object type."""
+"""A DER sequence that begins with a version (PKCS#1, PKCS#8, PKCS#12, SEC 1). A token begins with an object type."""
 
 _COMPRESSED = (
     b"\x1f\x8b\x08",
@@ -97,7 +97,7 @@ _COMPRESSED = (
 """How gzip, zip, bzip2, xz, zstd and zlib begin."""
 
 _TEXT_RUN = rb"[\t\n\r\x20-\x7e]{%d}" % _MIN_TEXT_RUN_BYTES
-_TELLING = rb"(?i)password|user_?name|domain_name|\"token\"|secret_?key|access_?key"
+_CREDENTIAL_WORDS = rb"(?i)password|user_?name|domain_name|\"token\"|secret_?key|access_?key"
 
 _FILLER_WORDS = (
     "your|change|replace|insert|paste|put|enter|fill|here|place|holder|dummy|example|sample|todo|fixme|tbd|none|null"
@@ -105,22 +105,22 @@ _FILLER_WORDS = (
 )
 _PLAIN_WORDS = "token|secret|password|passwd|pass|pwd|value|key|credentials?|iam|auth|with|the|this|real|own|me|it|in"
 _WORDS = rf"(?i)({_FILLER_WORDS})|({_PLAIN_WORDS})|([0-9]+)|."
-"""Takes a text apart in one pass: a pattern over all of it would try every way to divide it into words."""
+"""Splits a text into words in one pass. One pattern over the whole text would try every way to divide it."""
 
 _SAME_CHARACTER = r"([xX0._~-])\1*=*"
 
 
-def form_of(text: str) -> Form | None:
-    """Return what a text looks like that is not clearly a token, or None for a token.
+def find_format_error(text: str) -> FormatError | None:
+    """Return why a text is not accepted as a token, or None.
 
-    Limits: a password that consists of the characters of a token can't be told from one.
+    Limits: a password that consists of the characters of a token is accepted.
     """
-    for pattern, seen, next_step in _FORMS:
-        # Compiled at the first use, and kept by `re`: at import each would delay a cold start.
+    for pattern, description, next_step in _PATTERNS:
+        # Compiled at the first use and cached by `re`: compiling at import would delay a cold start.
         if re.match(pattern, text, re.ASCII | re.IGNORECASE):
-            return Form(seen, next_step)
+            return FormatError(description, next_step)
     if not re.fullmatch(_TOKEN68, text):
-        return _ODD_CHARACTER
+        return _INVALID_CHARACTER
     if _is_placeholder(text):
         return _PLACEHOLDER
     if _is_encoded_text(text):
@@ -142,31 +142,32 @@ def _is_placeholder(text: str) -> bool:
     if any(filler for filler, _, _ in parts):
         return True
     words = [plain.lower() for _, plain, _ in parts if plain]
-    # A number alone, a word alone, or a password with a number behind it.
+    # Only a number, only a word, or a word such as "password" with numbers.
     return len(parts) == 1 or (len(words) == 1 and words[0] in ("password", "passwd", "secret"))
 
 
 def _is_encoded_text(text: str) -> bool:
-    """Whether a usual decoding shows text or compressed data, which no token does.
+    """Whether a common decoding gives text or compressed data, which no token does.
 
-    A prefix such as `base64-` moves what follows, so decoding is tried from several characters on.
+    A prefix such as `base64-` shifts the encoded text, so decoding starts at several offsets.
     """
     decodings: list[tuple[str, int, Callable[[str], bytes]]] = [
         (r"[0-9A-Fa-f]{32,}", 2, bytes.fromhex),
         (r"[A-Z2-7]{32,}", 8, base64.b32decode),
     ]
     if not re.fullmatch(r"MI[A-Za-z0-9+/_-]+={0,2}", text):
-        # Else it is a DER document: never text, but a token holds JSON that it may show.
+        # Otherwise it is a DER document. A token contains JSON, which decoding may reveal.
         decodings.append((r"[A-Za-z0-9+/_-]{8,}", 4, _decode_base64))
     for pattern, group, decode in decodings:
         for encoded in re.findall(pattern, text):
             for offset in range(group):
                 end = offset + (len(encoded) - offset) // group * group
-                data = _without_nulls(decode(encoded[offset:end]))
+                # UTF-16 of ASCII text, which PowerShell writes, becomes ASCII.
+                data = decode(encoded[offset:end]).replace(b"\0", b"")
                 is_whole = len(encoded) >= len(text.rstrip("="))
-                if (offset == 0 and (is_whole or len(data) >= _MIN_SEGMENT_BYTES) and _is_text(data)) or _shows_text(
-                    data
-                ):
+                if offset == 0 and (is_whole or len(data) >= _MIN_SEGMENT_BYTES) and _is_text(data):
+                    return True
+                if data.startswith(_COMPRESSED) or re.search(_TEXT_RUN, data) or re.search(_CREDENTIAL_WORDS, data):
                     return True
     return False
 
@@ -175,17 +176,8 @@ def _decode_base64(text: str) -> bytes:
     return base64.b64decode(text.translate(_STANDARD_ALPHABET))
 
 
-def _without_nulls(data: bytes) -> bytes:
-    """Return UTF-16 of ASCII text, which PowerShell encodes, as ASCII."""
-    return data.replace(b"\0", b"")
-
-
-def _shows_text(data: bytes) -> bool:
-    return bool(re.search(_TEXT_RUN, data) or re.search(_TELLING, data) or data.startswith(_COMPRESSED))
-
-
 def _is_text(data: bytes) -> bool:
-    """Whether bytes are text, which may be cut off; a few random bytes may be UTF-8 by chance."""
+    """Whether bytes are text, perhaps cut off. Short data must be ASCII: random bytes may be UTF-8 by chance."""
     if len(data) < _MIN_ASCII_BYTES or (len(data) < _MIN_UTF_8_BYTES and not data.isascii()):
         return False
     try:

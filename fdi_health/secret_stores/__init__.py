@@ -1,14 +1,15 @@
-"""Where secrets are kept: one module per secrets manager, chosen by the scheme of a secret URL.
+"""Secret stores: one module per secrets manager, selected by the scheme of a secret URL.
 
-A store is stateless: every read asks anew, so a rotated secret is seen. A new one is one file here, one line in
-`_MODULES` and one run of the conformance suite. Its module has a function `open_store(url, environ) -> SecretStore`,
-which connects to nothing. It is imported only when its scheme is used.
+To add a store: write a module with a function `open_store(url, environ) -> SecretStore`, which opens no connection; add
+a line to `_MODULES`; run the suite in tests/conformance/secret_store.py on it. Only the module of a used scheme is
+imported.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
+from abc import abstractmethod
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fdi_health.errors import CheckError
@@ -28,15 +29,15 @@ _MODULES = {
 """URL scheme → module."""
 
 MAX_SECRET_BYTES = 64 * 1024
-"""The most bytes of a secret; more than any secrets manager keeps."""
+"""More than any secrets manager stores."""
 
 
 class Secret(NamedTuple):
-    """A secret as it was read; its repr hides the bytes.
+    """A secret that was read; its repr hides the bytes.
 
     Attributes:
-        data: the bytes.
-        version: which version of the secret they are, in the secrets manager's own words, or None where it has none.
+        data: the bytes of the secret.
+        version: the secrets manager's name for this version of the secret, or None if it has no versions.
 
     """
 
@@ -48,29 +49,32 @@ class Secret(NamedTuple):
 
 
 class SecretStore(Protocol):
-    """One secret in one secrets manager."""
+    """One secret in one secrets manager. A store has this one method and keeps no state."""
 
+    @abstractmethod
     def read(self, deadline: Deadline) -> Secret:
-        """Return the secret as it is now.
+        """Read the current version of the secret; called for every refresh, so that a rotated secret is found.
+
+        The message must not contain sensitive information: no byte of the secret, no name from the secret URL, and no
+        text of the secrets manager.
 
         Raises:
-            CheckError: `token_unavailable`, at the deadline at the latest where the vendor's library allows it; the
-                message says what is wrong (missing, forbidden, disabled, …) and holds no byte of the secret.
+            CheckError: `token_unavailable`, before the deadline if the vendor's library allows that. The message says
+                why the secret cannot be read (missing, forbidden, disabled, …), the next step what to do.
 
         """
-        ...
 
 
 class SecretUrl(NamedTuple):
-    """A secret URL taken apart; `place` is everything between `://` and the query, its case kept.
+    """A parsed secret URL.
 
-    Python's own reader lowercases host names, which would change `env://NAME`, and fails on the colons of an ARN.
+    `urllib.parse` is not used: it changes `env://NAME` to lower case and fails on the colons of an ARN.
 
     Attributes:
-        scheme: names the store.
-        place: where in it the secret is.
-        query: the text behind `?`, or "".
-        key: the fragment: which key of a JSON secret holds the token, or None.
+        scheme: the name of the store.
+        place: the text between `://` and the query: the location of the secret in the store.
+        query: the text after `?`, or "".
+        key: the fragment: the key of the token or credentials in a JSON secret, or None.
 
     """
 
@@ -80,15 +84,15 @@ class SecretUrl(NamedTuple):
     key: str | None
 
 
-class InvalidSecretUrl(ValueError):  # noqa: N818 -- it names the thing refused
-    """A secret URL that no store can be opened from; the text says the expected form and never the value."""
+class InvalidSecretUrl(ValueError):  # noqa: N818 -- named after the thing that is invalid
+    """A secret URL that names no store. The message says the expected form and never the value."""
 
 
 def parse_secret_url(text: str) -> SecretUrl:
-    """Take a secret URL apart.
+    """Parse a secret URL.
 
     Raises:
-        InvalidSecretUrl: it is none, or of no known scheme.
+        InvalidSecretUrl: it is malformed or its scheme is unknown.
 
     """
     match = re.fullmatch(r"([a-z]+)://([^?#\s]*)(?:\?([^#\s]*))?(?:#([^\s]+))?", text)
@@ -99,43 +103,43 @@ def parse_secret_url(text: str) -> SecretUrl:
 
 
 def open_store(url: SecretUrl, environ: Mapping[str, str]) -> SecretStore:
-    """Return the store that a secret URL names; connects to nothing yet.
+    """Return the store that a secret URL names, without connecting to it.
 
     Args:
-        url: from `parse`.
-        environ: the process's environment, looked up again at every read.
+        url: from `parse_secret_url`.
+        environ: the process's environment, which is used again at every read.
 
     Raises:
-        InvalidSecretUrl: the URL has not the form that its store needs.
+        InvalidSecretUrl: the URL does not have the form that its store needs.
 
     """
     store: SecretStore = importlib.import_module(_MODULES[url.scheme]).open_store(url, environ)
     return store
 
 
-def unavailable(state: str, next_step: str) -> CheckError:
-    """Return the error of a store that could not give its secret.
+def build_error(description: str, next_step: str) -> CheckError:
+    """Return the error of a store that cannot read its secret.
 
     Args:
-        state: goes on after "the secret"; ours, and without any of the secret's bytes or names.
-        next_step: what the person who was paged does.
+        description: follows "the secret". It must not contain sensitive information; see `SecretStore.read`.
+        next_step: an imperative.
 
     """
-    return CheckError("token_unavailable", f"the secret {state}", next_step=next_step)
+    return CheckError("token_unavailable", f"the secret {description}", next_step=next_step)
 
 
-def fault_of(
-    error: BaseException, faults: Mapping[str, tuple[str, str]], otherwise: tuple[str, str], *more_names: str
+def map_vendor_error(
+    error: BaseException, table: Mapping[str, tuple[str, str]], default: tuple[str, str], *names: str
 ) -> CheckError:
-    """Return what a vendor's exception means, by the driver's table; none of its text is kept.
+    """Map an exception of a vendor's library by the table of its store. None of its text is kept.
 
     Args:
         error: the exception.
-        faults: name → state and next step, as for `unavailable`. Names, because importing the vendor's classes would
-            import its library.
-        otherwise: the same for what the table does not name.
-        more_names: names to look up before those of the exception's class and its bases, such as an error code.
+        table: name → description and next step, as for `build_error`. These are names, because importing the vendor's
+            classes would import its library.
+        default: the same for an exception that is not in the table.
+        names: names to look up before those of the exception's class and its bases, such as an error code.
 
     """
-    names = (*more_names, *(kind.__name__ for kind in type(error).__mro__))
-    return unavailable(*next((faults[name] for name in names if name in faults), otherwise))
+    all_names = (*names, *(cls.__name__ for cls in type(error).__mro__))
+    return build_error(*next((table[name] for name in all_names if name in table), default))

@@ -1,6 +1,6 @@
 """`awssecretsmanager://NAME-or-ARN?region=R`: a secret in AWS Secrets Manager.
 
-Credentials are found as boto3 finds them everywhere, and its own variables, AWS_ENDPOINT_URL among them, work.
+boto3 finds the credentials, and its own variables work, such as AWS_ENDPOINT_URL.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fdi_health.secret_stores import InvalidSecretUrl, Secret, fault_of, unavailable
+from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error, map_vendor_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,41 +27,44 @@ _REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 _ATTEMPTS = 2
 _NO_CREDENTIALS = (
-    "was not asked for: no AWS credentials were found",
+    "could not be read: no AWS credentials were found",
     "Give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
 )
 _REFUSED_SOURCE = (
-    "was not asked for: what gives this function its AWS credentials gave none",
+    "could not be read: the source of this function's AWS credentials returned none",
     "Check the role that the platform gives to this function (task role, pod identity), or the credential process.",
 )
 _BAD_IDENTITY = (
-    "was not asked for: AWS refuses the identity token that this function's credentials come from",
+    "could not be read: AWS refuses the identity token of this function's credentials",
     "Check the role's trust policy, the service account, and the token's audience (sts.amazonaws.com).",
 )
 _NO_IDENTITY_PROVIDER = (
-    "was not asked for: AWS could not check this function's credentials with their identity provider",
-    "Ask again; if it goes on, check that AWS can reach the identity provider's issuer URL.",
+    "could not be read: AWS could not check this function's credentials with their identity provider",
+    "Try again. If it fails again, check that AWS can reach the identity provider's issuer URL.",
 )
 _WRONG_CLOCK = (
-    "was asked for with a signature of another time: this machine's clock is wrong",
-    "Set this machine's clock, e.g. by NTP, then ask again.",
+    "could not be read: this machine's clock is wrong, so AWS refuses its signatures",
+    "Set this machine's clock, e.g. by NTP, then try again.",
 )
 _NO_CURRENT_VALUE = (
-    "has no current value: none of its versions is labelled AWSCURRENT",
+    "has no current value: no version has the label AWSCURRENT",
     "Store a value in it, or finish its rotation.",
 )
-_BAD_CREDENTIALS = ("was asked for with credentials that AWS refuses", "Check the function's role or access key.")
-_THROTTLED = ("was not read: Secrets Manager asks for fewer calls", "Check the account's request quota.")
-_OUT_OF_REACH = ("was not read: Secrets Manager is out of reach", "Check the region and the way to Secrets Manager.")
-_LATE = ("was not read before the deadline", "Check the way to Secrets Manager, or ask again.")
+_BAD_CREDENTIALS = (
+    "could not be read: AWS refuses this function's credentials",
+    "Check the function's role or access key.",
+)
+_THROTTLED = ("could not be read: Secrets Manager is rate limiting", "Check the account's request quota.")
+_OUT_OF_REACH = ("could not be read: Secrets Manager is unreachable", "Check the region and the network path.")
+_LATE = ("could not be read before the deadline", "Check the network path to Secrets Manager, then try again.")
 
-_FAULTS: dict[str, tuple[str, str]] = {
-    "ResourceNotFoundException": ("does not exist", "Create it, or correct name and region in the secret URL."),
+_ERRORS: dict[str, tuple[str, str]] = {
+    "ResourceNotFoundException": ("does not exist", "Create it, or correct its name and region in the secret URL."),
     "AccessDeniedException": (
         "may not be read by this function",
-        "Allow secretsmanager:GetSecretValue on this secret (and kms:Decrypt on its key, if it has one of its own).",
+        "Allow secretsmanager:GetSecretValue on this secret (and kms:Decrypt if it has its own key).",
     ),
-    "DecryptionFailure": ("can't be decrypted", "Allow kms:Decrypt on the key that encrypts it."),
+    "DecryptionFailure": ("cannot be decrypted", "Allow kms:Decrypt on the key that encrypts it."),
     "InvalidRequestException": ("is not in a state to be read", "Check whether it is marked for deletion."),
     "InvalidParameterException": ("has a name that Secrets Manager refuses", "Correct the name in the secret URL."),
     "ValidationException": ("has a name that Secrets Manager refuses", "Correct the name in the secret URL."),
@@ -80,7 +83,7 @@ _FAULTS: dict[str, tuple[str, str]] = {
     "IDPRejectedClaim": _BAD_IDENTITY,
     "InvalidIdentityToken": _BAD_IDENTITY,
     "RegionDisabledException": (
-        "was not asked for: AWS gives no credentials in this region",
+        "could not be read: AWS issues no credentials in this region",
         "Activate AWS STS in the region, or use a region that the account has enabled.",
     ),
     "MissingAuthenticationTokenException": _BAD_CREDENTIALS,
@@ -99,17 +102,17 @@ _FAULTS: dict[str, tuple[str, str]] = {
     "ReadTimeoutError": _LATE,
     "ConnectTimeoutError": _LATE,
     "SSLError": (
-        "was not read: there is no trusted connection to Secrets Manager",
-        "Check AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE and whether something intercepts TLS on the way.",
+        "could not be read: the TLS connection to Secrets Manager is not trusted",
+        "Check AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE and any proxy that intercepts TLS.",
     ),
     "ProxyConnectionError": (
-        "was not read: the proxy did not let the request through",
+        "could not be read: the proxy refused the request",
         "Check HTTPS_PROXY, or exempt Secrets Manager's host with NO_PROXY.",
     ),
     "HTTPClientError": _OUT_OF_REACH,
     "ConnectionError": _OUT_OF_REACH,
 }
-"""AWS's error code or name of boto3's exception class, or of a base of it → what we say."""
+"""AWS's error code, or the name of boto3's exception class or of its base → description and next step."""
 
 _PHRASES: tuple[tuple[frozenset[str], re.Pattern[str], tuple[str, str]], ...] = (
     (
@@ -123,10 +126,10 @@ _PHRASES: tuple[tuple[frozenset[str], re.Pattern[str], tuple[str, str]], ...] = 
         _WRONG_CLOCK,
     ),
 )
-"""AWS's error codes, and a phrase of AWS's text that tells one of their causes from the others → what we say."""
+"""AWS's error codes, a phrase in its text, description and next step: some codes have several causes."""
 
 _TOKEN_FILE_VARIABLES = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
-_UNREADABLE_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+_FILE_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +138,8 @@ class NamedSecret:
 
     Attributes:
         name: its name or ARN.
-        region: where it is, or None if only the environment may say.
-        environ: where the region may stand.
+        region: its region, or None for the region of the environment.
+        environ: the process's environment.
 
     """
 
@@ -148,31 +151,32 @@ class NamedSecret:
         """Return the secret's string or binary; see `SecretStore.read`."""
         region = self.region or next((self.environ[name] for name in _REGION_VARIABLES if self.environ.get(name)), None)
         if region is None:
-            raise unavailable(
-                "was not asked for: its region is not known",
-                "Put ?region= behind the secret's name in the secret URL, e.g. ?region=eu-west-1, or give its ARN.",
+            raise build_error(
+                "could not be read: its region is not known",
+                "Add ?region= to the name in the secret URL, e.g. ?region=eu-west-1, or use the ARN of the secret.",
             )
-        # At DEBUG this library logs whole answers, the secret among them.
+        # At level DEBUG this library logs whole responses, which contain the secret.
         for name in ("botocore", "botocore.parsers", "botocore.endpoint"):
             library = logging.getLogger(name)
             library.setLevel(max(library.level, logging.INFO))
-        from botocore.exceptions import BotoCoreError, ClientError  # 0.3 s: only where this store is used
+        from botocore.exceptions import BotoCoreError, ClientError  # takes 0.3 s, so only if this store is used
 
         try:
             client = self._client(region, deadline)
             try:
-                # Without the stage, a stand-in may answer with the version before a rotation.
-                answer = client.get_secret_value(SecretId=self.name, VersionStage="AWSCURRENT")
+                # Without a stage, an emulator may return the version before a rotation.
+                response = client.get_secret_value(SecretId=self.name, VersionStage="AWSCURRENT")
             finally:
                 client.close()
         except ClientError as error:
-            raise _refusal(error, error.response.get("Error", {})) from None
+            raise _map_error_response(error, error.response.get("Error", {})) from None
         except BotoCoreError as error:
-            raise fault_of(error, _FAULTS, ("could not be read", "Check region and AWS configuration.")) from None
-        except _UNREADABLE_FILE as error:
-            raise _unreadable_file(error) from None
-        version = answer.get("VersionId")
-        return Secret(_value(answer), version if isinstance(version, str) else None)
+            default = ("could not be read", "Check the region and the AWS configuration.")
+            raise map_vendor_error(error, _ERRORS, default) from None
+        except _FILE_ERRORS as error:
+            raise _map_file_error(error) from None
+        version = response.get("VersionId")
+        return Secret(_value(response), version if isinstance(version, str) else None)
 
     def _client(self, region: str, deadline: Deadline) -> Any:
         import boto3.session
@@ -181,62 +185,62 @@ class NamedSecret:
 
         share = max(0.001, deadline.remaining() / _ATTEMPTS)
         session = botocore.session.get_session()
-        # Where there are no credentials, the last place to look is the machine's metadata service.
+        # The metadata service is the last source of credentials, and may be unreachable.
         session.set_config_variable("metadata_service_timeout", share)
         session.set_config_variable("metadata_service_num_attempts", 1)
         config = Config(
             connect_timeout=share, read_timeout=share, retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"}
         )
-        # What boto3 asks for credentials, such as STS, has a minute per request by default.
+        # By default, requests for credentials, e.g. to STS, may take a minute each.
         session.set_default_client_config(config)
         return boto3.session.Session(botocore_session=session).client(
             "secretsmanager", region_name=region, config=config
         )
 
 
-def _refusal(error: Exception, details: Mapping[str, Any]) -> CheckError:
-    """Return what AWS's error response means; for some codes only the text tells the causes apart."""
+def _map_error_response(error: Exception, details: Mapping[str, Any]) -> CheckError:
+    """Map AWS's error response. For some codes only the text distinguishes the causes."""
     code, text = str(details.get("Code", "")), str(details.get("Message", ""))
+    for codes, phrase, explanation in _PHRASES:
+        if code in codes and phrase.search(text):
+            return build_error(*explanation)
     # STS documents some codes with the suffix and sends them without it.
     names = (code, code.removesuffix("Exception"))
-    for codes, phrase, meaning in _PHRASES:
-        if code in codes and phrase.search(text):
-            return unavailable(*meaning)
-    return fault_of(error, _FAULTS, ("could not be read", "Check AWS's status page."), *names)
+    return map_vendor_error(error, _ERRORS, ("could not be read", "Check AWS's status page."), *names)
 
 
-def _unreadable_file(error: OSError) -> CheckError:
-    """Return what it means that boto3 could not open a file; boto3 reads its variables in the process's environment."""
-    named = next((name for name in _TOKEN_FILE_VARIABLES if os.environ.get(name) == error.filename), None)
-    source = f"the token file that {named} names" if named else "a file that the AWS configuration names"
-    what = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be read"
-    return unavailable(
-        f"was not asked for: {source} {what}",
-        f"Mount the service account's projected token there, or unset {named}."
-        if named
-        else "Check the files that the AWS variables and the AWS configuration file name.",
-    )
+def _map_file_error(error: OSError) -> CheckError:
+    """Map the error of a file that boto3 could not open. boto3 reads its variables from the process's environment."""
+    variable = next((name for name in _TOKEN_FILE_VARIABLES if os.environ.get(name) == error.filename), None)
+    file = "a file that the AWS configuration names"
+    next_step = "Check the files that the AWS variables and the AWS configuration file name."
+    if variable:
+        file = f"the token file that {variable} names"
+        next_step = f"Mount the service account's projected token there, or unset {variable}."
+    problem = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be read"
+    return build_error(f"could not be read: {file} {problem}", next_step)
 
 
-def _value(answer: Mapping[str, Any]) -> bytes:
-    if isinstance(answer.get("SecretString"), str):
-        return str(answer["SecretString"]).encode("utf-8", "surrogatepass")
-    if isinstance(answer.get("SecretBinary"), bytes):
-        return bytes(answer["SecretBinary"])
-    if not answer.get("ARN") and not answer.get("Name"):
-        raise unavailable(
-            "was not read: what answered is not Secrets Manager", "Check AWS_ENDPOINT_URL and proxy variables."
+def _value(response: Mapping[str, Any]) -> bytes:
+    if isinstance(response.get("SecretString"), str):
+        return str(response["SecretString"]).encode("utf-8", "surrogatepass")
+    if isinstance(response.get("SecretBinary"), bytes):
+        return bytes(response["SecretBinary"])
+    if not response.get("ARN") and not response.get("Name"):
+        raise build_error(
+            "could not be read: another server answered in place of Secrets Manager",
+            "Check AWS_ENDPOINT_URL and proxy variables.",
         )
-    raise unavailable("holds neither a string nor a binary", "Store the token in it.")
+    raise build_error("contains neither a string nor a binary", "Store the token in it.")
 
 
 def open_store(url: SecretUrl, environ: Mapping[str, str]) -> NamedSecret:
     """Return the secret that the URL names; raises InvalidSecretUrl."""
-    arn, asked = _ARN.fullmatch(url.place), _REGION.fullmatch(url.query)
-    region = asked[1] if asked else None
-    if not (arn or _NAME.fullmatch(url.place)) or (url.query and not asked) or (arn and region not in (None, arn[1])):
+    arn, query = _ARN.fullmatch(url.place), _REGION.fullmatch(url.query)
+    region = query[1] if query else None
+    if not (arn or _NAME.fullmatch(url.place)) or (url.query and not query) or (arn and region not in (None, arn[1])):
         raise InvalidSecretUrl(
-            "must be awssecretsmanager:// and a name or ARN, with ?region= where neither ARN nor environment says it, "
+            "must be awssecretsmanager:// and a name or ARN, with ?region= if neither ARN nor environment names it, "
             "e.g. awssecretsmanager://prod/roma-token?region=eu-west-1"
         )
     return NamedSecret(url.place, arn[1] if arn else region, environ)

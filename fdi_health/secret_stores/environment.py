@@ -6,8 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fdi_health.errors import CheckError
-from fdi_health.secret_stores import InvalidSecretUrl, Secret
+from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,26 +16,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Variable:
+class EnvironmentVariable:
     """The variable `name` of `environ`."""
 
     name: str
     environ: Mapping[str, str] = field(repr=False)
 
-    def read(self, deadline: Deadline) -> Secret:  # noqa: ARG002 -- the contract's; memory needs no deadline
+    def read(self, deadline: Deadline) -> Secret:  # noqa: ARG002 -- reading memory needs no deadline
         """Return the variable's bytes; see `SecretStore.read`."""
         value = self.environ.get(self.name)
         if value is None:
-            raise CheckError(
-                "token_unavailable",
-                "the environment variable that the secret URL names is not set",
-                next_step="Set it where the function is deployed, or correct the name in the secret URL.",
+            raise build_error(
+                "does not exist: the environment variable that the secret URL names is not set",
+                "Set the variable where the function is deployed, or correct its name in the secret URL.",
             )
         return Secret(value.encode("utf-8", "surrogateescape"))
 
 
-def open_store(url: SecretUrl, environ: Mapping[str, str]) -> Variable:
+def open_store(url: SecretUrl, environ: Mapping[str, str]) -> EnvironmentVariable:
     """Return the variable that the URL names; raises InvalidSecretUrl."""
     if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", url.place, re.ASCII) or url.query:
         raise InvalidSecretUrl("must be env://NAME with the name of an environment variable, e.g. env://ROMA_TOKEN")
-    return Variable(url.place, environ)
+    return EnvironmentVariable(url.place, environ)

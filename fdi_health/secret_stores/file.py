@@ -9,51 +9,58 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from fdi_health.clock import format_timestamp
-from fdi_health.secret_stores import MAX_SECRET_BYTES, InvalidSecretUrl, Secret, unavailable
+from fdi_health.secret_stores import MAX_SECRET_BYTES, InvalidSecretUrl, Secret, build_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fdi_health.clock import Deadline
-    from fdi_health.errors import CheckError
     from fdi_health.secret_stores import SecretUrl
 
-_FAULTS: dict[type[OSError], tuple[str, str]] = {
-    FileNotFoundError: ("does not exist", "Mount the secret there, or correct the path in the secret URL."),
-    NotADirectoryError: ("does not exist", "Mount the secret there, or correct the path in the secret URL."),
-    PermissionError: ("may not be read by this process", "Let the function's user read it (mode, owner, fsGroup)."),
+_ERRORS: dict[type[OSError], tuple[str, str]] = {
+    FileNotFoundError: (
+        "is a file that does not exist",
+        "Mount the secret there, or correct the path in the secret URL.",
+    ),
+    NotADirectoryError: (
+        "is a file that does not exist",
+        "Mount the secret there, or correct the path in the secret URL.",
+    ),
+    PermissionError: (
+        "is a file that may not be read by this process",
+        "Allow the function's user to read the file (mode, owner, fsGroup).",
+    ),
 }
-"""What the operating system says → what we say."""
+"""Exception → description and next step."""
+
+
+_OTHER_ERROR = ("is a file that could not be read", "Check the mount.")
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """The file at `path`; opened by name each time, so that a symlink which Kubernetes swapped is followed anew."""
+    """The file at `path`. Each read opens it again, because Kubernetes updates a secret by replacing a symlink."""
 
     path: str
 
-    def read(self, deadline: Deadline) -> Secret:  # noqa: ARG002 -- a file read can't be given one; the caller waits no longer
+    def read(self, deadline: Deadline) -> Secret:  # noqa: ARG002 -- a file read has no timeout; the caller stops waiting
         """Return the file's bytes; see `SecretStore.read`."""
         try:
-            # Not blocking: opening a named pipe that nobody writes to would wait for ever.
+            # O_NONBLOCK: opening a named pipe without a writer would block forever.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
-                    raise _unavailable("is no regular file", "Let the secret URL name the file itself.")
+                    raise build_error("is not a regular file", "Correct the path in the secret URL.")
                 with open(descriptor, "rb", closefd=False) as file:
                     return Secret(file.read(MAX_SECRET_BYTES + 1), format_timestamp(status.st_mtime))
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise _unavailable(*_FAULTS.get(type(error), ("could not be read", "Check the mount."))) from None
+            raise build_error(*_ERRORS.get(type(error), _OTHER_ERROR)) from None
 
 
-def _unavailable(state: str, next_step: str) -> CheckError:
-    return unavailable(f"is a file that {state}", next_step)
-
-
-def open_store(url: SecretUrl, environ: Mapping[str, str]) -> File:  # noqa: ARG001 -- every store's signature
+def open_store(url: SecretUrl, environ: Mapping[str, str]) -> File:  # noqa: ARG001 -- the signature of every store
     """Return the file that the URL names; raises InvalidSecretUrl."""
     path = unquote(url.place)
     if not path.startswith("/") or "\0" in path or url.query:

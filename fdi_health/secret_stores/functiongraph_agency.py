@@ -1,7 +1,7 @@
-"""`functiongraph://agency`: the token that FunctionGraph gives a function for its agency, so that none is stored.
+"""`functiongraph://agency`: the IAM token that FunctionGraph issues for the agency of the function.
 
-Source: the vendor's FunctionGraph developer guide; `getToken()` of the invocation's context gives an IAM token that is
-valid for 24 hours, if the function has an agency.
+Source: the vendor's FunctionGraph developer guide. `getToken()` of the invocation's context returns a token that is
+valid for 24 hours if the function has an agency.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fdi_health.invocation import invocation
-from fdi_health.secret_stores import InvalidSecretUrl, Secret, unavailable
+from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 
 
 class Agency:
-    """The agency of the function that is running."""
+    """The agency of the running function."""
 
-    def read(self, deadline: Deadline) -> Secret:  # noqa: ARG002 -- the contract's; the platform has the token at hand
+    def read(self, deadline: Deadline) -> Secret:  # noqa: ARG002 -- the token is in memory
         """Return the agency's token; see `SecretStore.read`."""
         get_token = getattr(invocation.get(), "getToken", None)
         if get_token is None:
-            raise unavailable(
-                "was not asked for: functiongraph://agency works in a FunctionGraph function only",
-                "Run this function there, through functiongraph_handler, or put another secret URL into FDI_TOKEN.",
+            raise build_error(
+                "could not be read: functiongraph://agency works only in a FunctionGraph function",
+                "Deploy this function there with functiongraph_handler, or set FDI_TOKEN to another secret URL.",
             )
         try:
             token = get_token()
         except Exception:  # noqa: BLE001 -- the platform may raise anything for a function without an agency
             token = None
         if not isinstance(token, str) or not token:
-            raise unavailable(
+            raise build_error(
                 "does not exist: the function has no agency",
                 "Give the function an agency with a policy that allows roma:tasks:list and roma:tasks:get.",
             )
         return Secret(token.encode("utf-8", "surrogateescape"))
 
 
-def open_store(url: SecretUrl, environ: Mapping[str, str]) -> Agency:  # noqa: ARG001 -- every store's signature
+def open_store(url: SecretUrl, environ: Mapping[str, str]) -> Agency:  # noqa: ARG001 -- the signature of every store
     """Return the agency; raises InvalidSecretUrl."""
     if url.place != "agency" or url.query or url.key:
         raise InvalidSecretUrl("must be exactly functiongraph://agency")

@@ -1,8 +1,8 @@
 """`gcpsecretmanager://projects/P/secrets/S/versions/V`: a secret in Google Cloud Secret Manager.
 
-A regional secret, `projects/P/locations/L/secrets/S/versions/V`, is known only at its region's own endpoint.
-Credentials are the application default ones (https://google.aip.dev/auth/4110). SECRET_MANAGER_EMULATOR_HOST, named as
-Google's own libraries name such variables, points at a server on this machine that speaks the API without TLS.
+A regional secret, `projects/P/locations/L/secrets/S/versions/V`, exists only at the endpoint of its region.
+Credentials are the application default credentials (https://google.aip.dev/auth/4110). SECRET_MANAGER_EMULATOR_HOST,
+named like the emulator variables of Google's libraries, is the address of an emulator on this machine without TLS.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fdi_health.secret_stores import InvalidSecretUrl, Secret, fault_of, unavailable
+from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error, map_vendor_error
 from fdi_health.secret_stores.google_credentials import find_credentials
 from schemas.settings_fields import is_loopback
 
@@ -27,36 +27,48 @@ if TYPE_CHECKING:
 
 EMULATOR_VARIABLE = "SECRET_MANAGER_EMULATOR_HOST"
 
-# The location becomes a part of a host name: nothing that could end that name may be in it.
+# The location becomes part of a host name, so it must not contain a character that ends one.
 _NAME = re.compile(
     r"projects/[a-z0-9:.-]+/(?:locations/(?P<location>(?=[a-z0-9-]{1,32}/)[a-z]+(?:-[a-z0-9]+)*)/)?"
     r"secrets/[A-Za-z0-9_-]{1,255}/versions/[A-Za-z0-9_-]+",
     re.ASCII,
 )
 
-_FAULTS: dict[str, tuple[str, str]] = {
+_ENABLE_STEP = "Enable the version, or add a new one."
+_TIMED_OUT = ("could not be read before the deadline", "Check the network path to Secret Manager, then try again.")
+
+_ERRORS: dict[str, tuple[str, str]] = {
     "NotFound": ("does not exist", "Create the secret and a version of it, or correct the name in the secret URL."),
     "PermissionDenied": (
         "may not be read by this function",
         "Grant roles/secretmanager.secretAccessor on this secret to the function's service account.",
     ),
-    "Unauthenticated": ("was asked for without valid credentials", "Check the function's service account."),
-    "GoogleAuthError": ("was not asked for: the Google credentials could not be used", "Check the service account."),
-    "FailedPrecondition": ("is not in a state to be read", "Enable the version, or add a new one."),
+    "Unauthenticated": (
+        "could not be read: Google refuses this function's credentials",
+        "Check the function's service account.",
+    ),
+    "GoogleAuthError": ("could not be read: the Google credentials are not usable", "Check the service account."),
+    "FailedPrecondition": ("is not in a state to be read", _ENABLE_STEP),
     "InvalidArgument": ("has a name that Secret Manager refuses", "Correct the name in the secret URL."),
-    "ResourceExhausted": ("was not read: Secret Manager asks for fewer calls", "Check the project's quota."),
-    "DeadlineExceeded": ("was not read before the deadline", "Check the way to Secret Manager, or ask again."),
-    "RetryError": ("was not read before the deadline", "Check the way to Secret Manager, or ask again."),
-    "ServiceUnavailable": ("was not read: Secret Manager is out of reach", "Check the way to Secret Manager."),
+    "ResourceExhausted": ("could not be read: Secret Manager is rate limiting", "Check the project's quota."),
+    "DeadlineExceeded": _TIMED_OUT,
+    "RetryError": _TIMED_OUT,
+    "ServiceUnavailable": (
+        "could not be read: Secret Manager is unreachable",
+        "Check the network path to Secret Manager.",
+    ),
+    "SERVICE_DISABLED": (
+        "could not be read: the Secret Manager API is not enabled",
+        "Enable it in the secret's project.",
+    ),
+    "BILLING_DISABLED": ("could not be read: billing is disabled", "Enable billing in the secret's project."),
+    "DESTROYED": ("cannot be read: its version is destroyed", _ENABLE_STEP),
+    "DISABLED": ("cannot be read: its version is disabled", _ENABLE_STEP),
 }
-"""Name of Google's exception class, or of a base of it → what we say: importing the classes would import grpc."""
+"""Name of Google's exception class or of its base, reason of its ErrorInfo, or state of the version → description and
+next step."""
 
 _STATE = re.compile("is in (DESTROYED|DISABLED) state", re.IGNORECASE)
-_REASONS = {
-    "SERVICE_DISABLED": ("was not read: the Secret Manager API is not enabled", "Enable it in the secret's project."),
-    "BILLING_DISABLED": ("was not read: billing is disabled", "Enable billing in the secret's project."),
-}
-"""`reason` of Google's ErrorInfo → what we say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +78,7 @@ class Version:
     Attributes:
         name: `projects/P/secrets/S/versions/V`.
         location: the region of a regional secret, or None.
-        environ: where the emulator's address may stand.
+        environ: the process's environment, which may name an emulator.
 
     """
 
@@ -76,25 +88,25 @@ class Version:
 
     def read(self, deadline: Deadline) -> Secret:
         """Return the version's payload; see `SecretStore.read`. A payload that fails its checksum is read once more."""
-        # At DEBUG these log whole answers, the payload among them, and the vendor's own words.
+        # At level DEBUG these log whole responses, which contain the payload.
         for name in ("google.cloud.secretmanager_v1", "google.api_core.retry"):
             library = logging.getLogger(name)
             library.setLevel(max(library.level, logging.INFO))
-        from google.api_core.exceptions import GoogleAPIError  # 115 ms: only where this store is used
+        from google.api_core.exceptions import GoogleAPIError  # takes 115 ms, so only if this store is used
         from google.auth.exceptions import GoogleAuthError
 
         try:
             client = self._client(deadline)
             try:
                 for _ in range(2):
-                    answer = self._access(client, deadline)
-                    if _is_intact(answer.payload):
-                        return Secret(bytes(answer.payload.data), answer.name.rpartition("/")[2] or None)
+                    response = self._access(client, deadline)
+                    if _is_intact(response.payload):
+                        return Secret(bytes(response.payload.data), response.name.rpartition("/")[2] or None)
             finally:
-                client.transport.close()  # type: ignore[no-untyped-call] # Google's transports are typed but for this
+                client.transport.close()  # type: ignore[no-untyped-call] # the only untyped method
         except (GoogleAPIError, GoogleAuthError) as error:
-            raise _fault(error) from None
-        raise unavailable("was read twice and failed its checksum", "Add the version again; it was damaged.")
+            raise _map_error(error) from None
+        raise build_error("was read twice and failed its checksum", "Add the version again: its data is damaged.")
 
     def _client(self, deadline: Deadline) -> secretmanager_v1.SecretManagerServiceClient:
         from google.cloud import secretmanager_v1
@@ -106,9 +118,9 @@ class Version:
                 credentials=find_credentials(deadline), client_options=options
             )
         if not is_loopback(emulator.rpartition(":")[0]):
-            raise unavailable(
-                f"was not asked for: {EMULATOR_VARIABLE} is not on this machine",
-                f"Unset {EMULATOR_VARIABLE}, or give it a loopback address, e.g. 127.0.0.1:9090.",
+            raise build_error(
+                f"could not be read: the address in {EMULATOR_VARIABLE} is not on this machine",
+                f"Unset {EMULATOR_VARIABLE}, or set it to a loopback address, e.g. 127.0.0.1:9090.",
             )
         import grpc
         from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
@@ -123,33 +135,31 @@ class Version:
     ) -> secretmanager_v1.AccessSecretVersionResponse:
         from google.api_core import exceptions, retry
 
-        # `timeout` alone does not bound the call: the library's own retry would go on for a minute.
+        # `timeout` alone does not limit the call: by default the library retries for a minute.
         seconds = max(0.001, deadline.remaining())
-        again = retry.Retry(
+        retries = retry.Retry(
             predicate=retry.if_exception_type(exceptions.ServiceUnavailable, exceptions.ResourceExhausted),
             initial=0.1,
             maximum=0.5,
             timeout=seconds,
         )
-        return client.access_secret_version(name=self.name, timeout=seconds, retry=again)
+        return client.access_secret_version(name=self.name, timeout=seconds, retry=retries)
 
 
 def _is_intact(payload: secretmanager_v1.SecretPayload) -> bool:
-    """Whether the payload matches the CRC-32C that came with it; versions that have none pass."""
+    """Whether the payload matches its CRC-32C, if it has one."""
     import google_crc32c
 
     return "data_crc32c" not in payload or payload.data_crc32c == google_crc32c.value(bytes(payload.data))
 
 
-def _fault(error: Exception) -> CheckError:
-    faults = {**_FAULTS, **_REASONS}
-    names = [str(getattr(error, "reason", None))]
-    # The vendor's text holds the secret's name; only the word for its state is taken from it.
+def _map_error(error: Exception) -> CheckError:
+    name = str(getattr(error, "reason", None))
+    # The vendor's text contains the secret's name, so only the word for its state is used.
     state = _STATE.search(str(error))
     if state is not None and type(error).__name__ == "FailedPrecondition":
-        names = ["state"]
-        faults["state"] = (f"can't be read: its version is {state[1].lower()}", "Enable the version, or add a new one.")
-    return fault_of(error, faults, ("could not be read", "Check Secret Manager's status."), *names)
+        name = state[1].upper()
+    return map_vendor_error(error, _ERRORS, ("could not be read", "Check Secret Manager's status."), name)
 
 
 def open_store(url: SecretUrl, environ: Mapping[str, str]) -> Version:

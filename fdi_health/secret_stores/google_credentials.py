@@ -1,7 +1,7 @@
-"""Google's application default credentials, found and exchanged for an access token before a deadline.
+"""Finds Google's application default credentials and exchanges them for an access token before a deadline.
 
-Left alone, Google's libraries do that inside the call to the API. There a refusal looks like an API that is out of
-reach, which is tried again until the deadline, and a metadata server that fails is asked again after 1, 2, 4 … seconds.
+Google's client would do that inside the API call. There it reports refused credentials as an unreachable API and
+retries until the deadline, and it waits 1, 2, 4, … seconds for a metadata server that fails.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from fdi_health.secret_stores import unavailable
+from fdi_health.secret_stores import build_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,21 +26,21 @@ CREDENTIALS_VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _MAX_ATTEMPTS = 3
 _FIRST_WAIT_SECONDS = 0.1
-_PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+_RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
 _TOKEN_FILE_MISSING = re.compile("^File '.*' was not found", re.DOTALL)
 _METADATA_STEP = (
     "Give this function a service account; on GKE, bind its Kubernetes service account to one (Workload Identity, "
     "roles/iam.workloadIdentityUser)."
 )
-_METADATA_REFUSED = ("was not asked for: the metadata server gave no Google credentials", _METADATA_STEP)
+_METADATA_REFUSED = ("could not be read: the metadata server returned no Google credentials", _METADATA_STEP)
 _NO_TOKEN_FILE = (
-    f"was not asked for: the token file that the configuration in {CREDENTIALS_VARIABLE} names does not exist",
+    f"could not be read: the token file that the configuration in {CREDENTIALS_VARIABLE} names does not exist",
     "Mount the service account's projected token there, or correct the configuration's credential_source.",
 )
 _REFUSED = (
-    "was not asked for: Google refused this function's credentials",
-    f"Check the service account, and the credentials that {CREDENTIALS_VARIABLE} names.",
+    "could not be read: Google refused this function's credentials",
+    f"Check the service account and the credentials that {CREDENTIALS_VARIABLE} names.",
 )
 _METADATA_PATH = "/computeMetadata/"
 _METADATA = ("the metadata server", _METADATA_STEP)
@@ -51,7 +51,7 @@ _TOKEN_SERVICE = (
 
 
 class _NoResponse(NamedTuple):
-    """Stands for the response of a metadata server that is not there."""
+    """Replaces the response of a server that is unreachable."""
 
     status: int = 0
     headers: Mapping[str, str] = {}
@@ -59,12 +59,12 @@ class _NoResponse(NamedTuple):
 
 
 class _Request:
-    """Makes the HTTP requests of google.auth, each within the time that is left.
+    """Sends the HTTP requests of google.auth, each within the remaining time.
 
-    A failure that may pass is tried again at once; one that lasts raises CheckError, which google.auth lets through.
+    A temporary failure is retried soon. A lasting one raises CheckError, which google.auth does not catch.
 
     Attributes:
-        session: where google.auth puts its client certificates.
+        session: google.auth stores its client certificates in it.
 
     """
 
@@ -84,39 +84,39 @@ class _Request:
         timeout: float | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Return the response, for google.auth to read; raises CheckError at the deadline at the latest."""
+        """Return the response; raises CheckError at the deadline at the latest."""
         from google.auth.exceptions import TransportError
 
-        # google.auth looks for a metadata server by asking for its root; most machines have none.
-        looking = urlsplit(url).path in ("", "/")
+        # google.auth requests `/` to detect a metadata server. Most machines have none.
+        is_detection = urlsplit(url).path in ("", "/")
         attempts = 0
         while True:
             attempts += 1
             left = self._deadline.remaining()
-            seconds = max(0.001, min(timeout or left, left / 2 if looking else left))
+            seconds = max(0.001, min(timeout or left, left / 2 if is_detection else left))
             try:
                 response: Any = self._request(
                     url=url, method=method, body=body, headers=headers, timeout=seconds, **kwargs
                 )
             except TransportError:
                 response = _NoResponse()
-            if looking or (response.status and response.status not in _PASSING_STATUSES):
+            if is_detection or (response.status and response.status not in _RETRYABLE_STATUSES):
                 return response
             wait = _FIRST_WAIT_SECONDS * 2 ** (attempts - 1)
             if attempts == _MAX_ATTEMPTS or wait >= self._deadline.remaining():
-                raise _failure(url, response.status)
+                raise _build_server_error(url, response.status)
             time.sleep(wait)
 
 
-def _failure(url: str, status: int) -> CheckError:
-    """Return the error of a server that failed with a status, or with none."""
-    source, next_step = _METADATA if urlsplit(url).path.startswith(_METADATA_PATH) else _TOKEN_SERVICE
-    what = f"failed (HTTP {status})" if status else "is out of reach"
-    return unavailable(f"was not asked for: {source}, which gives this function its credentials, {what}", next_step)
+def _build_server_error(url: str, status: int) -> CheckError:
+    """Return the error of a server that failed; the status is 0 if it is unreachable."""
+    server, next_step = _METADATA if urlsplit(url).path.startswith(_METADATA_PATH) else _TOKEN_SERVICE
+    failure = f"failed (HTTP {status})" if status else "is unreachable"
+    return build_error(f"could not be read: {server}, which issues this function's credentials, {failure}", next_step)
 
 
 def find_credentials(deadline: Deadline) -> Any:
-    """Return credentials with an access token, or a service account's, which need none.
+    """Return credentials with an access token, or a service account's key, which needs none.
 
     Raises:
         CheckError: `token_unavailable`.
@@ -133,44 +133,39 @@ def find_credentials(deadline: Deadline) -> Any:
     try:
         credentials, _ = google.auth.default(request=request, default_scopes=_SCOPES)
         by_metadata_server = isinstance(credentials, compute_engine.Credentials)
-        # The client makes a service account's token itself.
+        # The API client creates a service account's token itself.
         if not isinstance(credentials, service_account.Credentials):
             credentials.refresh(request)
     except DefaultCredentialsError:
-        raise _no_credentials() from None
+        raise _build_missing_error() from None
     except GoogleAuthError as error:
-        raise _refusal(error, by_metadata_server=by_metadata_server) from None
+        if by_metadata_server:
+            raise build_error(*_METADATA_REFUSED) from None
+        raise build_error(*(_NO_TOKEN_FILE if _TOKEN_FILE_MISSING.search(str(error)) else _REFUSED)) from None
     except OSError as error:
-        raise _unreadable_file(error) from None
+        raise _map_file_error(error) from None
     return credentials
 
 
-def _no_credentials() -> CheckError:
-    """Return why there are no credentials; google.auth reads the variable in the process's environment."""
+def _build_missing_error() -> CheckError:
+    """Return why there are no credentials. google.auth reads the variable from the process's environment."""
     place = os.environ.get(CREDENTIALS_VARIABLE)
     if not place:
-        return unavailable(
-            "was not asked for: no Google credentials were found",
-            f"Run as a service account, or set {CREDENTIALS_VARIABLE}.",
+        return build_error(
+            "could not be read: no Google credentials were found",
+            f"Run this function as a service account, or set {CREDENTIALS_VARIABLE}.",
         )
-    what = "holds no Google credentials" if Path(place).is_file() else "does not exist"
-    return unavailable(
-        f"was not asked for: the file that {CREDENTIALS_VARIABLE} names {what}",
-        f"Mount the file of credentials there, or unset {CREDENTIALS_VARIABLE}.",
+    problem = "contains no Google credentials" if Path(place).is_file() else "does not exist"
+    return build_error(
+        f"could not be read: the file that {CREDENTIALS_VARIABLE} names {problem}",
+        f"Mount the credentials file there, or unset {CREDENTIALS_VARIABLE}.",
     )
 
 
-def _unreadable_file(error: OSError) -> CheckError:
+def _map_file_error(error: OSError) -> CheckError:
     names = f"{CREDENTIALS_VARIABLE} names"
     if error.filename != os.environ.get(CREDENTIALS_VARIABLE):
         names = f"the configuration in {CREDENTIALS_VARIABLE} names"
-    return unavailable(
-        f"was not asked for: the file that {names} cannot be read", "Let this function's user read that file."
-    )
-
-
-def _refusal(error: Exception, *, by_metadata_server: bool) -> CheckError:
-    token_file_missing = _TOKEN_FILE_MISSING.search(str(error)) is not None
-    return unavailable(
-        *(_METADATA_REFUSED if by_metadata_server else _NO_TOKEN_FILE if token_file_missing else _REFUSED)
+    return build_error(
+        f"could not be read: the file that {names} cannot be read", "Allow this function's user to read that file."
     )

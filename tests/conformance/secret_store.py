@@ -37,7 +37,7 @@ MESSAGES = {
     "pending deletion": "not in a state to be read",
     "wrong checksum": "failed its checksum",
     "silent": "before the deadline",
-    "gone": ("out of reach", "before the deadline"),
+    "gone": ("is unreachable", "before the deadline"),
     "no credentials": "credentials",
     "no current value": "has no current value",  # D20
     "wrong clock": "clock is wrong",  # D21
@@ -46,7 +46,7 @@ MESSAGES = {
     "token file is a folder": "the token file that AWS_WEB_IDENTITY_TOKEN_FILE names cannot be read",
     "refused identity": "credentials",  # D28
     "silent STS": "before the deadline",
-    "throttled for good": ("asks for fewer calls", "before the deadline"),
+    "throttled for good": ("is rate limiting", "before the deadline"),
 }
 """State → what its message must say, one of these."""
 
@@ -123,7 +123,7 @@ class VaultSuite:
             (b"s3cr\n3t", "so it was not sent"),
             ("s3cr3t\u200b".encode(), "so it was not sent"),
             (b'{"other":"s3cr3t"}', 'a JSON object without "token"'),
-            (b'["s3cr3t"]', "JSON but no object"),
+            (b'["s3cr3t"]', "JSON but not an object"),
         ],
     )
     def test_secret_store__secret_that_is_no_token(self, harness: Harness, secret: bytes, message: str) -> None:

@@ -65,6 +65,11 @@ def static(end: str) -> bytes:
     return f'{{"token":"{TOKEN}","expires_at":"{end}"}}'.encode()
 
 
+def no_read_in_progress() -> bool:
+    """Whether no thread reads a secret or logs in."""
+    return not any(thread.name == "fdi-health-secret" for thread in threading.enumerate())
+
+
 def until(true: Callable[[], bool]) -> None:
     for _ in range(100):
         if true():

@@ -287,14 +287,14 @@ def test_doctor__logs_in_and_counts_the_callers(run: Run, upstream: Simulator) -
         CALLERS='{"prometheus":"key-0123456789abc","grafana":"key-abc0123456789"}',
     )
     assert code == 0
-    assert re.search(r"holds credentials; IAM gave a token for them, which ends at 20\d\d-\S+Z\n", out)
+    assert re.search(r"IAM issued a token for the credentials in the secret, which expires at 20\d\d-\S+Z\n", out)
     assert "callers with a key: 2" in out
 
 
 @pytest.mark.parametrize(
     ("changes", "finding"),
     [
-        ({"ROMA_TOKEN": CREDENTIALS}, "the secret holds credentials and it is not known where IAM is"),
+        ({"ROMA_TOKEN": CREDENTIALS}, "the secret contains credentials, and the settings do not name an IAM endpoint"),
         ({"FDI_CALLERS": "env://CALLERS", "CALLERS": "short"}, "the callers' keys: entry 1 must be"),
     ],
 )

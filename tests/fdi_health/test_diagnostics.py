@@ -39,11 +39,11 @@ def token_that_ends(in_seconds: float) -> str:
 @pytest.mark.parametrize(
     ("seconds", "changes", "status", "words"),
     [
-        (-60, {}, "warning", "was to end at"),
-        (-60, {"FDI_TOKEN_WARN_SECONDS": "0"}, "warning", "it is past its end"),
-        (600, {}, "warning", "it ends soon"),
-        (600, {"FDI_TOKEN_WARN_SECONDS": "60"}, "ok", "ends at"),
-        (7200, {}, "ok", "ends at"),
+        (-60, {}, "warning", "which expired at"),
+        (-60, {"FDI_TOKEN_WARN_SECONDS": "0"}, "warning", "it has expired"),
+        (600, {}, "warning", "it expires soon"),
+        (600, {"FDI_TOKEN_WARN_SECONDS": "60"}, "ok", "expires at"),
+        (7200, {}, "ok", "expires at"),
     ],
 )
 def test_token__that_has_ended_or_ends_soon_is_a_warning_with_a_next_step(
@@ -55,13 +55,13 @@ def test_token__that_has_ended_or_ends_soon_is_a_warning_with_a_next_step(
     assert (steps["secret"]["status"], words in steps["secret"]["finding"]) == (status, True)
     assert (steps["secret"]["next_step"] is not None) is (status == "warning")
     if status == "warning":
-        assert "Put a new token into the secret" in steps["secret"]["next_step"]
+        assert "Store a new token in the secret" in steps["secret"]["next_step"]
 
 
 def test_token__that_ends_is_marked_for_people_too(run: Run) -> None:
     _, out, _ = run("doctor", ROMA_TOKEN=token_that_ends(-60), **ONE)
     assert "\nWARN  secret " in out
-    assert "\n      -> Put a new token into the secret" in out
+    assert "\n      -> Store a new token in the secret" in out
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_token__that_ends_is_marked_for_people_too(run: Run) -> None:
         (
             {"ROMA_TOKEN": ""},
             11,
-            {"instance payments": "not asked: no token", "instance orders": "not asked: no token"},
+            {"instance payments": "not checked: no token", "instance orders": "not checked: no token"},
         ),
         (
             {"FDI_ENDPOINT": "https://roma.invalid"},
@@ -78,22 +78,22 @@ def test_token__that_ends_is_marked_for_people_too(run: Run) -> None:
             {
                 "TCP": "not tried: DNS failed",
                 "TLS": "not tried: DNS failed",
-                "instance payments": "not asked: the endpoint cannot be reached",
-                "instance orders": "not asked: the endpoint cannot be reached",
+                "instance payments": "not checked: the endpoint is unreachable",
+                "instance orders": "not checked: the endpoint is unreachable",
             },
         ),
         (
             {"FDI_ENDPOINT": "http://127.0.0.1:9", "ROMA_TOKEN": ""},
             11,
             {
-                "instance payments": "not asked: no token and the endpoint cannot be reached",
-                "instance orders": "not asked: no token and the endpoint cannot be reached",
+                "instance payments": "not checked: no token and the endpoint is unreachable",
+                "instance orders": "not checked: no token and the endpoint is unreachable",
             },
         ),
         (
             {"FDI_INSTANCES": "{"},
             10,
-            dict.fromkeys(["secret", "network", "instances"], "not tried: the settings are broken"),
+            dict.fromkeys(["secret", "network", "instances"], "not tried: the settings are invalid"),
         ),
     ],
 )
@@ -108,7 +108,7 @@ def test_step_that_is_not_tried__is_named_with_the_reason(
 
 def test_step_that_is_not_tried__is_marked_for_people_too(run: Run) -> None:
     _, out, _ = run("doctor", ROMA_TOKEN="", **ONE)
-    assert "skip  instance orders       0.000 s  not asked: no token\n" in out
+    assert "skip  instance orders       0.000 s  not checked: no token\n" in out
 
 
 def test_instances__are_asked_at_once(run: Run, upstream: Simulator) -> None:
@@ -164,8 +164,8 @@ def test_iam__that_is_out_of_reach_is_called_iam(
     assert code == 12
     assert (steps[step]["status"], steps[step]["finding"]) == ("failed", finding)
     assert steps[step]["next_step"].startswith(next_step)
-    assert steps["IAM login"]["finding"] == "not tried: IAM cannot be reached"
-    assert steps["instance orders"]["finding"] == "not asked: no token"
+    assert steps["IAM login"]["finding"] == "not tried: IAM is unreachable"
+    assert steps["instance orders"]["finding"] == "not checked: no token"
     assert steps["TCP"]["status"] == "ok"
 
 
@@ -200,7 +200,7 @@ def test_iam__that_refuses_the_login_is_called_iam(run: Run, upstream: Simulator
 
     assert (code, steps["secret"]["status"]) == (11, "ok")
     assert steps["IAM login"]["finding"].count("IAM refused")
-    assert steps["instance orders"]["finding"] == "not asked: no token"
+    assert steps["instance orders"]["finding"] == "not checked: no token"
     assert len(iam.logins) == 1
 
 

@@ -101,9 +101,9 @@ def test_callers__are_one_key_or_names_and_keys(secret: bytes, key: str | None, 
     [
         (b"", None, "is empty"),
         (b"\xff\xfek\0", None, "UTF-16"),
-        (b"{}", None, "there is none"),
-        (b"[]", None, "no object"),
-        (b"{", None, "not sound"),
+        (b"{}", None, "contains none"),
+        (b"[]", None, "not an object"),
+        (b"{", None, "not valid JSON"),
         (b'{"a":"0123456789abcdef","a":"0123456789abcdeg"}', None, "stands twice"),
         (b"short-key", None, "entry 1 must be"),
         (b"a.key.with.dots.0123", None, "entry 1 must be"),
@@ -112,7 +112,7 @@ def test_callers__are_one_key_or_names_and_keys(secret: bytes, key: str | None, 
         (b'{"a":"0123456789abcdef","b":"short"}', None, "entry 2 must be"),
         (b'{"a":"0123456789abcdef","b":["0123456789abcdef"]}', None, "entry 2 must be"),
         (b'{"a b":"0123456789abcdef"}', None, "entry 1 must be"),
-        (b'{"a":"0123456789abcdef","b":"0123456789abcdef"}', None, "entry 2 has the key of an earlier one"),
+        (b'{"a":"0123456789abcdef","b":"0123456789abcdef"}', None, "entry 2 has the key of an earlier entry"),
         (b'{"a":"0123456789abcdef"}', "b", "entry 1 must be"),
         (b"k" * 513, None, "entry 1 must be"),
         (b'{"a":5}', None, "entry 1 must be"),
@@ -260,7 +260,7 @@ def test_secret_that_can_not_be_read_again__keeps_the_keys_it_had(
     shelf.broken = True
     clock.at += 30
     assert "does not exist" in unavailable(lambda: name_of(NEW))
-    assert "a moment ago" in unavailable(lambda: name_of(NEW))
+    assert "the last attempt to read them again failed" in unavailable(lambda: name_of(NEW))
     assert name_of(OLD) == "prometheus"
     assert shelf.reads == 2
 
@@ -291,12 +291,17 @@ def test_keys_under_a_key__are_found(shelf: Shelf) -> None:
     assert ApiKeys(shelf, "callers").name_of(OLD, Deadline.after(1)) == "grafana"
 
 
-def test_read__may_take_as_long_as_it_is_told(shelf: Shelf) -> None:
-    assert ApiKeys(shelf, read_seconds=0.5)._held._seconds == 0.5
+def test_read__longer_than_its_limit__is_unavailable(shelf: Shelf) -> None:
+    shelf.hang = threading.Event()
+    keys = ApiKeys(shelf, max_read_seconds=0.1)
+    began = time.monotonic()
+    assert "before the deadline" in unavailable(lambda: keys.name_of(OLD, Deadline.after(0.3)))
+    assert time.monotonic() - began < 0.3
+    shelf.hang.set()
 
 
-def test_reprs__hide_the_keys(shelf: Shelf) -> None:
+def test_repr__hides_the_keys(shelf: Shelf) -> None:
     keys = ApiKeys(shelf)
     keys.name_of(OLD, Deadline.after(1))
-    for thing in (keys, keys._held, keys._held.snapshot, Secret(OLD, "1")):
-        assert OLD.decode() not in repr(thing)
+    for value in (keys, Secret(OLD, "1")):
+        assert OLD.decode() not in repr(value)

@@ -83,7 +83,7 @@ def test_cooldown__is_over_by_the_clock_that_saw_more_time(wall: float, monotoni
 
 
 def test_error__of_refused_credentials__says_so_and_when() -> None:  # T01
-    error = after(REFUSED).as_error()
+    error = after(REFUSED).to_error()
     assert error.code == "token_unavailable"
     assert error.message == "the credentials were refused at 2026-11-24T16:00:00Z: IAM failed"
     assert error.next_step == (
@@ -94,7 +94,7 @@ def test_error__of_refused_credentials__says_so_and_when() -> None:  # T01
 
 @pytest.mark.parametrize("outcome", [NOT_SENT, UNCERTAIN])
 def test_error__of_a_login_that_failed_otherwise__does_not_call_it_refused(outcome: LoginOutcome) -> None:
-    assert after(outcome).as_error().message == "the login at 2026-11-24T16:00:00Z failed: IAM failed"
+    assert after(outcome).to_error().message == "the login at 2026-11-24T16:00:00Z failed: IAM failed"
 
 
 @given(st.integers(0, 10**6))

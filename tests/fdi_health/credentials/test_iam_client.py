@@ -40,7 +40,7 @@ def test_credentials__become_a_token_with_its_end(ours: IamClient, iam: Simulate
     issued = ours.create_token(GOOD, Deadline.after(2))
 
     assert iam.issued == {issued.value: pytest.approx(issued.expires_at)}
-    assert issued.life_seconds == pytest.approx(24 * 3600)
+    assert issued.lifetime_seconds == pytest.approx(24 * 3600)
     assert issued.value not in repr(issued)
 
 
@@ -80,25 +80,25 @@ MEANINGS: dict[str, str | tuple[str, ...]] = {
     "empty_401": WRONG,
     "disabled": "the IAM user is disabled",
     "locked": "the IAM user is locked",
-    "protected": "the IAM user has login protection, which no program can pass",
-    "forbidden": "IAM does not let this user log in here",
+    "protected": "the IAM user has login protection, which requires a person",
+    "forbidden": "IAM does not allow this user to log in (HTTP 403)",
     "gateway_403": "IAM's access control does not allow a login from this network address",
     "acl": "IAM's access control does not allow a login from this network address",
-    "malformed": "IAM says that the login request is not valid",
-    "no_project": "IAM answered 404: it does not know the project, or another server answered in its place",
+    "malformed": "IAM rejected the login request as invalid (HTTP 400)",
+    "no_project": "IAM does not know the project, or another server answered in its place (HTTP 404)",
     "conflict": "IAM reports a conflict for this login (HTTP 409)",  # D31
-    "moved": "IAM moves the authentication of this account to another region",  # D31
+    "moved": "IAM has moved the authentication of this account to another region",  # D31
     "throttled": "IAM is rate limiting (HTTP 429)",
     "throttled_for_an_hour": "IAM is rate limiting (HTTP 429)",
-    "status_500": "IAM failed",
-    "status_502": "IAM failed",
-    "status_503": "IAM failed",
-    "status_503_for_an_hour": "IAM failed",
+    "status_500": "IAM failed (HTTP 500)",
+    "status_502": "IAM failed (HTTP 502)",
+    "status_503": "IAM failed (HTTP 503)",
+    "status_503_for_an_hour": "IAM failed (HTTP 503)",
     "slow_refusal": "IAM did not answer before the deadline",
     "silent": "IAM did not answer before the deadline",
-    "reset": "there is no connection to IAM",
+    "reset": "IAM is unreachable",
     "drip": "IAM did not answer before the deadline",
-    "interim_only": (NOT_IAM, "there is no connection to IAM"),
+    "interim_only": (NOT_IAM, "IAM is unreachable"),
 }
 REFUSALS = {"wrong_password", "empty_401", "disabled", "locked", "protected", "forbidden", "gateway_403", "acl"}
 
@@ -180,7 +180,7 @@ def test_throttling__is_waited_for_where_there_is_time(ours: IamClient, iam: Sim
 
 def test_unknown_endpoint__is_said(iam: SimulatedIam) -> None:
     error = refused(IamClient(None, PROJECT_ID))
-    assert error.message == "the secret holds credentials and it is not known where IAM is"
+    assert error.message == "the secret contains credentials, and the settings do not name an IAM endpoint"
     assert "FDI_IAM_ENDPOINT" in (error.next_step or "")
 
 
@@ -190,14 +190,14 @@ def test_endpoint_that_is_out_of_reach__is_said(port: str) -> None:
     assert (
         refused(IamClient(transport, PROJECT_ID), seconds=0.3)
         .message.partition(" failed: ")[2]
-        .startswith("there is no connection to IAM: ")
+        .startswith("IAM is unreachable: ")
     )
 
 
 @pytest.mark.parametrize("skew", [-90_000.0, 90_000.0])
 def test_clock_skew__does_not_change_a_tokens_life(ours: IamClient, iam: SimulatedIam, skew: float) -> None:
     iam.clock = lambda: time.time() + skew
-    assert ours.create_token(GOOD, Deadline.after(2)).life_seconds == pytest.approx(24 * 3600)
+    assert ours.create_token(GOOD, Deadline.after(2)).lifetime_seconds == pytest.approx(24 * 3600)
 
 
 @pytest.mark.parametrize(("seconds", "known"), [(0.5, 0.5), (0.0, None), (-5.0, None)])
@@ -205,7 +205,7 @@ def test_life_of_a_token__is_known_if_it_has_one(
     ours: IamClient, iam: SimulatedIam, seconds: float, known: float | None
 ) -> None:
     iam.life_seconds = seconds
-    assert ours.create_token(GOOD, Deadline.after(2)).life_seconds == pytest.approx(known)
+    assert ours.create_token(GOOD, Deadline.after(2)).lifetime_seconds == pytest.approx(known)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_token_without_times__is_taken_all_the_same(
 ) -> None:
     iam.tells = tells
     issued = ours.create_token(GOOD, Deadline.after(2))
-    assert (issued.expires_at is not None, issued.life_seconds is not None) == known
+    assert (issued.expires_at is not None, issued.lifetime_seconds is not None) == known
 
 
 @pytest.mark.parametrize(

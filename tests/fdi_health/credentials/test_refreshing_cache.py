@@ -1,37 +1,40 @@
-"""A value that is read for everybody: what each read counts for, and what is left of one that was late."""
+"""RefreshingCache: one read for all callers, its time limit by both clocks, and the back-off after failures."""
 
 from __future__ import annotations
 
 import math
 import threading
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fdi_health.credentials.refreshing_cache import Refresh, RefreshingCache
+from fdi_health.credentials.refreshing_cache import LOGIN, RefreshingCache
 from fdi_health.errors import CheckError
-from tests.fdi_health.fake_secret_store import Clock, soon, until
+from tests.fdi_health.fake_secret_store import Clock, no_read_in_progress, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fdi_health.concurrency.single_flight import Call
+
 
 class Source:
-    """Brings 1, 2, 3, …, each when its gate is open; keeps which threads read."""
+    """Returns 1, 2, 3, …; while it is closed, each read waits until its gate is opened."""
 
     def __init__(self) -> None:
         self.gates: list[threading.Event] = []
         self.threads: list[threading.Thread] = []
         self.closed = False
-        self.value: int | None = None
 
-    def read(self, refresh: Refresh[int]) -> int:
+    def read(self, _: Call[Any]) -> int:
         gate = threading.Event()
-        self.gates.append(gate)
         self.threads.append(threading.current_thread())
+        self.gates.append(gate)
+        number = len(self.gates)
         if self.closed:
             gate.wait(10)
-        return self.value or refresh.generation
+        return number
 
     def open(self) -> None:
         self.closed = False
@@ -46,143 +49,214 @@ def source() -> Iterator[Source]:
     source.open()
 
 
-def late(held: RefreshingCache[int], seconds: float = 0.02) -> CheckError:
+def get_error(cache: RefreshingCache[int], seconds: float = 0.02, after_generation: int = 0) -> CheckError:
     with pytest.raises(CheckError) as caught:
-        held.newer_than(0, soon(seconds))
+        cache.get(soon(seconds), after_generation=after_generation)
     return caught.value
 
 
-def test_nothing_read__is_no_failure_and_endless_ago(source: Source) -> None:
-    held = RefreshingCache(source.read)
-    assert (held.snapshot, held.failure, held.failures) == (None, None, 0)
-    assert held.seconds_since_read() == math.inf
+def test_cache__before_the_first_read__has_no_snapshot_and_no_failure(source: Source) -> None:
+    cache = RefreshingCache(source.read)
+    assert (cache.snapshot, cache.failure, cache.has_failed) == (None, None, False)
+    assert cache.seconds_since_read() == math.inf
+
+
+def test_snapshot__repr__hides_the_value() -> None:
+    cache = RefreshingCache(lambda _: "s3cr3t")
+    assert repr(cache.get(soon())) == "Snapshot(generation=1)"
 
 
 def test_seconds_since_read__count_from_its_beginning(source: Source) -> None:
     clock = Clock()
-    held = RefreshingCache(source.read, clock)
-    held.newer_than(0, soon())
+    cache = RefreshingCache(source.read, clock)
+    cache.get(soon())
     clock.monotonic += 3
-    assert held.seconds_since_read() == 3
+    assert cache.seconds_since_read() == 3
 
 
-def test_read__is_on_a_thread_that_keeps_no_process_from_ending(source: Source) -> None:
-    RefreshingCache(source.read).newer_than(0, soon())
+def test_read__runs_on_a_daemon_thread(source: Source) -> None:
+    RefreshingCache(source.read).get(soon())
     (thread,) = source.threads
     assert (thread.daemon, thread.name) == (True, "fdi-health-secret")
 
 
-def test_late_read__says_what_to_do(source: Source) -> None:
+def test_get__after_a_generation__returns_a_newer_snapshot(source: Source) -> None:
+    cache = RefreshingCache(source.read)
+    first = cache.get(soon())
+    assert cache.get(soon()) is first
+    assert cache.get(soon(), after_generation=first.generation).value == 2
+    assert cache.get(soon(), after_generation=first.generation).value == 2
+
+
+def test_get__read_is_late__says_what_to_do(source: Source) -> None:
     source.closed = True
-    error = late(RefreshingCache(source.read))
+    error = get_error(RefreshingCache(source.read))
     assert (error.code, error.message) == ("token_unavailable", "the secret could not be read before the deadline")
-    assert error.next_step == "Check the way to the secrets manager, or ask again."
+    assert error.next_step == "Check the network path to the secrets manager, then try again."
 
 
-def test_late_read__says_what_it_waited_for(source: Source) -> None:
-    def read(refresh: Refresh[int]) -> int:
-        refresh.stage, refresh.next_step = "IAM did not answer", "Look at IAM."
-        source.closed = True
-        return source.read(refresh)
-
-    error = late(RefreshingCache(read))
-    assert (error.message, error.next_step) == ("IAM did not answer before the deadline", "Look at IAM.")
-
-
-def test_stuck_reads__are_two_at_most_and_come_back_one_by_one(source: Source) -> None:
+def test_get__login_is_late__says_so(source: Source) -> None:
     source.closed = True
-    held = RefreshingCache(source.read, seconds=0.03)
+
+    def read(call: Call[Any]) -> int:
+        call.stage = LOGIN
+        return source.read(call)
+
+    error = get_error(RefreshingCache(read), 0.1)
+    assert error.message == "IAM did not answer before the deadline"
+    assert error.next_step == "Try again. If it fails again, check the network path to IAM."
+
+
+def test_late_read__of_an_impatient_caller__goes_on_for_others(source: Source) -> None:
+    source.closed = True
+    cache = RefreshingCache(source.read)
+    get_error(cache)
+    source.open()
+    assert cache.get(soon()).value == 1
+
+
+@pytest.mark.parametrize("stopped", ["wall", "monotonic"])
+def test_late_result__by_either_clock__is_discarded(source: Source, stopped: str) -> None:
+    # A platform may freeze the process in the middle of a read, and one of the clocks with it.
+    source.closed = True
+    clock = Clock()
+    cache = RefreshingCache(source.read, clock)
+    get_error(cache)
+    setattr(clock, stopped, getattr(clock, stopped) + 6)
+    source.open()
+    until(no_read_in_progress)
+    assert (cache.snapshot, cache.has_failed) == (None, True)
+    assert cache.get(soon()).value == 2
+    assert cache.has_failed is False
+
+
+def test_late_result__of_a_read_that_callers_wait_for__is_replaced_by_another_read(source: Source) -> None:
+    source.closed = True
+    clock = Clock()
+    cache = RefreshingCache(source.read, clock)
+    cache.refresh_in_background()
+    until(lambda: bool(source.gates))
+    source.closed = False
+
+    def freeze() -> None:
+        time.sleep(0.05)
+        clock.wall += 6
+        source.open()
+
+    thread = threading.Thread(target=freeze)
+    thread.start()
+    assert cache.get(soon()).value == 2
+    thread.join()
+
+
+def test_late_read__counts_as_a_failure__from_the_third_in_a_row(source: Source) -> None:
+    clock = Clock()
+    cache = RefreshingCache(source.read, clock)
+    failures = []
     for _ in range(3):
-        late(held, 0.1)
-    assert len(source.gates) == 2
-    assert late(held).message == "earlier reads of the secret are stuck, or no thread was free"
-    assert late(held).code == "token_unavailable"
-
-    for number, gate in enumerate(list(source.gates), 3):
-        gate.set()
-        until(lambda gate=gate: not source.threads[source.gates.index(gate)].is_alive())  # type: ignore[misc] # a default binds the variable
-        with pytest.raises(CheckError):
-            held.newer_than(99, soon(0.1))
-        assert len(source.gates) == number
+        source.closed = True
+        get_error(cache)
+        clock.wall += 6
+        source.open()
+        until(no_read_in_progress)
+        failures.append((cache.has_failed, cache.failure is not None))
+    assert failures == [(True, False), (True, False), (True, True)]
 
 
-def test_stuck_read__that_came_to_an_end_takes_no_room(source: Source) -> None:
+def test_overdue_read__that_callers_wait_for__is_replaced_by_another_read(source: Source) -> None:
     source.closed = True
-    held = RefreshingCache(source.read, seconds=0.03)
-    late(held)
-    until(lambda: not held.is_being_read())
-    source.open()
-    until(lambda: not source.threads[0].is_alive())
+    cache = RefreshingCache(source.read, max_read_seconds=0.5)
+    cache.refresh_in_background()
+    until(lambda: bool(source.gates))
+    source.closed = False
+    assert cache.get(soon(5)).value == 2
 
+
+def test_overdue_read__with_little_time_left__is_not_replaced(source: Source) -> None:
     source.closed = True
-    with pytest.raises(CheckError):
-        held.newer_than(99, soon(0.2))
-    assert len(source.gates) == 3
+    cache = RefreshingCache(source.read, max_read_seconds=0.1)
+    assert get_error(cache, 0.2).message == "the secret could not be read before the deadline"
+    assert len(source.gates) == 1
 
 
-def test_late_copy__is_news_and_perhaps_outdated(source: Source) -> None:
-    source.closed, source.value = True, 7
-    held = RefreshingCache(source.read, seconds=0.03)
-    late(held, 0.05)
-    late(held, 0.05)
-    source.open()
-    until(lambda: held.snapshot is not None)
-    assert held.newer_than(0, soon()).value == 7
-    reads = len(source.gates)
-    source.value = 8
-    assert held.newer_than(0, soon(), lambda value: value == 7).value == 8
-    assert len(source.gates) == reads + 1
+def test_stuck_reads__are_two_at_most__until_one_ends(source: Source) -> None:
+    source.closed = True
+    clock = Clock()
+    cache = RefreshingCache(source.read, clock)
+    for number in (1, 2):
+        get_error(cache)
+        until(lambda number=number: len(source.gates) == number)  # type: ignore[misc] # a default binds the variable
+        clock.wall += 6
+    error = get_error(cache)
+    assert error.code == "token_unavailable"
+    assert error.message == "earlier reads of the secret are stuck, or no thread was free"
+    for number in (3, 4):
+        source.gates[number - 3].set()
+        until(lambda thread=source.threads[number - 3]: not thread.is_alive())  # type: ignore[misc] # a default binds the variable
+        clock.wall += 30  # the back-off ends
+        get_error(cache)
+        until(lambda number=number: len(source.gates) == number)  # type: ignore[misc] # a default binds the variable
+        clock.wall += 6
 
 
 class Failing:
     """Fails to read; counts the reads."""
 
-    def __init__(self, *, secret_is_valid: bool = False) -> None:
-        self.secret_is_valid = secret_is_valid
+    def __init__(self, stage: str = "") -> None:
+        self.stage = stage
         self.reads = 0
 
-    def read(self, refresh: Refresh[int]) -> int:
+    def read(self, call: Call[Any]) -> int:
         self.reads += 1
-        refresh.secret_is_valid = self.secret_is_valid
+        call.stage = self.stage
         raise CheckError("token_unavailable", "gone", next_step="Put it back.")
 
 
-def test_failure_of_a_valid_secret__does_not_delay_the_next_read() -> None:
-    failing = Failing(secret_is_valid=True)
-    held = RefreshingCache(failing.read, Clock())
+def test_failure__of_a_login__does_not_delay_the_next_read() -> None:
+    failing = Failing(LOGIN)
+    cache = RefreshingCache(failing.read, Clock())
     for _ in range(10):
-        assert late(held, 2).message == "gone"
+        assert get_error(cache, 2).message == "gone"
     assert failing.reads == 10
 
 
-def test_back_off__ends_with_a_failure_of_a_valid_secret() -> None:
+def test_back_off__after_a_failure_of_a_login__ends() -> None:
     failing, clock = Failing(), Clock()
-    held = RefreshingCache(failing.read, clock)
+    cache = RefreshingCache(failing.read, clock)
     for _ in range(5):
-        late(held, 2)
+        get_error(cache, 2)
     clock.wall += 1
-    failing.secret_is_valid = True
+    failing.stage = LOGIN
     for _ in range(5):
-        late(held, 2)
+        get_error(cache, 2)
     assert failing.reads == 8
 
 
 def test_back_off__after_days_of_failures__is_30_seconds() -> None:
     failing, clock = Failing(), Clock()
-    held = RefreshingCache(failing.read, clock)
-    for _ in range(1100):  # two to this power is no float any more
-        error = late(held, 2)
+    cache = RefreshingCache(failing.read, clock)
+    for _ in range(1100):  # two to this power is too large for a float
+        error = get_error(cache, 2)
         clock.wall += 30
     assert failing.reads == 1100
     clock.wall -= 1
-    assert (late(held, 2).message, error.next_step) == ("gone", "Put it back.")
+    assert (get_error(cache, 2).message, error.next_step) == ("gone", "Put it back.")
     assert failing.reads == 1100
 
 
-def test_read_beside__while_one_is_going_on__begins_no_other(source: Source) -> None:
+def test_background_refresh__while_a_read_is_in_progress__starts_no_other(source: Source) -> None:
     source.closed = True
-    held = RefreshingCache(source.read)
-    held.refresh_in_background()
-    held.refresh_in_background()
+    cache = RefreshingCache(source.read)
+    cache.refresh_in_background()
+    cache.refresh_in_background()
     until(lambda: bool(source.threads))
     assert len(source.threads) == 1
+    assert cache.is_being_read()
+
+
+def test_background_refresh__result__may_be_stale(source: Source) -> None:
+    cache = RefreshingCache(source.read)
+    cache.refresh_in_background()
+    until(lambda: cache.snapshot is not None)
+    assert cache.get(soon()).maybe_stale
+    assert not cache.get(soon(), after_generation=1).maybe_stale

@@ -16,8 +16,8 @@ def not_sent(seen: str) -> str:
     return f"the secret {seen}, so it was not sent"
 
 
-SPACE = not_sent("holds white space")
-ODD = not_sent("holds a character that no token has")
+SPACE = not_sent("contains white space")
+ODD = not_sent("contains a character that no token has")
 QUOTES = not_sent("has quotes around its text or inside it")
 JSON_TEXT = not_sent("is JSON text")
 
@@ -85,7 +85,7 @@ def test_repr__of_what_was_found_hides_it() -> None:
         (b'{"token":"{\\"password\\":1}"}', None, JSON_TEXT),
         (b'{"roma":"[1]"}', "roma", JSON_TEXT),
         (b'{"roma":"\\"MII\\""}', "roma", QUOTES),
-        (b'{"roma":"{\\"password\\":"}', "roma", "the secret looks like JSON and is not sound: a syntax error"),
+        (b'{"roma":"{\\"password\\":"}', "roma", "the secret is not valid JSON: a syntax error"),
         (b"MII\nTok", None, SPACE),  # C34
         (b"MIIToken\0", None, ODD),
         ("MIIToken\u200b".encode(), None, ODD),  # C35
@@ -95,16 +95,16 @@ def test_repr__of_what_was_found_hides_it() -> None:
         (b'{"token":5}', None, 'the JSON secret has no text under "token"'),
         (b'{"token":null}', None, 'the JSON secret has no text under "token"'),
         (b'{"a":"b"}', "c", "the JSON secret has no text under the key that the secret URL names"),
-        (b"MII", "token", "the secret looks like JSON and is not sound: a syntax error"),
-        (b'["MII"]', None, "the secret is JSON but no object"),
+        (b"MII", "token", "the secret is not valid JSON: a syntax error"),
+        (b'["MII"]', None, "the secret is JSON but not an object"),
         (b'"MII"', None, QUOTES),
         (b"{{token}}", None, not_sent("is a placeholder")),
-        (b'"MII"', "token", "the secret is JSON but no object"),
-        (b'{"token":"MII"', None, "the secret looks like JSON and is not sound: a syntax error"),
+        (b'"MII"', "token", "the secret is JSON but not an object"),
+        (b'{"token":"MII"', None, "the secret is not valid JSON: a syntax error"),
         (
             b'{"token":"a","token":"b"}',
             None,
-            "the secret looks like JSON and is not sound: a key stands twice in one object",
+            "the secret is not valid JSON: a key stands twice in one object",
         ),
         *(
             (
@@ -132,7 +132,7 @@ def test_repr__of_what_was_found_hides_it() -> None:
                 '"\uff12\uff10\uff12\uff16-11-25T16:00:00Z"'.encode(),
             )
         ),
-        (b'{"token":"a","password":"b"}', None, "the secret holds both a token and credentials"),
+        (b'{"token":"a","password":"b"}', None, "the secret contains both a token and credentials"),
         (
             b'{"username":"u","password":"p"}',
             None,

@@ -14,7 +14,7 @@ from fdi_health.errors import CheckError
 from fdi_health.secret_stores import Secret
 from fdi_health.transport.client import Transport
 from tests.conftest import CREDENTIALS, PROJECT_ID
-from tests.fdi_health.fake_secret_store import HOUR, NO_IAM, Clock, Shelf, soon, static, until
+from tests.fdi_health.fake_secret_store import HOUR, NO_IAM, Clock, Shelf, no_read_in_progress, soon, static, until
 
 if TYPE_CHECKING:
     from fdi_health.clock import Deadline
@@ -40,7 +40,7 @@ def reads_more(tokens: TokenProvider, shelf: Shelf) -> bool:
     """Whether using the token now begins a read on the side; waits until that is over."""
     before = shelf.reads
     tokens.current(soon())
-    until(lambda: not tokens._held.is_being_read())
+    until(no_read_in_progress)
     return shelf.reads > before
 
 
@@ -131,7 +131,7 @@ def test_readiness__is_not_lost_by_a_read_ahead_that_fails() -> None:
     tokens, shelf = held(clock, ending_in(1000), b"missing")
     clock.monotonic = 950
     assert reads_more(tokens, shelf)
-    tokens.be_ready(soon())
+    tokens.check_usable(soon())
 
 
 def test_readiness__is_lost_by_a_refusal_that_could_not_be_mended() -> None:
@@ -148,7 +148,7 @@ def test_readiness__is_lost_by_a_refusal_that_could_not_be_mended() -> None:
     with pytest.raises(CheckError, match="gone"):
         tokens.renew(refused, soon())
     with pytest.raises(CheckError, match="gone") as caught:
-        tokens.be_ready(soon())
+        tokens.check_usable(soon())
     assert (caught.value.code, caught.value.next_step) == ("token_unavailable", "Put it back.")
 
 
@@ -168,7 +168,7 @@ def test_readiness__is_not_regained_by_the_late_refusal_of_an_older_token() -> N
         tokens.renew(newer, soon())
     assert tokens.renew(older, soon()) == newer
     with pytest.raises(CheckError, match="gone"):
-        tokens.be_ready(soon())
+        tokens.check_usable(soon())
 
 
 def test_now__is_what_a_read_waits_by() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fdi_health.credentials.token_format import form_of
+from fdi_health.credentials.token_format import find_format_error
 from handlers.http import respond
 from handlers.request_context import RequestContext
 from tests.conftest import CREDENTIALS, TOKEN
@@ -58,11 +58,11 @@ def iam_token(size: int) -> str:
     ],
 )
 def test_token__of_a_known_kind__is_one(text: str) -> None:
-    assert form_of(text) is None
+    assert find_format_error(text) is None
 
 
 @pytest.mark.parametrize(
-    ("text", "seen"),
+    ("text", "description"),
     [
         (COMPACT, "JSON"),
         ('["MIIToken"]', "JSON"),
@@ -138,18 +138,20 @@ def test_token__of_a_known_kind__is_one(text: str) -> None:
         ("none", "placeholder"),
     ],
 )
-def test_other_text__is_refused__by_its_form_and_without_any_part_of_it(text: str, seen: str) -> None:  # D03, D04, D05
-    form = form_of(text)
-    assert form is not None
-    assert seen in form.seen
-    assert form.next_step.startswith(("Store ", "Replace ", "Name "))
-    shown = form.seen + form.next_step
+def test_other_text__is_refused__by_its_form_and_without_any_part_of_it(
+    text: str, description: str
+) -> None:  # D03, D04, D05
+    error = find_format_error(text)
+    assert error is not None
+    assert description in error.description
+    assert error.next_step.startswith(("Store ", "Replace ", "Name "))
+    shown = error.description + error.next_step
     assert not any(text[start : start + 12] in shown for start in range(len(text) - 11))
 
 
 @given(st.lists(st.integers(0x80, 0xFF), min_size=6, max_size=300).map(bytes))
 def test_opaque_token__of_bytes_that_are_not_text__is_one(data: bytes) -> None:
-    assert form_of(b64(b"\x80" + data)) is None
+    assert find_format_error(b64(b"\x80" + data)) is None
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_opaque_token__of_bytes_that_are_not_text__is_one(data: bytes) -> None:
 )
 def test_long_text__is_looked_at_quickly(text: str) -> None:
     began = time.monotonic()
-    form_of(text)
+    find_format_error(text)
     assert time.monotonic() - began < 0.5
 
 
@@ -280,7 +282,7 @@ def test_wrapped_secret__wherever_it_stands__is_not_sent(
         "/a" * 30_000,
     ],
 )
-def test_form_of_a_text_that_could_be_divided_in_many_ways__is_found_at_once(text: str) -> None:
+def test_find_format_error_a_text_that_could_be_divided_in_many_ways__is_found_at_once(text: str) -> None:
     began = time.process_time()
-    form_of(text)
+    find_format_error(text)
     assert time.process_time() - began < 0.5

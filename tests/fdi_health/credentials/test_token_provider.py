@@ -17,7 +17,17 @@ from fdi_health.log import line_of
 from fdi_health.secret_stores import Secret
 from fdi_health.transport.client import Transport
 from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
-from tests.fdi_health.fake_secret_store import HOUR, MINUTE, NO_IAM, Clock, Shelf, soon, static, until
+from tests.fdi_health.fake_secret_store import (
+    HOUR,
+    MINUTE,
+    NO_IAM,
+    Clock,
+    Shelf,
+    no_read_in_progress,
+    soon,
+    static,
+    until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,27 +119,24 @@ def test_token_refused_for_good__is_not_retried_without_end(
 
 
 def test_renewal_that_hangs__is_token_unavailable_at_the_deadline(
-    function: Callable[..., Function], upstream: Simulator
+    function: Callable[..., Function], iam: SimulatedIam
 ) -> None:
-    over = threading.Event()
-    checked = function("healthy", FDI_DEADLINE_SECONDS="0.4")
+    checked = function("healthy", FDI_DEADLINE_SECONDS="0.4", ROMA_TOKEN=CREDENTIALS)
     assert checked.verdict()["healthy"] is True
-    target = checked.process.service().target
-    target.tokens._store = Shelf([b"MII-never"], hang=over)
-    upstream.tokens.clear()
+    iam.revoke()
+    iam.play("silent", for_ever=True)
 
     for _ in range(4):
         began = time.monotonic()
         error = checked.instance()["error"]
         assert time.monotonic() - began < 0.4 + 0.3
         assert error["code"] == "token_unavailable"
-    over.set()
 
 
 def test_hanging_reads__are_not_piled_up() -> None:
     over = threading.Event()
     shelf = Shelf([b"MII-one-1"], hang=over)
-    tokens = TokenProvider(shelf, NO_IAM, read_seconds=0.15)
+    tokens = TokenProvider(shelf, NO_IAM, max_read_seconds=0.15)
 
     messages = []
     for _ in range(4):
@@ -144,9 +151,10 @@ def test_hanging_reads__are_not_piled_up() -> None:
     }
     assert messages[2:] == ["earlier reads of the secret are stuck, or no thread was free"] * 2
     over.set()
-    until(lambda: tokens.state() is not None)
-    assert tokens.current(soon()).value == "MII-one-1"  # what came late is news all the same
-    assert shelf.reads == 2
+    until(no_read_in_progress)
+    assert tokens.state() is None  # late results are discarded
+    assert tokens.current(soon()).value == "MII-one-1"
+    assert shelf.reads == 3
 
 
 def test_hasty_callers__do_not_end_the_read_of_a_patient_one() -> None:
@@ -162,7 +170,7 @@ def test_hasty_callers__do_not_end_the_read_of_a_patient_one() -> None:
 def test_overdue_read__is_not_waited_for_by_those_who_joined_it() -> None:
     over = threading.Event()
     shelf = Shelf([b"MII-one-1", b"MII-two-2"])
-    tokens = TokenProvider(shelf, NO_IAM, read_seconds=0.3)
+    tokens = TokenProvider(shelf, NO_IAM, max_read_seconds=0.3)
     refused = tokens.current(soon())
     shelf.hang = over
     with ThreadPoolExecutor(3) as callers:
@@ -173,24 +181,23 @@ def test_overdue_read__is_not_waited_for_by_those_who_joined_it() -> None:
     over.set()
 
 
-def test_late_renewals__are_announced_only_if_they_go_on(
-    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
-) -> None:
-    # A platform that freezes the process behind each answer makes a renewal late, and it is no failure of IAM's.
-    tokens, _, clock = with_credentials
-    tokens._held._seconds = 0.1
+def test_late_renewals__are_announced_only_if_they_go_on(upstream: Simulator, iam: SimulatedIam) -> None:
+    # A platform that freezes the process after each response makes a renewal late, which is not a failure of IAM.
+    clock, transport = Clock(), Transport(upstream.url)
+    iam.clock = lambda: clock.wall
+    iam_client = IamClient(transport, PROJECT_ID, clock)
+    tokens = TokenProvider(Shelf([CREDENTIALS.encode()]), iam_client, clock=clock, max_read_seconds=0.3)
     tokens.current(soon())
     iam.play("silent", for_ever=True)
     clock.wall += 24 * HOUR - 4 * MINUTE
     announced = []
     for _ in range(4):
         tokens.current(soon())
-        until(lambda: not tokens._held.is_being_read())
-        # The login goes on for a moment after its read was given up; the cooldown begins when it ends.
-        until(lambda: not any(thread.name == "fdi-health-secret" for thread in threading.enumerate()))
+        until(no_read_in_progress)
         announced.append(tokens.expiring() is not None)
         clock.wall += 10
     assert announced == [False, False, True, True]
+    transport.close()
 
 
 def test_upstream_that_refuses_every_token__costs_ten_logins_in_any_minute(
@@ -215,7 +222,7 @@ def test_upstream_that_refuses_every_token__costs_ten_logins_in_any_minute(
 
 
 def test_login__is_counted_whatever_older_refusals_come_meanwhile(
-    with_credentials: tuple[TokenProvider, Shelf, Clock],
+    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
 ) -> None:
     tokens, shelf, _ = with_credentials
     older = tokens.current(soon())
@@ -226,8 +233,11 @@ def test_login__is_counted_whatever_older_refusals_come_meanwhile(
         until(lambda: shelf.reads == 3)
         assert tokens.renew(older, soon()) == newer
         shelf.hang.set()
-        assert renewal.result() != newer
-    assert len(tokens._logins_for_refusals) == 2
+        newest = renewal.result()
+    assert newest != newer
+    while (renewed := tokens.renew(newest, soon())) != newest:
+        newest = renewed
+    assert len(iam.logins) == 11  # the first one, and ten for refusals
 
 
 def test_refusal_that_many_meet_at_once__counts_as_one_login(
@@ -245,8 +255,9 @@ def test_refusal_that_many_meet_at_once__counts_as_one_login(
         with ThreadPoolExecutor(24) as callers:
             renewed = {renewal.result() for renewal in [callers.submit(renew) for _ in range(24)]}
         assert renewed == {tokens.current(soon()).value} != {refused.value}
-    assert len(tokens._logins_for_refusals) == 10
     assert len(iam.logins) == 11
+    last = tokens.current(soon())
+    assert tokens.renew(last, soon()) == last
 
 
 def test_secret_that_can_not_be_read__is_read_again_after_1_2_4_and_at_most_30_seconds() -> None:  # H05
@@ -290,9 +301,9 @@ def test_secret_in_a_wrong_form__backs_off_and_is_seen_when_corrected() -> None:
     assert tokens.current(soon()).value == TOKEN
 
 
-@pytest.mark.parametrize("kind", [IsADirectoryError, AttributeError, TypeError, RuntimeError])
+@pytest.mark.parametrize("kind", [IsADirectoryError, AttributeError, TypeError, RuntimeError, SystemExit])
 def test_fault_of_a_vendors_library__is_token_unavailable_and_logged(
-    caplog: pytest.LogCaptureFixture, kind: type[Exception]
+    caplog: pytest.LogCaptureFixture, kind: type[BaseException]
 ) -> None:
     class Odd:
         def read(self, deadline: Deadline) -> Secret:
@@ -303,7 +314,7 @@ def test_fault_of_a_vendors_library__is_token_unavailable_and_logged(
     assert caught.value.code == "token_unavailable"
     assert caught.value.message.startswith("the secret could not be read: ")
     assert caught.value.next_step == (
-        "Check the secrets manager's credentials and endpoint; the log says where it broke."
+        "Check the secrets manager's credentials and endpoint. The log names the line that failed."
     )
     assert "s3cr3t" not in caplog.text
     (record,) = caplog.records
@@ -523,7 +534,7 @@ def test_state__tells_kind_version_and_end_and_no_value(with_credentials: tuple[
     assert state is not None
     assert (state.kind, state.version) == ("credentials", None)
     assert state.expires_at == pytest.approx(clock.wall + 24 * HOUR)
-    assert token.value not in repr(tokens._held.snapshot)
+    assert token.value not in repr(state) + repr(token)
 
 
 @pytest.mark.parametrize(("said", "told"), [("7", "7"), ("a1b2-c3", "a1b2-c3"), ("x y\n", None), ("v" * 65, None)])
@@ -656,9 +667,6 @@ def test_no_thread_for_a_read__is_token_unavailable(monkeypatch: pytest.MonkeyPa
         with pytest.raises(CheckError, match="no thread was free"):
             tokens.current(soon())
     assert tokens.current(soon()).value == "MII-one-1"
-    assert repr(tokens._held.snapshot) == "Snapshot(generation=2)"
-    assert tokens._held.snapshot is not None
-    assert repr(tokens._held.snapshot.value) == "_CachedCredentials(expires_at=None)"
 
 
 def test_other_fault_after_a_renewal__keeps_its_own_next_step(function: Callable[..., Function]) -> None:

@@ -243,20 +243,20 @@ def test_region__that_nobody_says_is_named(stand_in: StandIn) -> None:  # C84
 
 def test_answer__of_somebody_else_is_named(stand_in: StandIn) -> None:
     stand_in.server.answer = {}
-    assert message_of(stand_in) == "the secret was not read: what answered is not Secrets Manager"
+    assert message_of(stand_in) == "the secret could not be read: another server answered in place of Secrets Manager"
 
 
 def test_answer__with_neither_string_nor_binary_is_named(stand_in: StandIn) -> None:  # C85
     stand_in.server.answer = {"Name": "roma"}
-    assert message_of(stand_in) == "the secret holds neither a string nor a binary"
+    assert message_of(stand_in) == "the secret contains neither a string nor a binary"
 
 
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("DecryptionFailure", "the secret can't be decrypted"),
-        ("UnrecognizedClientException", "the secret was asked for with credentials that AWS refuses"),
-        ("ExpiredTokenException", "the secret was asked for with credentials that AWS refuses"),
+        ("DecryptionFailure", "the secret cannot be decrypted"),
+        ("UnrecognizedClientException", "the secret could not be read: AWS refuses this function's credentials"),
+        ("ExpiredTokenException", "the secret could not be read: AWS refuses this function's credentials"),
         ("ValidationException", "the secret has a name that Secrets Manager refuses"),
         ("SomethingNew", "the secret could not be read"),
     ],
@@ -286,7 +286,7 @@ def test_clock__that_is_wrong__is_named(stand_in: StandIn, code: str, text: str)
 @pytest.mark.parametrize("code", ["InvalidSignatureException", "SignatureDoesNotMatch"])
 def test_signature__that_is_wrong_for_another_reason__is_not_the_clock(stand_in: StandIn, code: str) -> None:
     stand_in.fail(code, text="the secret expired-signature is not current")
-    assert message_of(stand_in) == "the secret was asked for with credentials that AWS refuses"
+    assert message_of(stand_in) == "the secret could not be read: AWS refuses this function's credentials"
 
 
 def test_secret__with_a_name_like_the_label__does_not_exist(stand_in: StandIn) -> None:  # D20
@@ -308,7 +308,7 @@ def test_clock__of_sts__is_named(stand_in: StandIn) -> None:  # D21
         ("InvalidIdentityTokenException", "refuses the identity token"),
         ("IDPCommunicationError", "with their identity provider"),
         ("IDPCommunicationErrorException", "with their identity provider"),
-        ("ExpiredTokenException", "credentials that AWS refuses"),
+        ("ExpiredTokenException", "AWS refuses this function's credentials"),
         ("RegionDisabledException", "in this region"),
         ("AccessDenied", "may not be read by this function"),
     ],
@@ -326,7 +326,7 @@ def test_token_file__that_only_the_configuration_names__is_not_called_a_variable
     )
     stand_in.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     stand_in.monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
-    message = "the secret was not asked for: a file that the AWS configuration names does not exist"
+    message = "the secret could not be read: a file that the AWS configuration names does not exist"
     assert message_of(stand_in) == message
 
 
@@ -342,7 +342,7 @@ def test_source_of_credentials__that_refuses__is_about_credentials(stand_in: Sta
     stand_in.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     # The stand-in answers 501 to every GET.
     stand_in.monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{stand_in.server.url}/v1/credentials")
-    assert "what gives this function its AWS credentials gave none" in message_of(stand_in, seconds=4)
+    assert "the source of this function's AWS credentials returned none" in message_of(stand_in, seconds=4)
 
 
 def test_proxy__that_is_gone__is_named(stand_in: StandIn) -> None:
@@ -356,11 +356,11 @@ def test_proxy__that_is_gone__is_named(stand_in: StandIn) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("AWS_PROFILE", "nobody", "the secret was not asked for: no AWS credentials were found"),
+        ("AWS_PROFILE", "nobody", "the secret could not be read: no AWS credentials were found"),
         (
             "AWS_ENDPOINT_URL",
             "not a url",
-            "the secret could not be read: its secrets manager's answer or our credentials for it are malformed",
+            "the secret could not be read: the secrets manager's response or our credentials for it are malformed",
         ),
     ],
 )

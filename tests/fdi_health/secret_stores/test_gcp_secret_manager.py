@@ -173,17 +173,21 @@ def test_damaged_payload__is_read_once_more_and_never_used(
         (grpc.StatusCode.PERMISSION_DENIED, "no", "the secret may not be read by this function"),
         (grpc.StatusCode.PERMISSION_DENIED, "It is in DISABLED state", "the secret may not be read by this function"),
         (grpc.StatusCode.NOT_FOUND, "Secret [disabled-flag] not found", "the secret does not exist"),
-        (grpc.StatusCode.UNAUTHENTICATED, "no", "the secret was asked for without valid credentials"),
+        (
+            grpc.StatusCode.UNAUTHENTICATED,
+            "no",
+            "the secret could not be read: Google refuses this function's credentials",
+        ),
         (grpc.StatusCode.INVALID_ARGUMENT, "no", "the secret has a name that Secret Manager refuses"),
         (
             grpc.StatusCode.FAILED_PRECONDITION,
             "Secret Version [x] is in DESTROYED state.",
-            "the secret can't be read: its version is destroyed",
+            "the secret cannot be read: its version is destroyed",
         ),
         (
             grpc.StatusCode.FAILED_PRECONDITION,
             "Secret Version [x] is in DISABLED state.",
-            "the secret can't be read: its version is disabled",
+            "the secret cannot be read: its version is disabled",
         ),
         (grpc.StatusCode.FAILED_PRECONDITION, "odd", "the secret is not in a state to be read"),
         (grpc.StatusCode.INTERNAL, "no", "the secret could not be read"),
@@ -205,7 +209,7 @@ def test_lasting_unavailability__ends_at_the_deadline(manager: SecretManager) ->
     manager.failures, manager.keep_failing = [(grpc.StatusCode.UNAVAILABLE, "busy")], True
     began = time.monotonic()
 
-    assert failure(manager.host, 0.6).message == "the secret was not read before the deadline"
+    assert failure(manager.host, 0.6).message == "the secret could not be read before the deadline"
 
     assert time.monotonic() - began < 0.6 + 0.3
     assert len(manager.names) < 10

@@ -101,10 +101,10 @@ def failure(seconds: float = 2.0) -> CheckError:
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (403, "the metadata server gave no Google credentials"),
-        (404, "the metadata server gave no Google credentials"),
-        (500, "the metadata server, which gives this function its credentials, failed (HTTP 500)"),
-        (503, "the metadata server, which gives this function its credentials, failed (HTTP 503)"),
+        (403, "the metadata server returned no Google credentials"),
+        (404, "the metadata server returned no Google credentials"),
+        (500, "the metadata server, which issues this function's credentials, failed (HTTP 500)"),
+        (503, "the metadata server, which issues this function's credentials, failed (HTTP 503)"),
     ],
 )
 def test_metadata_server__that_refuses_a_token__is_a_credentials_fault_at_once(
@@ -121,7 +121,7 @@ def test_metadata_server__that_refuses_a_token__is_a_credentials_fault_at_once(
             [sys.executable, "-c", PROGRAM], env=environ, cwd=tmp_path, capture_output=True, text=True, check=True
         )
     code, message, next_step, seconds = json.loads(done.stdout)
-    assert (code, message) == ("token_unavailable", f"the secret was not asked for: {words}")
+    assert (code, message) == ("token_unavailable", f"the secret could not be read: {words}")
     assert "Workload Identity" in next_step
     assert seconds < 2
 
@@ -129,7 +129,7 @@ def test_metadata_server__that_refuses_a_token__is_a_credentials_fault_at_once(
 def test_machine__without_metadata_server__has_no_credentials_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GCE_METADATA_IP", f"127.0.0.1:{free_port()}")
     began = time.monotonic()
-    assert failure(4).message == "the secret was not asked for: no Google credentials were found"
+    assert failure(4).message == "the secret could not be read: no Google credentials were found"
     assert time.monotonic() - began < 1
 
 
@@ -153,7 +153,7 @@ def test_token_service__that_fails_once__is_asked_again(
     [
         (400, "Google refused this function's credentials"),
         (403, "Google refused this function's credentials"),
-        (500, "the token service, which gives this function its credentials, failed (HTTP 500)"),
+        (500, "the token service, which issues this function's credentials, failed (HTTP 500)"),
     ],
 )
 def test_token_service__that_refuses__is_a_credentials_fault_at_once(
@@ -162,14 +162,14 @@ def test_token_service__that_refuses__is_a_credentials_fault_at_once(
     token_service.statuses = [status]
     configuration.use(token_service.host)
     began = time.monotonic()
-    assert failure(4).message == f"the secret was not asked for: {words}"
+    assert failure(4).message == f"the secret could not be read: {words}"
     assert time.monotonic() - began < 2
 
 
 def test_token_service__that_is_gone__is_named(configuration: Configuration) -> None:
     configuration.use(f"127.0.0.1:{free_port()}")
-    words = "the token service, which gives this function its credentials, is out of reach"
-    assert failure().message == f"the secret was not asked for: {words}"
+    words = "the token service, which issues this function's credentials, is unreachable"
+    assert failure().message == f"the secret could not be read: {words}"
 
 
 def test_token_service__that_fails_until_the_deadline__ends_in_time(
@@ -187,7 +187,7 @@ def test_token_file__that_is_missing__is_named_with_its_variable(
 ) -> None:  # D23
     configuration.use(token_service.host, content=None)
     words = "the token file that the configuration in GOOGLE_APPLICATION_CREDENTIALS names does not exist"
-    assert failure().message == f"the secret was not asked for: {words}"
+    assert failure().message == f"the secret could not be read: {words}"
 
 
 def test_token_file__that_cannot_be_read__is_named(
@@ -196,16 +196,16 @@ def test_token_file__that_cannot_be_read__is_named(
     configuration.source = {"file": str(configuration.folder)}
     configuration.use(token_service.host)
     words = "the file that the configuration in GOOGLE_APPLICATION_CREDENTIALS names cannot be read"
-    assert failure().message == f"the secret was not asked for: {words}"
+    assert failure().message == f"the secret could not be read: {words}"
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (None, "does not exist"),
-        ("", "holds no Google credentials"),
-        ("no JSON", "holds no Google credentials"),
-        ('{"type": "s3cr3t"}', "holds no Google credentials"),
+        ("", "contains no Google credentials"),
+        ("no JSON", "contains no Google credentials"),
+        ('{"type": "s3cr3t"}', "contains no Google credentials"),
     ],
 )
 def test_credentials_file__that_is_unusable__is_named_with_its_variable(
@@ -215,7 +215,7 @@ def test_credentials_file__that_is_unusable__is_named_with_its_variable(
     if content is not None:
         path.write_text(content)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
-    message = f"the secret was not asked for: the file that GOOGLE_APPLICATION_CREDENTIALS names {words}"
+    message = f"the secret could not be read: the file that GOOGLE_APPLICATION_CREDENTIALS names {words}"
     error = failure()
     assert error.message == message
     assert "GOOGLE_APPLICATION_CREDENTIALS" in str(error.next_step)

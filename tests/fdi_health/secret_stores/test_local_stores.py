@@ -92,7 +92,10 @@ def test_environment__gives_undecodable_bytes_as_they_were() -> None:
 
 
 def test_environment__missing_variable_is_named_by_its_role() -> None:
-    assert message("env://NOWHERE") == "the environment variable that the secret URL names is not set"
+    assert (
+        message("env://NOWHERE")
+        == "the secret does not exist: the environment variable that the secret URL names is not set"
+    )
 
 
 def test_file__is_read_anew_each_time(tmp_path: Path) -> None:
@@ -126,7 +129,7 @@ def test_file__faults_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     assert message(f"file://{tmp_path}/nowhere") == "the secret is a file that does not exist"
     assert message(f"file://{tmp_path}/file/below") == "the secret is a file that does not exist"
-    assert message(f"file://{tmp_path}") == "the secret is a file that is no regular file"
+    assert message(f"file://{tmp_path}") == "the secret is not a regular file"
     (tmp_path / "loop").symlink_to("loop")
     assert message(f"file://{tmp_path}/loop") == "the secret is a file that could not be read"
 
