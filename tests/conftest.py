@@ -85,6 +85,44 @@ class Function:
         return document
 
 
+SLOW = (
+    "tests/container_server",
+    "tests/deploy",
+    "tests/faults",
+    "tests/fdi_health/credentials/test_iam_client.py",
+    "tests/fdi_health/credentials/test_logins.py",
+    "tests/fdi_health/log",
+    "tests/fdi_health/secret_stores",
+    "tests/fdi_health/test_command_line_streams.py",
+    "tests/fdi_health/transport/test_connections.py",
+    "tests/handlers/test_fail_on.py",
+    "tests/handlers/triggers",
+    "tests/simulator",
+    "tests/test_any_bytes.py",
+    "tests/test_deadline_holds.py",
+    "tests/test_docs.py",
+    "tests/test_expensive_responses.py",
+    "tests/test_functions_framework.py",
+    "tests/test_make_run.py",
+    "tests/test_marker.py",
+    "tests/test_no_secrets.py",
+    "tests/test_openapi.py",
+    "tests/test_routing_of_servers.py",
+    "tests/test_secrets_do_not_leak.py",
+    "tests/test_servers.py",
+    "tests/test_two_days.py",
+    "tests/test_upstream_faults.py",
+)
+"""Folders and modules that take more than five seconds; `make test-fast` leaves them out."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of SLOW as slow."""
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker("slow")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize the conformance suites: each secret store with its states, each entry point with its questions."""
     for fixture, table in (("state", "states"), ("passing_state", "passing_states")):

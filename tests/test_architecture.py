@@ -16,6 +16,7 @@ from werkzeug.test import Client
 
 import main
 from handlers.routes import ROUTES
+from tests.conftest import SLOW
 from tests.servers import ROOT
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ def test_product_modules__have_at_most_250_lines() -> None:
         for module, count in lines.items()
         if count > MAX_LINES_PER_MODULE and module not in LONGER_MODULES
     } == {}
+
+
+def test_slow_tests__exist() -> None:
+    assert [path for path in SLOW if not (ROOT / path).exists()] == []
 
 
 def test_paths__do_not_end_in_z_because_cloud_run_reserves_those() -> None:  # C63
