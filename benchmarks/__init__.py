@@ -1,1 +1,1 @@
-"""Measurements that the README and the issues quote; each prints ratios of one run."""
+"""Measurements that the README quotes. Ratios are of one run."""

@@ -1,4 +1,4 @@
-"""What one process of the function does: verdicts a second, and the memory it takes."""
+"""Verdicts per second of one process, and its memory."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ CASES = [
 
 
 def lines() -> Iterator[str]:
-    """Yield one line per case; the callers share the machine with the process that is measured."""
+    """Yield one line per case. The callers share the machine with the measured process."""
     for size, callers, cache in CASES:
         with simulator(fleet=size, latency=LATENCY) as url, tempfile.TemporaryDirectory() as home:
             settings = fleet_settings(url, fleet_names(size), FDI_CACHE_SECONDS=cache, FDI_ANONYMOUS="verdict")
             with functions_framework(settings, Path(home)) as (function_url, process):
-                each = _ask_for_a_while(function_url, callers) / SECONDS
+                each = requests_per_second(function_url, callers)
                 memory = _megabytes(process.pid)
         reuse = f"results reused for {cache} s" if cache != "0" else "nothing reused"
-        # One flight per instance at a time, whoever asks: the upstream's own latency bounds what it sees.
+        # One call per instance at a time, so the latency of ROMA Connect limits their rate.
         calls = size / max(float(cache), LATENCY)
         yield (
             f"one process, {size} instances, {callers} callers, {reuse}: {each:.0f} verdicts/s, "
@@ -44,7 +44,8 @@ def lines() -> Iterator[str]:
         )
 
 
-def _ask_for_a_while(url: str, callers: int) -> int:
+def requests_per_second(url: str, callers: int) -> float:
+    """Return how many requests that many callers at once make, each over a kept connection."""
     counts = [0] * callers
     end = time.monotonic() + SECONDS
 
@@ -61,7 +62,7 @@ def _ask_for_a_while(url: str, callers: int) -> int:
         thread.start()
     for thread in threads:
         thread.join()
-    return sum(counts)
+    return sum(counts) / SECONDS
 
 
 def _megabytes(pid: int) -> float:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import others
+from benchmarks import alternatives
 from benchmarks.upstream import fleet_names, fleet_settings, simulator
 from fdi_health.clock import Deadline
 from fdi_health.service import Service
@@ -35,21 +35,21 @@ def lines(runs: int = 9) -> Iterator[str]:
             contenders: dict[str, Callable[[], bool]] = {
                 OURS: lambda: _ours(url, names, {"SSL_CERT_FILE": ca}),
                 OPENED: _Opened(url, names, {"SSL_CERT_FILE": ca}),
-                "requests, a thread per instance": lambda: others.threads(url, names, ca),
-                "libcurl multi (the limit)": lambda: others.libcurl(url, names, ca),
+                "requests, a thread per instance": lambda: alternatives.threads(url, names, ca),
+                "libcurl multi (the limit)": lambda: alternatives.libcurl(url, names, ca),
             }
             yield f"{SIZE} instances cold over TLS, upstream 50 ms away"
             yield from _table(contenders, runs, (WALL_LIMIT, CPU_LIMIT))
             if process.stdin:
                 process.stdin.close()
     with simulator(fleet=SIZE) as url:
-        django = others.django_health_check(url, names)
+        django = alternatives.django_health_check(url, names)
         contenders = {
             OURS: lambda: _ours(url, names, {}),
-            "requests in a loop": lambda: others.loop(url, names),
-            "requests, a thread per instance": lambda: others.threads(url, names),
+            "requests in a loop": lambda: alternatives.loop(url, names),
+            "requests, a thread per instance": lambda: alternatives.threads(url, names),
             "django-health-check, a check per instance": django,
-            "libcurl multi (the limit)": lambda: others.libcurl(url, names),
+            "libcurl multi (the limit)": lambda: alternatives.libcurl(url, names),
         }
         yield ""
         yield f"{SIZE} instances cold over plain HTTP, upstream 50 ms away"

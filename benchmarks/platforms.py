@@ -1,4 +1,4 @@
-"""What a platform's way in adds, and a cold start under AWS's Lambda emulator against the smallest handler there is."""
+"""What a platform's trigger adds, and a cold start in the emulator of AWS Lambda beside the smallest handler."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def handler(event, context):
 
 
 def lines() -> Iterator[str]:
-    """Yield one line per way in, and one for the cold start."""
+    """Yield one line per trigger, and one for the cold start."""
     yield from _adapters()
     if EMULATOR.exists():
         yield str(_cold())
@@ -47,7 +47,7 @@ def lines() -> Iterator[str]:
 
 
 def _adapters(runs: int = 200) -> Iterator[str]:
-    """Yield what each way in adds to a warm request whose result is held."""
+    """Yield what each trigger adds to a warm request with a cached result."""
     with simulator(fleet=1, latency=0) as url:
         settings = fleet_settings(url, fleet_names(1), FDI_CACHE_SECONDS="60")
         process = Application(settings)
@@ -59,8 +59,8 @@ def _adapters(runs: int = 200) -> Iterator[str]:
         }
         works: list[Callable[[], object]] = [lambda: wsgi(Question())]
         works += [functools.partial(handle, event, None) for handle, event in events.values()]
-        base, *others = in_turn(works, runs, warm_up=20)
-        for name, found in zip(events, others, strict=True):
+        base, *triggers = in_turn(works, runs, warm_up=20)
+        for name, found in zip(events, triggers, strict=True):
             added = found - base
             verdict = "ok" if added <= ADAPTER_LIMIT_SECONDS else "TOO SLOW"
             what = f"warm request through {name} / WSGI"
@@ -99,7 +99,7 @@ def _cold(runs: int = 8) -> Row:
                 began = time.perf_counter()
                 with emulated(str(EMULATOR), code, client, home, settings, handler) as invoke:
                     if invoke(http_api(Question()))["statusCode"] != 200:
-                        raise RuntimeError("the first answer was no healthy one")
+                        raise RuntimeError("the first verdict is not healthy")
                     found[handler].append(time.perf_counter() - began)
     medians = [statistics.median(times[1:]) for times in found.values()]
     return Row("Lambda emulator, cold to first verdict / bare requests.get", medians[0], medians[1], COLD_LIMIT)

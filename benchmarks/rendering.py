@@ -1,4 +1,4 @@
-"""How long each form of the answer takes over 500 instances; metrics also as prometheus-client writes them."""
+"""How long each format takes for 500 instances; metrics also as prometheus-client writes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIMITS_SECONDS = {"json": 0.065, "prometheus": 0.040, "openmetrics": 0.040}
 
 
 def lines() -> Iterator[str]:
-    """Yield one line per form."""
+    """Yield one line per format."""
     verdict = _verdict(500)
     works: list[Callable[[], object]] = [lambda form=form: form.render(verdict) for form in FORMATS.values()]  # type: ignore[misc] # a default binds it
     works.append(lambda: generate_latest(AsTheLibraryDoes(verdict)))

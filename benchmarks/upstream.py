@@ -1,4 +1,4 @@
-"""The simulator as a process of its own, so that it takes no turn of ours."""
+"""The simulator as a process of its own, so that it does not share our interpreter lock."""
 
 from __future__ import annotations
 

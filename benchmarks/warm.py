@@ -1,4 +1,4 @@
-"""A warm verdict through functions-framework, against one call to the same upstream."""
+"""A warm verdict through functions-framework, beside one call to the same simulator."""
 
 from __future__ import annotations
 

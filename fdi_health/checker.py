@@ -112,7 +112,9 @@ class Checker:
                     again.append(probe.instance)
                 else:
                     results[instance_id] = probe.call.result.result()
-            pending = waiting + self._start_or_join(again, tokens, deadline, began, results)
+            pending = waiting
+            if again:
+                pending += self._start_or_join(again, tokens, deadline, began, results)
         for probe in pending:
             in_time = probe.call.result.done() and not probe.call.result.cancelled()
             results[probe.instance.instance_id] = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import reduce
 from typing import TYPE_CHECKING
 
 from fdi_health.clock import format_timestamp
@@ -12,9 +11,9 @@ from fdi_health.models import (
     WORST_FIRST,
     Details,
     InstanceVerdict,
-    TaskCounts,
     Verdict,
     VerdictWarning,
+    add_up,
     counts_by_group,
     total,
 )
@@ -93,7 +92,7 @@ def evaluate(
         duration_seconds=duration_seconds,
         instances_count=counts,
         details=Details(
-            totals=reduce(TaskCounts.plus, answered) if answered else None,
+            totals=add_up(answered) if answered else None,
             warnings=warnings,
             error=None,
             instances=instances,

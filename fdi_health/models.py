@@ -6,8 +6,6 @@ every cold start defines them all anew.
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import add
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
@@ -15,7 +13,7 @@ from fdi_health.outcome import Outcome, decide
 from schemas.query import DEFAULT_FAIL_ON
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from fdi_health.clock import Deadline, Instant
@@ -47,10 +45,6 @@ class TaskCounts(NamedTuple):
     abnormal_tasks_count: int
     terminated_tasks_count: int
     completed_tasks_count: int
-
-    def plus(self, other: TaskCounts) -> TaskCounts:
-        """Return both groups' counts, added up."""
-        return TaskCounts(*map(add, self, other))
 
 
 NO_COUNTS = TaskCounts(0, 0, 0, 0)
@@ -161,7 +155,12 @@ def counts_by_group(found: Statistics | InstanceVerdict) -> dict[str, TaskCounts
 
 def total(found: Statistics | InstanceVerdict) -> TaskCounts:
     """Return the counts of all groups, added up."""
-    return reduce(TaskCounts.plus, counts_by_group(found).values(), NO_COUNTS)
+    return add_up(counts_by_group(found).values())
+
+
+def add_up(counts: Iterable[TaskCounts]) -> TaskCounts:
+    """Return the sum of counts, field by field; zeros if there are none."""
+    return TaskCounts(*map(sum, zip(NO_COUNTS, *counts, strict=True)))
 
 
 class Details(NamedTuple):

@@ -81,8 +81,8 @@ class Exchange:
             raise TimeoutError
         return seconds
 
-    def begin_wait(self) -> None:
-        """Let another response be decoded while this one's next bytes are waited for."""
+    def end_decoding(self) -> None:
+        """Let another response be decoded, e.g. while the next bytes of this one are awaited."""
         if self._decodes:
             self._decodes = False
             _decoding.release()
@@ -116,7 +116,7 @@ def bound_to(exchange: Exchange) -> Iterator[None]:
     try:
         yield
     finally:
-        exchange.begin_wait()
+        exchange.end_decoding()
         del _thread.exchange
 
 
@@ -130,8 +130,8 @@ class _WithDeadline:
     """What both kinds of socket do; beside socket.socket or ssl.SSLSocket in the list of bases."""
 
     def _set_timeout(self: Any) -> Exchange:
-        exchange = current_exchange()
-        exchange.begin_wait()
+        exchange: Exchange = _thread.exchange
+        exchange.end_decoding()
         self.settimeout(exchange.seconds_left())
         return exchange
 

@@ -1,4 +1,4 @@
-"""What many callers and hung upstreams cost, counted: calls, threads, wrong answers."""
+"""Many callers at once, and instances that hang: calls, threads and wrong responses are counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How others ask the same 20 instances: requests in a loop and in threads, django-health-check, libcurl's multi."""
+"""Other ways to ask the same 20 instances: requests in a loop and in threads, django-health-check, libcurl multi."""
 
 from __future__ import annotations
 
