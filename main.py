@@ -1,4 +1,4 @@
-"""Where the pieces are put together: one application, and an entry point for each kind of trigger."""
+"""The entry points, one for each kind of trigger, and the one application that they share."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ log.to_stderr()
 application = Application(os.environ)
 
 app = wsgi.wsgi_application(application)
-"""What any WSGI server serves."""
+"""The WSGI application, for any server."""
 
 _first = threading.Lock()
-"""Held while a handler is looked up, so that callers who come first at the same time share one."""
+"""Held while a handler is made, so that first calls at the same time share one."""
 
 
 def health(request: Request) -> Response:
@@ -67,7 +67,7 @@ def _flushed(
 
 @functools.cache
 def _lambda_handler() -> Callable[[object, object], dict[str, object]]:
-    from handlers.triggers import aws_lambda  # only where it is used: nobody else needs apig-wsgi
+    from handlers.triggers import aws_lambda  # only here: other platforms do not have apig-wsgi
 
     return aws_lambda.make_handler(application)
 
@@ -104,7 +104,7 @@ def _answer_before_flask() -> None:
 def _is_health(view: Any) -> bool:
     """Whether a view is `health` with nothing around it but functions-framework's own wrappers.
 
-    Somebody else's function around it may be what keeps strangers out, and must be called.
+    Another function around it may authenticate callers, and must be called.
     """
     while view is not health:
         defined_in = getattr(view, "__globals__", {}).get("__name__", "")

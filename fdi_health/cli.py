@@ -148,7 +148,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 def _write(stream: TextIO | None, text: str) -> None:
-    """Write a line at once; one that nobody reads any more must not change the exit status."""
+    """Write a line at once; a closed pipe must not change the exit status."""
     if stream is None:
         return
     try:

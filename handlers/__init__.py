@@ -1,1 +1,1 @@
-"""HTTP in, HTTP out: what a trigger hands over becomes a verdict, or a problem that says what to fix."""
+"""HTTP in, HTTP out: a request becomes a verdict, or a problem that says what to fix."""

@@ -1,4 +1,4 @@
-"""Who asks, by the key in the request, and what they may see.
+"""Identifies the caller by the key in the request, and says what the caller may see.
 
 A key comes as X-Api-Key, as a Bearer token or as a Basic password (RFC 6750, RFC 7617), never in the URL, which proxies
 and browsers write down.
@@ -29,11 +29,11 @@ _JWT = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*){2}((\.[A-Za-z0-9_-]*){2})?"
 
 
 class Caller(NamedTuple):
-    """Who asks.
+    """A caller.
 
     Attributes:
-        name: as FDI_CALLERS calls them; None for anybody.
-        sees_details: whether they may see more than the verdict.
+        name: the name in FDI_CALLERS; None for an anonymous caller.
+        sees_details: whether the caller may see more than the verdict.
 
     """
 
@@ -42,11 +42,11 @@ class Caller(NamedTuple):
 
 
 ANONYMOUS = Caller(None, sees_details=False)
-"""Who asks if an event is not an HTTP request: its sender has no key."""
+"""The caller of an event that is not an HTTP request: its sender has no key."""
 
 
 def identify(headers: Headers, service: Service, deadline: Deadline) -> Caller:
-    """Return who asks.
+    """Return the caller.
 
     Raises:
         CheckError: `unauthorized`, `callers_unavailable`.
@@ -68,7 +68,7 @@ def identify(headers: Headers, service: Service, deadline: Deadline) -> Caller:
 
 
 def sees_details(headers: Headers, application: Application, service: Service, deadline: Deadline) -> bool:
-    """Whether the caller may see details, for a path that refuses nobody.
+    """Whether the caller may see details, on a path that refuses no caller.
 
     A wrong key, or one that can't be checked now, means no.
     """
@@ -82,7 +82,7 @@ def sees_details(headers: Headers, application: Application, service: Service, d
 
 
 def presented_key(headers: Headers) -> bytes | None:
-    """Return the key in a request, b"" for one that can be none; None where there is none.
+    """Return the key in a request, b"" for one that cannot be valid; None if there is no key.
 
     A Bearer that looks like a JWT is the platform's own (schedulers, uptime checks), and so is any other scheme.
     """

@@ -33,9 +33,9 @@ def run_check(
     Args:
         context: the request.
         application: the state of this process.
-        query: what is asked.
+        query: the parameters.
         render: validates a verdict and makes the response of it.
-        caller: who asks; None where the headers say it.
+        caller: the caller; None to identify it by the headers.
 
     Raises:
         CheckError: `settings_invalid`, `overloaded`, `unauthorized`, `callers_unavailable`, `unknown_instance`.

@@ -1,4 +1,4 @@
-"""Faults as answers: application/problem+json (RFC 9457)."""
+"""Errors as responses: application/problem+json (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROBLEMS = {
 """Code → status and title."""
 
 RETRY_AFTER_SECONDS = "1"
-"""When a caller who met `overloaded` may ask again: checks end within seconds."""
+"""When a caller may retry after `overloaded`: checks end within seconds."""
 
 
 def log_as_problem(error: Exception) -> CheckError:

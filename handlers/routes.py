@@ -1,4 +1,4 @@
-"""Which path answers what: path → methods and view, one short function per view."""
+"""Path → methods and view, one short function per view."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 class Route(NamedTuple):
-    """What a path answers, and to which methods; OPTIONS is answered for every path.
+    """The view and the methods of a path; every path takes OPTIONS too.
 
     Attributes:
-        view: makes the answer; may raise CheckError with a problem's code.
+        view: makes the response; may raise CheckError with a problem's code.
         methods: the methods it takes.
 
     """
@@ -97,7 +97,7 @@ def _known(form: Format | None, names: Iterable[str]) -> Format:
 
 
 def _check(context: RequestContext, application: Application, query: Query, form: Format) -> Response:
-    """Return the verdict that is asked for, in a format."""
+    """Run the check that is asked for, and return the verdict in a format."""
     verdict, body = run_check(context, application, query, form.render)
     status = form.status or verdict.outcome.http_status
     return Response(body, status, {"FDI-Verdict": verdict.status}, content_type=form.media_type)
@@ -111,7 +111,7 @@ def _ready(context: RequestContext, application: Application) -> Response:
     try:
         service = application.service()
     except CheckError as error:
-        # Without valid settings nobody knows who may see details; the verdict's problem lists the same to everybody.
+        # FDI_ANONYMOUS may be one of the faults; the verdict's problem shows the same list to every caller.
         return _readiness(ready=False, faults=error.faults, details={"faults": error.faults})
     deadline = request_parameters.deadline(context, service.deadline_seconds, None)
     # Once ready, nothing below waits for the upstream, and too many checks must not take the process out of service.

@@ -1,1 +1,1 @@
-"""What every edge of fdi-health accepts and answers, as marshmallow schemas: plain dicts in, any object out."""
+"""What fdi-health accepts and returns, as marshmallow schemas; this package imports nothing else of ours."""

@@ -1,4 +1,4 @@
-"""The upstream's statistics document: groups of four exact counts each, or nothing.
+"""The statistics document of ROMA Connect: groups of four exact counts each.
 
 A group that is not known is still a group: abnormal tasks in it are abnormal tasks. A group that is not valid makes the
 whole document invalid, because a count that is left out would look like zero.
@@ -75,6 +75,8 @@ def other_groups(document: dict[str, Any]) -> dict[str, dict[str, int]]:
         if name not in REQUIRED_GROUPS
         and (name.endswith(_SUFFIX) or (isinstance(value, dict) and "abnormal_tasks_count" in value))
     }
+    if not found:
+        return {}
     if len(found) > MAX_OTHER_GROUPS:
         raise ValidationError(f"more than {MAX_OTHER_GROUPS} further task groups", OTHER_GROUPS)
     if not all(_GROUP_NAME.fullmatch(name) and not MARKER.search(name) for name in found):
@@ -109,19 +111,15 @@ class StatisticsSchema(Schema):
             self.fields[f"{group}_task_details"].required = False
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
-    def _is_an_answer(self, _data: dict[str, Any], original: Any, **_: Any) -> None:
-        refuse_what_is_no_answer(original)
+    def _is_a_success(self, _data: dict[str, Any], original: Any, **_: Any) -> None:
+        # A document that is not an object is refused elsewhere.
+        if isinstance(original, dict):
+            # A response that also names an error contradicts itself (C24).
+            if original.get("error_code") not in (None, ""):
+                raise ValidationError("error_code in a successful answer", "error_code")
+            if original.keys().isdisjoint(REQUIRED_GROUPS):
+                raise ValidationError("no task group", "common_task_details")
 
     @post_load(pass_original=True)
     def _with_other_groups(self, data: dict[str, Any], original: dict[str, Any], **_: Any) -> dict[str, Any]:
         return {**data, OTHER_GROUPS: other_groups(original)}
-
-
-def refuse_what_is_no_answer(document: Any) -> None:
-    """Raise ValidationError for an object that names an error, or no task group; anything else is refused elsewhere."""
-    if isinstance(document, dict):
-        # An answer that also names an error says two things at once (C24).
-        if document.get("error_code") not in (None, ""):
-            raise ValidationError("error_code in a successful answer", "error_code")
-        if document.keys().isdisjoint(REQUIRED_GROUPS):
-            raise ValidationError("no task group", "common_task_details")

@@ -1,4 +1,4 @@
-"""Asks a server over a real connection, with exactly the bytes of the question."""
+"""Sends requests to a server over a real connection, with exactly the bytes of the question."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def over_http(url: str) -> EntryPoint:
-    """Return the way in through a server."""
+    """Return the entry point of a server."""
 
     def ask(question: Question) -> Answer:
         connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)

@@ -53,7 +53,7 @@ def test_document__is_what_the_generator_makes_of_the_schemas() -> None:
     assert (ROOT / "handlers" / "openapi.json").read_bytes() == built, "run make docs"
 
 
-def test_document__is_sound(document: dict[str, Any]) -> None:
+def test_document__is_valid_openapi(document: dict[str, Any]) -> None:
     assert document["openapi"] == "3.1.0"
     validate(document)
 
@@ -82,7 +82,7 @@ def test_examples__are_the_documented_verdict(document: dict[str, Any]) -> None:
     assert unused <= {"unknown_path", "method_not_allowed"}  # which belong to no operation
 
 
-def test_document__describes_the_fire_drill_and_when_to_come_back(document: dict[str, Any]) -> None:
+def test_document__describes_healthy_in_fail_on_and_retry_after(document: dict[str, Any]) -> None:
     get = document["paths"]["/"]["get"]
     (fail_on,) = [parameter for parameter in get["parameters"] if parameter["name"] == "fail_on"]
     assert "healthy" in fail_on["schema"]["oneOf"][0]["items"]["enum"]
@@ -99,7 +99,7 @@ def test_document__knows_further_groups_and_does_not_promise_them(document: dict
     assert instance["properties"].keys() - set(instance["required"]) == {"other_task_details"}
 
 
-def test_document__is_for_everybody(upstream: Simulator) -> None:
+def test_document__anonymous_refuse_or_no_settings__is_served(upstream: Simulator) -> None:
     refusing = Application(settings_for(upstream) | {"FDI_ANONYMOUS": "refuse"})
     assert Client(wsgi_application(refusing)).get("/openapi.json").status_code == 200
     assert Client(wsgi_application(Application({}))).get("/openapi.json").status_code == 200
@@ -111,7 +111,9 @@ OPERATIONS = [(path, method) for path, route in ROUTES.items() for method in (*r
 @pytest.mark.usefixtures("no_secret_reads")
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["valid", "invalid"])
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_every_answer__is_as_described(process: Application, path: str, method: str, mode: GenerationMode) -> None:
+def test_every_response__matches_the_document(
+    process: Application, path: str, method: str, mode: GenerationMode
+) -> None:
     # Without schemathesis' own pytest plugin, which asks for what this pytest no longer has.
     schema = schemathesis.openapi.from_wsgi("/openapi.json", wsgi_application(process))
     operation = schema[path][method]

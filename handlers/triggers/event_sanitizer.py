@@ -1,4 +1,4 @@
-"""The fields of platforms' events, made sound: no nulls, no wrong types, no text that no server would hand on."""
+"""Makes the fields of platforms' events valid: no nulls, no wrong types, no text that a server would refuse."""
 
 from __future__ import annotations
 

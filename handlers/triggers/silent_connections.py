@@ -25,7 +25,7 @@ _next_sweep = 0.0
 
 
 def end_silent_connections(port: int, seconds: float) -> None:
-    """End the connections whose callers have owed the rest of a request for some seconds.
+    """End the connections that have waited for the rest of a request for some seconds.
 
     Args:
         port: the one that the server listens on.

@@ -1,7 +1,7 @@
-"""The suite that every way in passes: the same answer, byte for byte, as the WSGI application gives.
+"""The suite that every entry point passes: the same response, byte for byte, as the WSGI application gives.
 
 The test class of an entry point inherits `PlatformSuite` and has a fixture `entry_point` that turns a `Question` into
-an `Answer`; what its platform answers by itself, before we are asked, it lists in `not_ours`.
+an `Answer`; requests that its platform answers itself are listed in `not_ours`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Answer:
 
 
 class EntryPoint(Protocol):
-    """One way in."""
+    """One entry point."""
 
     def __call__(self, question: Question) -> Answer:
         """Ask it."""
@@ -180,7 +180,7 @@ QUESTIONS: dict[str, Question] = {
 
 
 def settings_for(upstream: Simulator) -> dict[str, str]:
-    """Return the settings that every way in is tried with; lets the upstream play what they name."""
+    """Return the settings that every entry point is tested with; the upstream plays what they name."""
     for name, play in PLAYS.items():
         upstream.play(f"id-{name}", play)
     return {
@@ -221,32 +221,32 @@ def environ_of(question: Question) -> dict[str, Any]:
     return environ
 
 
-def over_wsgi(process: Application) -> EntryPoint:
-    """Return the way in that all others are compared with."""
+def over_wsgi(application: Application) -> EntryPoint:
+    """Return the entry point that all others are compared with."""
 
     def ask(question: Question) -> Answer:
-        content, status, headers = run_wsgi_app(wsgi_application(process), environ_of(question), buffered=True)
+        content, status, headers = run_wsgi_app(wsgi_application(application), environ_of(question), buffered=True)
         return Answer(int(status[:3]), {name.lower(): value for name, value in headers.items()}, b"".join(content))
 
     return ask
 
 
 class PlatformSuite:
-    """Inherit it and give it a `entry_point`."""
+    """Inherit it and give it an `entry_point`."""
 
     not_ours: ClassVar[frozenset[str]] = frozenset()
 
     @pytest.fixture
     def wsgi(self, upstream: Simulator) -> Iterator[EntryPoint]:
-        process = Application(settings_for(upstream))
-        yield over_wsgi(process)
-        process.close()
+        application = Application(settings_for(upstream))
+        yield over_wsgi(application)
+        application.close()
 
     def test_platform__answers_as_wsgi_does(self, entry_point: EntryPoint, wsgi: EntryPoint, question: str) -> None:
         asked = QUESTIONS[question]
         assert entry_point(asked).comparable() == wsgi(asked).comparable()
 
-    def test_platform__answers_are_whole(self, entry_point: EntryPoint) -> None:
+    def test_platform__responses_are_complete(self, entry_point: EntryPoint) -> None:
         answer = entry_point(Question(target="/?instance=orders", headers={"X-Api-Key": KEY}))
         assert answer.status == 200
         assert answer.headers["fdi-verdict"] == "healthy"

@@ -16,7 +16,7 @@ def test_service__is_opened_once_and_not_before() -> None:
     application.close()
 
 
-def test_broken_settings__name_the_secret_urls_fault_beside_the_others() -> None:
+def test_service__broken_settings__error_lists_the_secret_url_among_all_faults() -> None:
     with pytest.raises(CheckError) as caught:
         Application({"FDI_TOKEN": "MIIbare", "FDI_INSTANCES": "{"}).service()
     faults = [(fault.variable, fault.entry) for fault in caught.value.faults]
@@ -24,7 +24,7 @@ def test_broken_settings__name_the_secret_urls_fault_beside_the_others() -> None
     assert caught.value.message == "the settings have 4 faults: FDI_INSTANCES, FDI_PROJECT_ID, FDI_REGION, FDI_TOKEN"
 
 
-def test_one_broken_setting__is_counted_in_the_singular() -> None:
+def test_service__one_broken_setting__message_says_one_fault() -> None:
     environ = {"FDI_REGION": "cn-north-4", "FDI_PROJECT_ID": "p", "FDI_INSTANCES": "a=1", "FDI_TOKEN": "MIIbare"}
     with pytest.raises(CheckError, match=r"^the settings have one fault: FDI_TOKEN$"):
         Application(environ).service()

@@ -83,7 +83,9 @@ def sees(checked: Function, path: str = "/", **headers: str) -> str:
         ({"X_Api_Key": KEY, "Authorization": f"Bearer {JWT}"}, "details"),
     ],
 )
-def test_caller__is_let_in_by_a_key(keyed: Callable[..., Function], headers: dict[str, str], seen: str) -> None:
+def test_caller__with_some_headers__sees_what_the_key_allows(
+    keyed: Callable[..., Function], headers: dict[str, str], seen: str
+) -> None:
     assert sees(keyed(), **headers) == seen
 
 
@@ -91,20 +93,20 @@ def test_caller__is_let_in_by_a_key(keyed: Callable[..., Function], headers: dic
     ("headers", "seen"),
     [({}, "unauthorized"), ({"Authorization": f"Bearer {JWT}"}, "unauthorized"), ({"X_Api_Key": KEY}, "details")],
 )
-def test_refusing_function__lets_in_only_callers_with_a_key(
+def test_anonymous_refuse__without_a_key__is_unauthorized(
     keyed: Callable[..., Function], upstream: Simulator, headers: dict[str, str], seen: str
 ) -> None:
     assert sees(keyed(FDI_ANONYMOUS="refuse"), **headers) == seen
     assert len(upstream.requests) == (seen == "details")
 
 
-def test_refusing_function__tells_strangers_nothing_about_instances(keyed: Callable[..., Function]) -> None:
+def test_anonymous_refuse__without_a_key__does_not_say_which_instances_exist(keyed: Callable[..., Function]) -> None:
     checked = keyed(FDI_ANONYMOUS="refuse")
     assert sees(checked, "/?instance=one") == sees(checked, "/?instance=nope") == "unauthorized"
     assert sees(checked, "/?instance=nope", X_Api_Key=KEY) == "unknown_instance"
 
 
-def test_refusing_function__is_live_and_says_only_whether_it_is_ready(keyed: Callable[..., Function]) -> None:
+def test_anonymous_refuse__live_and_ready__respond_without_details(keyed: Callable[..., Function]) -> None:
     checked = keyed(FDI_ANONYMOUS="refuse")
     assert checked.get("/live").status_code == 200
     for headers in ({}, {"X-Api-Key": "wrong"}):
@@ -115,7 +117,7 @@ def test_refusing_function__is_live_and_says_only_whether_it_is_ready(keyed: Cal
     assert (unready.status_code, unready.get_json()) == (503, {"ready": False, "faults_count": 1})
 
 
-def test_refusal__says_how_to_authenticate(keyed: Callable[..., Function]) -> None:
+def test_unauthorized__response__says_how_to_authenticate(keyed: Callable[..., Function]) -> None:
     response = keyed().get("/", headers={"X-Api-Key": "wrong"})
 
     assert response.status_code == 401
@@ -176,13 +178,13 @@ def test_function_without_callers__ignores_keys(function: Callable[..., Function
     assert function("healthy", FDI_ANONYMOUS="verdict").get("/", headers=headers).status_code == 200
 
 
-def test_key_in_the_url__opens_nothing(keyed: Callable[..., Function]) -> None:
+def test_key__in_the_url__is_ignored(keyed: Callable[..., Function]) -> None:
     for name in ("key", "api_key", "X-Api-Key", "access_token"):
         assert sees(keyed(), f"/?{name}={KEY}") == "verdict"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-def test_wrong_key__is_401_whatever_the_method(keyed: Callable[..., Function], method: str) -> None:
+def test_wrong_key__any_method__is_401(keyed: Callable[..., Function], method: str) -> None:
     assert keyed().client.open("/", method=method, headers={"X-Api-Key": "wrong"}).status_code == 401
 
 
@@ -195,7 +197,7 @@ def test_wrong_key__is_401_whatever_the_method(keyed: Callable[..., Function], m
         (f'{{"a":"{KEY}"', "not sound"),
     ],
 )
-def test_unreadable_callers__are_503_for_keys_and_nothing_to_others(
+def test_unreadable_callers__with_a_key__is_503_and_without_one_has_no_effect(
     keyed: Callable[..., Function], secret: str | None, words: str
 ) -> None:
     checked = keyed(CALLERS=secret)
@@ -209,7 +211,7 @@ def test_unreadable_callers__are_503_for_keys_and_nothing_to_others(
     assert checked.get("/ready").status_code == 200
 
 
-def test_silent_callers_vault__holds_nobody_beyond_the_deadline(keyed: Callable[..., Function]) -> None:
+def test_secret_store_of_callers__silent__ends_at_the_deadline(keyed: Callable[..., Function]) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as mute:  # C08

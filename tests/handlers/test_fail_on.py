@@ -34,7 +34,7 @@ def test_fail_on__looks_at_every_instance_asked(
     assert checked.client.post("/", json={"fail_on": fail_on}).status_code == status
 
 
-def test_fail_on__looks_at_no_instance_that_was_not_asked(function: Callable[..., Function]) -> None:  # G01
+def test_fail_on__instance_not_asked__has_no_effect(function: Callable[..., Function]) -> None:  # G01
     assert function("doc_example", "refuses_token").get("/?fail_on=unknown&instance=one").status_code == 200
 
 
@@ -57,7 +57,7 @@ def test_marker__agrees_with_status_and_verdict_in_every_form(
         assert "FDI-OK" not in response.text
 
 
-def test_kept_result__has_the_marker_of_each_request(
+def test_cached_result__another_fail_on__has_the_marker_of_its_request(
     function: Callable[..., Function], upstream: Simulator
 ) -> None:  # G05
     checked = function("no_tasks", FDI_CACHE_SECONDS="60")
@@ -81,7 +81,7 @@ def test_further_group__is_unhealthy_and_shown(function: Callable[..., Function]
     assert response.get_json()["reason"] == "3 abnormal tasks in one"
 
 
-def test_overloaded__says_when_to_come_back(function: Callable[..., Function]) -> None:
+def test_overloaded__response__has_retry_after(function: Callable[..., Function]) -> None:
     checked = function("healthy", THREADS="1")
     with checked.process.admission.check():
         for path in ("/", "/ready", "/metrics"):

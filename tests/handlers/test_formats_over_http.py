@@ -96,7 +96,7 @@ def test_badge__of_broken_settings_is_unknown(keyed: Callable[..., Function]) ->
     assert "FDI-NOT-OK unknown: settings_invalid" in response.text
 
 
-def test_badge__refuses_who_may_not_see_it(keyed: Callable[..., Function]) -> None:
+def test_badge__anonymous_refuse__is_401(keyed: Callable[..., Function]) -> None:
     assert keyed("healthy", FDI_ANONYMOUS="refuse").get("/badge.svg").status_code == 401
 
 

@@ -63,7 +63,7 @@ def test_json__is_compact_and_ascii(function: Callable[..., Function]) -> None:
 
 @pytest.mark.parametrize(("path", "verdict"), [("/", "healthy"), ("/health", "healthy"), ("/health/", "healthy")])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-def test_verdict_path__answers_alike(
+def test_verdict_path__any_method__is_200(
     function: Callable[..., Function], path: str, verdict: str, method: str
 ) -> None:  # C52, C53
     response = function("healthy").client.open(path, method=method)
@@ -178,7 +178,7 @@ def test_instance__narrows_the_check(
         "format=json&format=xml",
     ],
 )
-def test_malformed_query__is_400_and_asks_nobody(
+def test_malformed_query__any_form__is_400_without_a_probe(
     function: Callable[..., Function], upstream: Simulator, query: str
 ) -> None:
     response = function("healthy").get(f"/?{query}")
@@ -274,7 +274,7 @@ STEERING = b'{"instance":"one"}'
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize(("length", "asked"), [(65_536, 1), (65_537, 2), (106_000, 2), (5_000_000, 2)])
-def test_body_over_64_kib__is_ignored_like_any_webhook(
+def test_body__over_64_kib__is_ignored(
     function: Callable[..., Function], length: int, asked: int, chunked: bool
 ) -> None:  # E20
     stream = io.BytesIO(STEERING.ljust(length))
@@ -286,7 +286,7 @@ def test_body_over_64_kib__is_ignored_like_any_webhook(
     assert stream.tell() <= 65_537
 
 
-def test_body_that_breaks_off__is_the_callers_fault(function: Callable[..., Function]) -> None:
+def test_body__connection_breaks__is_malformed_query(function: Callable[..., Function]) -> None:
     class Broken(io.BytesIO):
         def read(self, *_: object) -> bytes:
             raise OSError("hung up")
@@ -303,7 +303,7 @@ def test_incomplete_body__is_malformed_query(function: Callable[..., Function]) 
 
 
 @pytest.mark.parametrize("path", ["/nope", "/\xff", "/h%C3%A9", "/health%2F..", "/healthz", "/favicon.ico", "/metric"])
-def test_unknown_path__is_404_and_asks_nobody(
+def test_unknown_path__get__is_404_without_a_probe(
     function: Callable[..., Function], upstream: Simulator, path: str
 ) -> None:  # C51, C62
     response = function("healthy").get(path)
@@ -335,7 +335,9 @@ def test_options__is_204_with_allow(
     "accept",
     [None, "*/*", "text/html", "application/vnd.x+json", "text/html;q=0.9", "application/json", "x", "a/b,,;q=z", "é"],
 )
-def test_accept__never_keeps_the_answer_back(function: Callable[..., Function], accept: str | None) -> None:  # C56
+def test_accept__unknown_type__still_gets_a_response(
+    function: Callable[..., Function], accept: str | None
+) -> None:  # C56
     headers = {} if accept is None else {"Accept": accept}
 
     response = function("healthy").get(headers=headers)
@@ -345,7 +347,9 @@ def test_accept__never_keeps_the_answer_back(function: Callable[..., Function], 
 
 @pytest.mark.parametrize("path", ["/", "/?instance=", "/nope", "/live", "/ready", "/?instance=nope"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "OPTIONS"])
-def test_every_answer__is_kept_by_no_cache(function: Callable[..., Function], path: str, method: str) -> None:  # C58
+def test_every_response__headers__forbid_caching(
+    function: Callable[..., Function], path: str, method: str
+) -> None:  # C58
     response = function("status_500").client.open(path, method=method)
 
     assert response.headers["Cache-Control"] == "no-store"
@@ -368,7 +372,7 @@ def test_anonymous__sees_the_verdict_alone(function: Callable[..., Function]) ->
     assert b"HPUAEXAMPLE" not in response.data  # C31
 
 
-def test_verdict__is_hidden_unless_said_otherwise(function: Callable[..., Function]) -> None:
+def test_details__by_default__are_hidden(function: Callable[..., Function]) -> None:
     assert "instances" not in function("healthy", FDI_ANONYMOUS=None).verdict()
 
 
@@ -442,7 +446,7 @@ def test_unexpected_fault__is_a_generic_problem_and_one_clean_log_line(
     assert "s3cr3t" not in response.text + caplog.text
 
 
-def test_finding_that_escapes__is_a_fault_of_ours(
+def test_probe_error__that_escapes__is_internal_error(
     function: Callable[..., Function], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object, **__: object) -> None:
@@ -453,7 +457,7 @@ def test_finding_that_escapes__is_a_fault_of_ours(
     assert len(caplog.records) == 1
 
 
-def test_half_true_verdict__never_leaves_the_house(
+def test_verdict_that_contradicts_itself__response__is_internal_error(
     function: Callable[..., Function], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(

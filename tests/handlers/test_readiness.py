@@ -94,9 +94,7 @@ def test_ready__stays_200_when_the_secret_is_gone(function: Callable[..., Functi
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-Api-Key": "key-0123456789abcdef"}])
-def test_ready__is_200_while_every_check_is_taken(
-    function: Callable[..., Function], headers: dict[str, str]
-) -> None:  # E34
+def test_ready__every_check_taken__is_200(function: Callable[..., Function], headers: dict[str, str]) -> None:  # E34
     keys = {"FDI_CALLERS": "env://CALLERS", "CALLERS": "key-0123456789abcdef", "FDI_ANONYMOUS": "verdict"}
     checked = function("healthy", THREADS="2", **keys)
     with checked.process.admission.check():
@@ -109,7 +107,7 @@ def test_ready__is_200_while_every_check_is_taken(
         assert (response.status_code, response.get_json()) == (200, {"ready": True, "faults_count": 0})
 
 
-def test_ready__shows_details_to_everybody_who_may_see_them_while_every_check_is_taken(
+def test_ready__every_check_taken__still_shows_details(
     function: Callable[..., Function],
 ) -> None:  # E34
     checked = function("healthy", THREADS="2")
@@ -118,7 +116,7 @@ def test_ready__shows_details_to_everybody_who_may_see_them_while_every_check_is
         assert ready(checked) == (200, True, [])
 
 
-def test_ready__counts_faults_of_settings_before_it_knows_who_may_see_them(
+def test_ready__broken_settings__lists_their_faults(
     function: Callable[..., Function],
 ) -> None:  # C97
     response = function(FDI_TOKEN=None, FDI_CACHE_SECONDS="x", FDI_ANONYMOUS="refuse").get("/ready")

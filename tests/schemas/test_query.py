@@ -51,13 +51,13 @@ def test_body_of_ours_and_misspelt_fields__is_a_fault(body: dict[str, Any], mean
         {f"instance{n}": "a" for n in range(17)},
     ],
 )
-def test_body_with_anything_else__is_somebodys_webhook(body: dict[str, Any]) -> None:
+def test_body__with_other_fields__asks_for_the_defaults(body: dict[str, Any]) -> None:
     assert query.load({}, json.dumps(body).encode()) == query.load({})
 
 
 @pytest.mark.parametrize("name", ["instnce", "fail-on", "dealine", "Format"])
 @pytest.mark.parametrize("value", ["a", ""])
-def test_misspelt_parameter__is_a_fault_whatever_its_value(name: str, value: str) -> None:  # G20
+def test_misspelt_parameter__any_value__is_a_fault(name: str, value: str) -> None:  # G20
     with pytest.raises(ValidationError):
         query.load({"instance": ["a"], name: [value]})
 
@@ -72,5 +72,5 @@ def test_query__is_either_a_fault_or_never_narrower_than_it_says(parameters: dic
     assert (loaded.instance is None) == ("instance" not in parameters)
 
 
-def test_nothing_asked__is_the_defaults() -> None:
+def test_load__without_parameters__has_the_defaults() -> None:
     assert query.load({}) == query.load({"x": ["1"]}) == Query(None, ("unhealthy", "unknown"), None, None)

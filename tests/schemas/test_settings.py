@@ -190,7 +190,7 @@ def test_anonymous__is_verdict_details_or_refuse(text: str) -> None:
     assert faults(FDI_ANONYMOUS=text) == [("FDI_ANONYMOUS", None)]
 
 
-def test_refusing_everybody__needs_callers() -> None:
+def test_anonymous_refuse__without_callers__is_a_fault() -> None:
     assert faults(FDI_ANONYMOUS="refuse") == [("FDI_CALLERS", None)]
     assert load(FDI_ANONYMOUS="refuse", FDI_CALLERS="env://KEYS").callers == "env://KEYS"
 
@@ -260,13 +260,15 @@ def test_fault__says_what_is_expected(changes: dict[str, str], message: str) -> 
         (lambda: settings_fields.Entries(settings_fields.NAME, "must be a name"), "a b", "must be a name"),
     ],
 )
-def test_field__says_what_it_was_made_to_say(made: Callable[[], fields.Field[Any]], value: str, said: str) -> None:
+def test_field__fault__has_the_message_it_was_given(
+    made: Callable[[], fields.Field[Any]], value: str, said: str
+) -> None:
     with pytest.raises(ValidationError) as caught:
         made().deserialize(value)
     assert said in str(caught.value)
 
 
-def test_whole_number__is_one() -> None:
+def test_whole_number__loaded__is_an_int() -> None:
     assert type(load(FDI_MAX_PARALLEL="7").max_parallel) is int
 
 

@@ -30,13 +30,13 @@ def test_count__is_a_whole_number_in_range(name: str, count: int) -> None:
 
 @pytest.mark.parametrize("count", [-1, MAX_COUNT + 1, True, 0.0, 1.5, "1", None, [], {}])
 @pytest.mark.parametrize("name", COUNTS)
-def test_count__that_is_anything_else_is_told(name: str, count: object) -> None:
+def test_count__not_an_integer_in_range__is_a_fault(name: str, count: object) -> None:
     found = faults({**SOUND, "cdc_task_details": {**GROUP, name: count}})
     assert found == {"cdc_task_details": {name: ["Not an integer from 0 to 999,999,999,999."]}}
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_count__that_is_missing_is_told(name: str) -> None:
+def test_count__missing__is_a_fault(name: str) -> None:
     group = {other: 1 for other in COUNTS if other != name}
     assert list(faults({**SOUND, "common_task_details": group})["common_task_details"]) == [name]
 
@@ -58,7 +58,7 @@ def test_group__may_be_left_out_only_where_the_settings_say_so() -> None:
 @pytest.mark.parametrize(
     ("error_code", "sound"), [("FDI.9999", False), (0, False), ([], False), (None, True), ("", True)]
 )
-def test_answer_that_names_an_error__is_none(error_code: object, sound: bool) -> None:
+def test_document__with_an_error_code__is_refused(error_code: object, sound: bool) -> None:
     found = faults({**SOUND, "error_code": error_code})
     assert found == ({} if sound else {"error_code": ["error_code in a successful answer"]})
 

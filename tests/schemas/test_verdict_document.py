@@ -35,7 +35,7 @@ def with_first_instance(found: Verdict, **changes: Any) -> Verdict:
     return found._replace(details=details(found)._replace(instances=(first._replace(**changes), *others)))
 
 
-def test_document__has_its_moment_in_utc_wherever_we_are(far_from_utc: None) -> None:
+def test_document__in_another_time_zone__has_its_time_in_utc(far_from_utc: None) -> None:
     east = CHECKED_AT.astimezone(timezone(timedelta(hours=5)))
     assert verdict_schema.document(verdict()._replace(checked_at=east))["checked_at"] == "2026-11-24T16:00:00Z"
 
@@ -54,7 +54,7 @@ def test_status__is_required_and_one_of_four_in_what_is_described() -> None:
 
 
 @pytest.mark.parametrize(("status", "sound"), [("unknown", True), ("unhealthy", False), ("degraded", False)])
-def test_fleet_of_no_instance__is_unknown(status: str, sound: bool) -> None:
+def test_document__without_instances__is_unknown(status: str, sound: bool) -> None:
     document = verdict_schema.document(verdict(abnormal=2))
     nothing = dict.fromkeys(verdict_schema.STATUSES, 0)
     healthy = status == "degraded"
@@ -72,7 +72,7 @@ def test_fleet_of_no_instance__is_unknown(status: str, sound: bool) -> None:
 
 @pytest.mark.parametrize("status", ["healthy", "degraded"])
 @pytest.mark.parametrize("groups", [(True, True), (True, False), (False, True), (False, False)])
-def test_instance_that_is_well__has_one_group_at_least(status: str, groups: tuple[bool, bool]) -> None:
+def test_healthy_instance__without_a_group__is_refused(status: str, groups: tuple[bool, bool]) -> None:
     document = verdict_schema.document(verdict())
     counts = document["totals"] and {"running_tasks_count": 1, "abnormal_tasks_count": 0} | {
         "terminated_tasks_count": 1,
@@ -195,7 +195,7 @@ def test_invariants__compare_marker_and_fail_on_of_a_degraded_instance() -> None
         assert list(verdict_schema.invariants({**sound, "marker": wrong}, [status])) != []
 
 
-def test_failure_of_no_instance__counts_as_one_unknown_instance() -> None:  # G01
+def test_error_of_the_whole_check__counts_as_one_unknown_instance() -> None:  # G01
     found = evaluate([], Policy(), CHECKED_AT)
     failed = found._replace(details=details(found)._replace(error=CheckError("timeout", "late")))
     document = verdict_schema.document(failed)
@@ -205,7 +205,7 @@ def test_failure_of_no_instance__counts_as_one_unknown_instance() -> None:  # G0
         assert failed._replace(fail_on=fail_on, details=None).outcome == ("FDI-NOT-OK", http_status)
 
 
-def test_failure_of_no_instance__stands_beside_no_instance_and_no_health() -> None:
+def test_error_of_the_whole_check__with_instances_or_health__is_refused() -> None:
     for found in (verdict(), verdict(abnormal=2)):
         with pytest.raises(ValidationError, match="top-level error"):
             verdict_schema.document(

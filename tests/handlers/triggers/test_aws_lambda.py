@@ -39,12 +39,12 @@ Handle = "Callable[[Any, Any], dict[str, Any]]"
 @pytest.fixture
 def handle(upstream: Simulator) -> Iterator[Callable[[Any, Any], dict[str, Any]]]:
     """Return the function that Lambda calls."""
-    process = Application(settings_for(upstream))
-    yield make_handler(process)
-    process.close()
+    application = Application(settings_for(upstream))
+    yield make_handler(application)
+    application.close()
 
 
-def way_in_of(
+def entry_point_of(
     handle: Callable[[Any, Any], dict[str, Any]], event_of: Callable[[Question], dict[str, Any]]
 ) -> EntryPoint:
     # Through JSON, as an event really comes and a reply really goes.
@@ -58,7 +58,7 @@ class TestRestApi(PlatformSuite):
 
     @pytest.fixture
     def entry_point(self, handle: Callable[[Any, Any], dict[str, Any]]) -> EntryPoint:
-        return way_in_of(handle, rest_api)
+        return entry_point_of(handle, rest_api)
 
 
 class TestHttpApi(PlatformSuite):
@@ -66,7 +66,7 @@ class TestHttpApi(PlatformSuite):
 
     @pytest.fixture
     def entry_point(self, handle: Callable[[Any, Any], dict[str, Any]]) -> EntryPoint:
-        return way_in_of(handle, http_api)
+        return entry_point_of(handle, http_api)
 
 
 class TestHttpApiWithAStage(PlatformSuite):
@@ -74,7 +74,7 @@ class TestHttpApiWithAStage(PlatformSuite):
 
     @pytest.fixture
     def entry_point(self, handle: Callable[[Any, Any], dict[str, Any]]) -> EntryPoint:
-        return way_in_of(handle, lambda question: http_api(question, "prod"))
+        return entry_point_of(handle, lambda question: http_api(question, "prod"))
 
 
 class TestFunctionUrl(PlatformSuite):
@@ -82,7 +82,7 @@ class TestFunctionUrl(PlatformSuite):
 
     @pytest.fixture
     def entry_point(self, handle: Callable[[Any, Any], dict[str, Any]]) -> EntryPoint:
-        return way_in_of(handle, function_url)
+        return entry_point_of(handle, function_url)
 
 
 class TestBalancer(PlatformSuite):
@@ -92,7 +92,7 @@ class TestBalancer(PlatformSuite):
 
     @pytest.fixture
     def entry_point(self, handle: Callable[[Any, Any], dict[str, Any]]) -> EntryPoint:
-        return way_in_of(handle, balancer)
+        return entry_point_of(handle, balancer)
 
 
 class TestBalancerMultiValue(PlatformSuite):
@@ -100,10 +100,10 @@ class TestBalancerMultiValue(PlatformSuite):
 
     @pytest.fixture
     def entry_point(self, handle: Callable[[Any, Any], dict[str, Any]]) -> EntryPoint:
-        return way_in_of(handle, balancer_multi_value)
+        return entry_point_of(handle, balancer_multi_value)
 
 
-def test_balancers_health_check__is_answered(handle: Callable[[Any, Any], dict[str, Any]]) -> None:  # C65
+def test_balancers_health_check__gets_a_response(handle: Callable[[Any, Any], dict[str, Any]]) -> None:  # C65
     event = {
         "requestContext": {"elb": {"targetGroupArn": "arn"}},
         "httpMethod": "GET",
@@ -196,7 +196,7 @@ def test_stage_that_is_called_like_a_path__is_not_taken_for_it(
         {"path": "/a/b/live", "resource": "/b/{proxy+}", "pathParameters": {"proxy": "live"}},
     ],
 )
-def test_base_path_of_a_custom_domain__is_not_ours(
+def test_base_path_of_a_custom_domain__with_a_route__is_dropped(
     handle: Callable[[Any, Any], dict[str, Any]], changes: dict[str, Any]
 ) -> None:
     assert answer_of(handle(rest_api(Question()) | changes, None)).body == b'{"live":true}'
@@ -211,9 +211,7 @@ def test_base_path__without_a_route_is_an_unknown_path(handle: Callable[[Any, An
 
 
 @pytest.mark.parametrize("name", ["Transfer-Encoding", "transfer-encoding"])
-def test_framing_of_the_body__on_its_way_to_the_platform_says_nothing(
-    handle: Callable[[Any, Any], dict[str, Any]], name: str
-) -> None:
+def test_framing_headers__of_an_event__are_ignored(handle: Callable[[Any, Any], dict[str, Any]], name: str) -> None:
     for event_of in (rest_api, http_api, balancer, balancer_multi_value):
         for body, status in ((b'{"instance":"orders"}', 200), (b" " * 70_000, 503)):
             question = Question("POST", headers={name: "chunked", "Content-Type": "application/json"}, body=body)
@@ -226,7 +224,7 @@ def test_headers_that_differ_in_case__are_joined(handle: Callable[[Any, Any], di
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
-def test_lone_surrogates__are_answered(handle: Callable[[Any, Any], dict[str, Any]], text: str) -> None:
+def test_lone_surrogates__get_a_response(handle: Callable[[Any, Any], dict[str, Any]], text: str) -> None:
     values = {"x": text, text: "x"}
     for event in (
         rest_api(Question()) | {"queryStringParameters": values},
@@ -280,13 +278,13 @@ def test_base64_with_line_breaks__is_read(handle: Callable[[Any, Any], dict[str,
 
 
 @pytest.mark.parametrize("path", ["/中", "/\ud800", "/\0", "/ ", "/h\u00e9", "", "health"])
-def test_odd_path__is_answered(handle: Callable[[Any, Any], dict[str, Any]], path: str) -> None:  # C51
+def test_path__unusual__gets_a_response(handle: Callable[[Any, Any], dict[str, Any]], path: str) -> None:  # C51
     for event in (http_api(Question()) | {"rawPath": path}, rest_api(Question()) | {"path": path}):
         assert answer_of(handle(event, None)).status in (404, 503)
 
 
 @pytest.mark.parametrize("query", ["instance=中", "instance=\ud800", "\0", "instance=é", "&&=&"])
-def test_odd_query__is_answered(handle: Callable[[Any, Any], dict[str, Any]], query: str) -> None:
+def test_query__unusual__gets_a_response(handle: Callable[[Any, Any], dict[str, Any]], query: str) -> None:
     assert answer_of(handle(http_api(Question()) | {"rawQueryString": query}, None)).status in (400, 404, 503)
 
 
@@ -378,7 +376,7 @@ def test_input_of_a_schedule__steers_if_all_of_it_is_ours(
         ({"instance": "nope-s3cr3t"}, 404, "unknown_instance", "1 instance asked for is not in FDI_INSTANCES"),
     ],
 )
-def test_input_of_a_schedule__that_can_not_be_meant_gets_a_problem(
+def test_input_of_a_schedule__malformed__gets_a_problem(
     handle: Callable[[Any, Any], dict[str, Any]],
     upstream: Simulator,
     steering: dict[str, Any],
@@ -408,11 +406,11 @@ def test_input_of_a_schedule__its_fail_on_decides_the_marker(
 def test_input_of_a_schedule__may_shorten_the_deadline(upstream: Simulator) -> None:  # E25
     base = settings_for(upstream)
     upstream.play("id-orders", "silent")
-    process = Application(base)
+    application = Application(base)
     began = time.monotonic()
-    assert make_handler(process)({"instance": "orders", "deadline": 0.3}, LambdaContext())["status"] == "unknown"
+    assert make_handler(application)({"instance": "orders", "deadline": 0.3}, LambdaContext())["status"] == "unknown"
     assert time.monotonic() - began < 0.3 + 0.3
-    process.close()
+    application.close()
 
 
 def test_other_events__with_broken_settings_get_the_problem() -> None:
@@ -421,7 +419,7 @@ def test_other_events__with_broken_settings_get_the_problem() -> None:
     assert "s3cr3t" not in json.dumps(reply)
 
 
-def test_other_events__that_strike_a_fault_of_ours_get_a_problem_too(
+def test_other_events__unexpected_exception__get_a_problem(
     upstream: Simulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from fdi_health import evaluation_cache
@@ -430,23 +428,23 @@ def test_other_events__that_strike_a_fault_of_ours_get_a_problem_too(
         raise RuntimeError("s3cr3t")
 
     monkeypatch.setattr(evaluation_cache, "evaluate", broken)
-    process = Application(settings_for(upstream))
-    assert make_handler(process)({}, None)["code"] == "internal_error"
+    application = Application(settings_for(upstream))
+    assert make_handler(application)({}, None)["code"] == "internal_error"
     assert "s3cr3t" not in caplog.text
-    process.close()
+    application.close()
 
 
 @pytest.mark.parametrize(("milliseconds", "seconds"), [(900, 0.45), (2000, 1.5), (60_000, 2.0)])
 def test_deadline__is_what_lambda_leaves(upstream: Simulator, milliseconds: int, seconds: float) -> None:  # C75
     base = settings_for(upstream)
     upstream.play("id-orders", "silent")
-    process = Application({**base, "FDI_DEADLINE_SECONDS": "2"})
+    application = Application({**base, "FDI_DEADLINE_SECONDS": "2"})
     for event in (http_api(Question(target="/?instance=orders")), {}):
         began = time.monotonic()
-        reply = make_handler(process)(event, LambdaContext(milliseconds))
+        reply = make_handler(application)(event, LambdaContext(milliseconds))
         assert seconds - 0.1 <= time.monotonic() - began <= seconds + 0.3
         assert "unknown" in json.dumps(reply) or "unhealthy" in json.dumps(reply)
-    process.close()
+    application.close()
 
 
 @pytest.mark.parametrize("milliseconds", [-5, 0, float("nan"), float("inf"), "900", None, True, 10**400])
@@ -456,7 +454,7 @@ def test_odd_remaining_time__is_ignored(
     assert answer_of(handle(http_api(Question()), LambdaContext(milliseconds))).status == 503
 
 
-def test_context_that_raises__is_as_good_as_none(handle: Callable[[Any, Any], dict[str, Any]]) -> None:
+def test_context__that_raises__is_treated_as_missing(handle: Callable[[Any, Any], dict[str, Any]]) -> None:
     class Odd:
         def get_remaining_time_in_millis(self) -> int:
             raise RuntimeError
@@ -464,7 +462,7 @@ def test_context_that_raises__is_as_good_as_none(handle: Callable[[Any, Any], di
     assert answer_of(handle(http_api(Question()), Odd())).status == 503
 
 
-def test_very_long_query__is_refused_unasked(
+def test_very_long_query__is_400_without_a_probe(
     handle: Callable[[Any, Any], dict[str, Any]], upstream: Simulator
 ) -> None:  # C60
     query = "&".join(["instance=orders"] * 12_500)
@@ -501,7 +499,7 @@ FIELDS = [
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5), kind=st.sampled_from(range(3)), whole=JSON)
-def test_any_event__is_answered(
+def test_any_event__gets_a_response(
     handle: Callable[[Any, Any], dict[str, Any]], changes: dict[str, Any], kind: int, whole: Any
 ) -> None:
     base = (rest_api, http_api, balancer)[kind](Question(target="/live"))

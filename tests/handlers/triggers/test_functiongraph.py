@@ -162,7 +162,7 @@ def test_nulls_and_odd_types__are_a_plain_request(handle: Handler) -> None:  # C
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5), whole=JSON)
-def test_any_event__is_answered(handle: Handler, changes: dict[str, Any], whole: Any) -> None:
+def test_any_event__gets_a_response(handle: Handler, changes: dict[str, Any], whole: Any) -> None:
     for event in ({**functiongraph(Question(target="/live")), **changes}, whole):
         reply = handle(event, Context())
         if "statusCode" in reply:
@@ -205,7 +205,7 @@ def test_agency__gives_the_token(with_agency: Callable[..., Handler], upstream: 
     assert ready["token"] == {"source": "functiongraph", "kind": "token", "version": None, "expires_at": None}
 
 
-def test_token_of_an_agency__that_died_is_had_anew_from_the_invocation_at_hand(
+def test_agency_token__refused__is_read_from_the_current_invocation(
     with_agency: Callable[..., Handler], upstream: Simulator
 ) -> None:
     handler = with_agency()
@@ -217,7 +217,7 @@ def test_token_of_an_agency__that_died_is_had_anew_from_the_invocation_at_hand(
     assert later.tokens_given == 1
 
 
-def test_timer_event__has_the_agency_too(with_agency: Callable[..., Handler]) -> None:
+def test_timer_event__with_an_agency__uses_its_token(with_agency: Callable[..., Handler]) -> None:
     assert with_agency(FDI_INSTANCES="orders=id-orders")({"trigger_type": "TIMER"}, Context(TOKEN))["healthy"] is True
 
 
@@ -232,7 +232,9 @@ def test_timer_event__has_the_agency_too(with_agency: Callable[..., Handler]) ->
         (Context("to\nken"), "so it was not sent"),
     ],
 )
-def test_function_without_an_agency__says_so(with_agency: Callable[..., Handler], context: Any, words: str) -> None:
+def test_function_without_an_agency__error_says_so(
+    with_agency: Callable[..., Handler], context: Any, words: str
+) -> None:
     (instance,) = json.loads(answer_of(with_agency()(ORDERS, context)).body)["instances"]
     assert instance["error"]["code"] == "token_unavailable"
     assert words in instance["error"]["message"]
@@ -245,12 +247,12 @@ def test_agency__has_one_url(url: str) -> None:
         open_store(parse_secret_url(url), {})
 
 
-def test_invocation__is_forgotten_after_the_answer(with_agency: Callable[..., Handler]) -> None:
+def test_invocation__after_the_response__is_not_kept(with_agency: Callable[..., Handler]) -> None:
     with_agency()(ORDERS, Context(TOKEN))
     assert invocation.get() is None
 
 
-def test_first_invocations_at_once__share_one_process() -> None:
+def test_first_invocations__at_once__share_one_application() -> None:
     script = """
 import json, threading
 import main
