@@ -1,4 +1,4 @@
-"""All instances of one target within one deadline: each is asked at most once at a time, results are kept for seconds.
+"""Checks all instances of one target within one deadline, each by one probe at a time; results are cached for seconds.
 
 Nothing here raises a CheckError: an error is a value in the result of its instance.
 """
@@ -11,28 +11,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from fdi_health.clock import earliest, now
 from fdi_health.concurrency.single_flight import Call, SingleFlight
 from fdi_health.errors import CheckError
-from fdi_health.models import ProbeResult
-from fdi_health.roma.error_responses import TOKEN_STEPS
+from fdi_health.probe import RENEWING, Prober, too_late
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from fdi_health.clock import Deadline, Instant
     from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
-    from fdi_health.models import Instance, Statistics, Token, TokenSource
+    from fdi_health.models import Instance, ProbeResult
+    from fdi_health.probe import TokenSource
     from fdi_health.roma.client import Client
 
 MIN_RETRY_SECONDS = 0.3
 """If a joined call fails, its caller starts or joins one more if it has this much time left."""
-
-_RENEWING = "renewing the token"
-_RENEWED_STEP = (
-    "IAM gave this token just now, so it is not expired. Check that its user, FDI_PROJECT_ID and the region belong "
-    "together."
-)
-_REFUSED_AGAIN_STEP = (
-    "ROMA Connect refused several new tokens. Check that the user, FDI_PROJECT_ID and the region belong together."
-)
 
 
 class PendingProbe(NamedTuple):
@@ -70,7 +61,7 @@ class Checker:
         limit_seconds: float,
         clock: Callable[[], Instant] = now,
     ) -> None:
-        self._client = client
+        self._prober = Prober(client, clock)
         self._cache_seconds, self._limit_seconds = cache_seconds, limit_seconds
         self._clock = clock
         self._cache: dict[str, ProbeResult] = {}
@@ -136,7 +127,7 @@ class Checker:
         """Return the result, or the error if the platform froze the process after it arrived."""
         age = result.arrived.seconds_until(self._clock())
         if result.error is None and age > self._cache_seconds + self._limit_seconds:
-            return self._unknown(result.instance, _too_late(), began)
+            return self._prober.unknown(result.instance, too_late(), began)
         return result
 
     def _is_late(self, call: Call[ProbeResult]) -> bool:
@@ -162,20 +153,20 @@ class Checker:
         try:
             token = tokens.current(deadline)
         except CheckError as error:
-            results.update((instance.instance_id, self._unknown(instance, error, began)) for instance in missing)
+            results.update((instance.instance_id, self._prober.unknown(instance, error, began)) for instance in missing)
             return pending
         for instance in missing:
             if deadline.expired:
                 # Starting many calls takes time while others are decoding large responses.
-                results[instance.instance_id] = self._unknown(instance, _too_late(), began)
+                results[instance.instance_id] = self._prober.unknown(instance, too_late(), began)
                 continue
             with self._calls.lock:
                 if self._take_or_join(instance, results, pending):
                     continue
-                call = self._calls.start(instance.instance_id, self._probe(instance, token, tokens))
+                call = self._calls.start(instance.instance_id, self._prober.work(instance, token, tokens))
             if call is None:
                 stuck = CheckError("timeout", "earlier requests for this instance are stuck, or no thread was free")
-                results[instance.instance_id] = self._unknown(instance, stuck, began)
+                results[instance.instance_id] = self._prober.unknown(instance, stuck, began)
             else:
                 pending.append(PendingProbe(instance, call, started=True))
         return pending
@@ -192,63 +183,11 @@ class Checker:
             return call is not None
 
     def _timed_out(self, probe: PendingProbe, began: Instant) -> ProbeResult:
-        error = _too_late()
-        if probe.call.stage == _RENEWING:
+        error = too_late()
+        if probe.call.stage == RENEWING:
             error = CheckError("token_unavailable", "the token was refused and no other one came before the deadline")
-        return self._unknown(probe.instance, error, began)
-
-    def _probe(
-        self, instance: Instance, token: Token, tokens: TokenSource
-    ) -> Callable[[Call[ProbeResult]], ProbeResult]:
-        def probe(call: Call[ProbeResult]) -> ProbeResult:
-            began = self._clock()
-            try:
-                statistics = self._ask(instance, token, tokens, call)
-            except CheckError as error:
-                return self._unknown(instance, error, began)
-            arrived = self._clock()
-            return ProbeResult(instance, statistics, None, arrived, began.seconds_until(arrived))
-
-        return probe
-
-    def _ask(self, instance: Instance, token: Token, tokens: TokenSource, call: Call[ProbeResult]) -> Statistics:
-        """Return the statistics; a refused token is renewed and the request sent once more."""
-        if call.deadline.expired:
-            raise CheckError("timeout", "no thread was free before the deadline")
-        try:
-            return self._client.statistics(instance, token, call.deadline)
-        except CheckError as error:
-            if error.code != "token_rejected":
-                raise
-            call.stage = _RENEWING
-            renewed = tokens.renew(token, call.deadline)
-            call.stage = ""
-            if renewed.value == token.value:
-                _improve_next_step(error, token, _REFUSED_AGAIN_STEP)
-                raise
-        try:
-            return self._client.statistics(instance, renewed, call.deadline)
-        except CheckError as error:
-            _improve_next_step(error, renewed, _RENEWED_STEP)
-            raise
-
-    def _unknown(self, instance: Instance, error: CheckError, began: Instant) -> ProbeResult:
-        # An error that is kept as a value must not keep frames and foreign exceptions alive.
-        error = error.with_traceback(None)
-        error.__cause__ = error.__context__ = None
-        arrived = self._clock()
-        return ProbeResult(instance, None, error, arrived, began.seconds_until(arrived))
+        return self._prober.unknown(probe.instance, error, began)
 
     def _keep(self, instance_id: str, result: ProbeResult) -> None:
         if result.error is None:
             self._cache[instance_id] = result
-
-
-def _improve_next_step(error: CheckError, token: Token, next_step: str) -> None:
-    """Change the general next step of a refusal; one that the response itself led to is better."""
-    if token.renewable and error.code == "token_rejected" and error.next_step in TOKEN_STEPS:
-        error.next_step = next_step
-
-
-def _too_late() -> CheckError:
-    return CheckError("timeout", "no response before the deadline")

@@ -18,11 +18,11 @@ MIN_YEAR, MAX_YEAR = 2000, 2099
 
 
 class Deadline(NamedTuple):
-    """A moment on one monotonic clock; everything a request waits for ends there.
+    """A point in time on the monotonic clock, at which every wait of a request ends.
 
     Attributes:
-        at: the moment, in seconds of `clock`.
-        clock: returns the present moment, in seconds; never steps back.
+        at: in seconds of `clock`.
+        clock: returns the present time in seconds; never steps back.
 
     """
 
@@ -40,15 +40,15 @@ class Deadline(NamedTuple):
 
     @property
     def expired(self) -> bool:
-        """Whether the moment has come."""
+        """Whether it has passed."""
         return self.clock() >= self.at
 
 
 class Instant(NamedTuple):
-    """A moment read off both clocks at once.
+    """A reading of both clocks.
 
-    A platform that freezes a process between two requests may stop its monotonic clock, and an operator may set the
-    wall clock back: the larger of the two differences is the one that never calls old news fresh.
+    A platform that freezes the process between two requests may stop its monotonic clock, and an operator may set the
+    wall clock back. The larger of the two differences never makes an old result look new.
 
     Attributes:
         wall: seconds since the epoch.
@@ -60,7 +60,7 @@ class Instant(NamedTuple):
     monotonic: float
 
     def seconds_until(self, later: Instant) -> float:
-        """Return the seconds from this moment to `later`, by whichever clock saw more of them pass; never negative."""
+        """Return the seconds from this instant to `later`, by the clock that saw more of them pass; never negative."""
         return max(0.0, later.wall - self.wall, later.monotonic - self.monotonic)
 
 
@@ -94,6 +94,6 @@ def format_timestamp(seconds: float) -> str:
     try:
         found = datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):
-        return "a moment beyond the calendar"
+        return "a time beyond the calendar"
     # Not strftime: its year has fewer than four digits before year 1000.
     return f"{found.replace(tzinfo=None).isoformat(timespec='seconds')}Z"

@@ -1,7 +1,7 @@
-"""The one error class of fdi-health, and what each of its codes means.
+"""The error class of fdi-health and its codes.
 
 CheckError(code)
- ├─ a result: an instance is unknown because of it; the request is answered 503 with a verdict
+ ├─ of a result: the instance is unknown; the response is a verdict, by default with status 503
  │   ├─ token_unavailable      the secret could not be read, or holds no token
  │   ├─ token_rejected         the upstream refused the token
  │   ├─ forbidden              the token is good, its user may not ask this
@@ -12,11 +12,11 @@ CheckError(code)
  │   ├─ blocked                a proxy, a web application firewall or an access rule refused the request
  │   ├─ throttled              the upstream is rate limiting
  │   ├─ upstream_error         the upstream failed, or redirected the request to itself
- │   ├─ timeout                no whole answer before the deadline
+ │   ├─ timeout                no complete response before the deadline
  │   ├─ unreachable            no connection: DNS, refused, reset, proxy
  │   ├─ tls_error              no trusted connection
- │   └─ invalid_response       an answer that is not a complete, valid statistics document
- └─ a problem: the request itself is answered with application/problem+json
+ │   └─ invalid_response       the response is not a complete, valid statistics document
+ └─ of a request: the response is application/problem+json
      ├─ malformed_query        400
      ├─ unauthorized           401  a caller's key is wrong, or missing where one is needed
      ├─ unknown_path           404
@@ -27,10 +27,9 @@ CheckError(code)
      ├─ callers_unavailable    503  the callers' keys could not be read, so that none can be checked
      └─ overloaded             503
 
-Callers branch on the code; people read the message and the next step. A message is written by us from things that are
-ours: it never holds a token, a secret, a setting's value, a foreign exception's text or an upstream's words.
-The upstream's own words have one place, `upstream_message`, which is cleaned before it is put there and shown to
-nobody but callers who may see details.
+Programs branch on the code; people read the message and the next step. A message never contains a token, a secret, the
+value of a setting, the text of another library's exception or text of ROMA Connect. Text of ROMA Connect is only in
+`upstream_message`, redacted, and only callers who may see details see it.
 """
 
 from __future__ import annotations
@@ -75,20 +74,20 @@ class Fault(NamedTuple):
 
 
 class CheckError(Exception):
-    """A result's or a problem's reason; see the module docstring for the codes.
+    """Why an instance is unknown or a request failed; see the module docstring for the codes.
 
-    It is both raised and kept as a value. Its text and repr are the code and our own message. Message, next step and
-    faults never contain the marker FDI-OK, even if a name in them does: keyword checkers would take it for health.
+    It is both raised and kept as a value. Message, next step and faults never contain the marker FDI-OK, even if a name
+    in them does: keyword checkers would take it for a healthy verdict.
 
     Attributes:
         code: one of the codes above.
-        message: what is wrong, in our words, for people.
-        next_step: what the person who was paged does next; the code's own unless a better one is known.
-        upstream_status: the HTTP status that the upstream answered with, or None.
-        upstream_code: the upstream's own `error_code`, cleaned, or None.
-        upstream_message: the upstream's own `error_msg`, cleaned, at most 512 characters, or None: foreign text.
-        request_id: the upstream's ID of the request, cleaned, or None.
-        retry_after: seconds that the upstream asks to wait, or None.
+        message: what happened, for people.
+        next_step: what the person who was paged does next; by default that of the code.
+        upstream_status: the HTTP status of the response, or None.
+        upstream_code: the `error_code` in the response, redacted, or None.
+        upstream_message: the `error_msg` in the response, redacted, at most 512 characters, or None.
+        request_id: the server's ID of the request, redacted, or None.
+        retry_after: seconds to wait before the next request, as the response says, or None.
         faults: what is wrong with the settings (`settings_invalid` only).
 
     """

@@ -1,4 +1,4 @@
-"""Results in, verdict out: the rules that decide whether somebody is paged. No I/O, no clock."""
+"""Evaluates results by the operator's policy: the verdict decides whether somebody is paged. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fdi_health.models import Policy, ProbeResult, Status, TokenState
 
 MAX_REASON_CHARACTERS = 120
-"""The most characters of a reason: what fits a pager's line."""
+"""The longest reason: it fits one line of a pager."""
 
 UNHEALTHY_NEXT_STEP = (
     "Open this instance in the ROMA Connect console, list its tasks in state ERROR under task monitoring, and read the "
@@ -63,13 +63,13 @@ def evaluate(
     """Return the verdict over all results, details included.
 
     Args:
-        results: one per instance asked; none at all is unknown, never health.
-        policy: the operator's rules.
+        results: one per instance asked. None at all is unknown, never healthy.
+        policy: the operator's choices.
         checked_at: when the oldest result arrived; UTC.
         age_seconds: how old the oldest result is.
         duration_seconds: how long the check took.
         token: what is known of the token in use, or None.
-        is_fresh: whether at least one result was obtained by this check, rather than reused.
+        is_fresh: whether at least one result is of this check rather than from the cache.
 
     """
     token_works = any(result.statistics is not None and result.error is None for result in results)
@@ -103,16 +103,16 @@ def evaluate(
 
 
 def hide_details(verdict: Verdict) -> Verdict:
-    """Return the verdict as callers who may not see details get it: no name, ID, count of tasks or foreign text."""
+    """Return the verdict for callers who may not see details: no name, ID, count of tasks or upstream text."""
     return verdict._replace(reason=verdict.anonymous_reason, details=None)
 
 
 def next_steps(instance: InstanceVerdict, warnings: Sequence[VerdictWarning]) -> list[str]:
-    """Return what the person on call does about one instance; nothing for a healthy one without a warning.
+    """Return the next steps for one instance; none for a healthy one without a warning.
 
     Args:
         instance: the instance.
-        warnings: of the whole verdict; those that name this instance count.
+        warnings: of the whole verdict; only those that name this instance are used.
 
     """
     own = [UNHEALTHY_NEXT_STEP] if instance.status == "unhealthy" else []
@@ -146,7 +146,7 @@ def _status_and_reason(result: ProbeResult, policy: Policy) -> tuple[Status, str
     statistics = result.statistics
     # A further group alone says nothing of the required ones.
     if statistics is None or (statistics.common_task_details is None and statistics.cdc_task_details is None):
-        return "unknown", "no answer"
+        return "unknown", "no response"
     abnormal = [
         _tasks(counts.abnormal_tasks_count, f"abnormal {group} task")
         for group, counts in counts_by_group(statistics).items()

@@ -1,13 +1,13 @@
-"""The nouns of fdi-health: what was asked, what was found, what is answered.
+"""The data types of fdi-health: instances, probe results, the policy and the verdict.
 
-Most are NamedTuples: as immutable and as typed as frozen dataclasses, which cost seven times as much to define, and
-every cold start defines them all anew.
+Most are NamedTuples. They are as immutable and as typed as frozen dataclasses, and take a seventh of the time to define
+at every cold start.
 """
 
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from fdi_health.outcome import Outcome, decide
 from schemas.query import DEFAULT_FAIL_ON
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
-    from fdi_health.clock import Deadline, Instant
+    from fdi_health.clock import Instant
     from fdi_health.errors import CheckError
 
 Status = Literal["healthy", "degraded", "unhealthy", "unknown"]
 
 WORST_FIRST: tuple[Status, ...] = ("unhealthy", "unknown", "degraded", "healthy")
-"""The order of the statuses; the fleet is as bad as its worst instance."""
+"""The order of the statuses. A verdict has the status of its worst instance."""
 
 
 class Instance(NamedTuple):
-    """A ROMA Connect instance that we were told to ask.
+    """A ROMA Connect instance in the settings.
 
     Attributes:
-        name: the alias, `[A-Za-z0-9_.-]{1,64}`; the ID where no alias was given.
+        name: the alias, `[A-Za-z0-9_.-]{1,64}`; the ID if there is no alias.
         instance_id: the vendor's ID, `[0-9A-Za-z_-]{1,64}`.
 
     """
@@ -53,8 +53,8 @@ NO_COUNTS = TaskCounts(0, 0, 0, 0)
 class Statistics(NamedTuple):
     """One instance's valid response.
 
-    A group of the first two is None only where FDI_OPTIONAL_TASK_GROUPS names it, never both. `other_task_details` are
-    further groups by the upstream's own names, see `schemas.statistics.other_groups`.
+    One of the first two groups is None only if FDI_OPTIONAL_TASK_GROUPS names it, never both. `other_task_details` are
+    further groups, by the names that ROMA Connect uses, see `schemas.statistics.other_groups`.
     """
 
     common_task_details: TaskCounts | None
@@ -63,15 +63,15 @@ class Statistics(NamedTuple):
 
 
 class ProbeResult(NamedTuple):
-    """What one probe of one instance found: statistics or an error, exactly one of the two.
+    """The result of one probe of one instance: statistics or an error, exactly one of the two.
 
     Attributes:
-        instance: whom we asked.
-        statistics: the valid answer, or None.
-        error: why there is none, or None.
-        arrived: when the answer was complete, or was given up.
-        duration_seconds: how long this result's own probe took.
-        token_expires_at: when the token for this instance ends, in seconds since the epoch, where that is soon and it
+        instance: the probed instance.
+        statistics: the valid response, or None.
+        error: why there are no statistics, or None.
+        arrived: when the response was complete, or the probe failed.
+        duration_seconds: how long the probe took.
+        token_expires_at: when the token for this instance expires, in seconds since the epoch, if that is soon and it
             can't be renewed; else None.
 
     """
@@ -85,10 +85,10 @@ class ProbeResult(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """The operator's rules for judging results.
+    """The operator's choices for the evaluation of results.
 
     Attributes:
-        allow_empty: names of instances that may have no task at all; `*` for every instance.
+        allow_empty: names of instances that may have no tasks; `*` for every instance.
 
     """
 
@@ -96,12 +96,12 @@ class Policy(NamedTuple):
 
 
 class TokenState(NamedTuple):
-    """What may be told about the token in use.
+    """What may be shown of the token in use.
 
     Attributes:
-        kind: `token` where the secret holds one, `credentials` where it was got for such.
-        version: the secret's version, in its secrets manager's words, or None.
-        expires_at: the token's end in seconds since the epoch, or None where it is not known.
+        kind: `token` if the secret holds the token, `credentials` if IAM issued it for credentials.
+        version: the version of the secret, as its secret store calls it, or None.
+        expires_at: when the token expires, in seconds since the epoch, or None if that is unknown.
 
     """
 
@@ -111,11 +111,11 @@ class TokenState(NamedTuple):
 
 
 class VerdictWarning(NamedTuple):
-    """Something in a healthy response that somebody should read.
+    """Something that an operator should read, although nobody is paged.
 
     Attributes:
         code: `no_tasks_visible`, `token_expires_soon`.
-        instance: the instance's name, or None for what is about no single one.
+        instance: the instance's name, or None if the warning is not about a single one.
         message: what was seen.
         next_step: what to do about it.
 
@@ -142,7 +142,7 @@ class InstanceVerdict(NamedTuple):
 
 
 def counts_by_group(found: Statistics | InstanceVerdict) -> dict[str, TaskCounts]:
-    """Return the counts of every group that is there, by its name without the suffix: `common`, `cdc`, `flow`."""
+    """Return the counts of every group, by its name without the suffix: `common`, `cdc`, `flow`."""
     groups: dict[str, TaskCounts] = {}
     if found.common_task_details is not None:
         groups["common"] = found.common_task_details
@@ -167,12 +167,12 @@ class Details(NamedTuple):
     """What only callers who may see details are shown.
 
     Attributes:
-        totals: the counts of all groups, added up over the instances that answered; None when none did.
+        totals: the sum of all groups of the instances that responded; None if no instance did.
         warnings: see `VerdictWarning`.
-        error: a failure of no single instance, or None.
-        instances: one part per instance, in the order asked.
+        error: a failure that is not of a single instance, or None.
+        instances: one part per instance, in the order of the request.
         token: what is known of the token in use, or None.
-        is_fresh: whether at least one result was obtained by this check, rather than reused.
+        is_fresh: whether at least one result is of this check rather than from the cache.
 
     """
 
@@ -185,18 +185,18 @@ class Details(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The answer to "are the tasks of my instances healthy?".
+    """Whether the tasks of the instances are healthy.
 
     Attributes:
         status: the worst of the instances.
         reason: for a pager: `none` exactly when healthy, at most 120 characters, no task name, no secret.
         anonymous_reason: the same without any instance's name.
         checked_at: when the oldest result arrived; UTC, whole seconds.
-        age_seconds: how old the oldest result is when the answer goes out.
+        age_seconds: how old the oldest result is.
         duration_seconds: how long the check took.
         instances_count: status → number of instances; every status is a key.
         details: None for callers who may not see them.
-        fail_on: the statuses that fail the check; a request's own choice, see `decide`.
+        fail_on: the statuses that fail the check; each request chooses, see `decide`.
 
     """
 
@@ -212,13 +212,13 @@ class Verdict(NamedTuple):
 
     @property
     def healthy(self) -> bool:
-        """Whether every instance answered and no task is abnormal: healthy or degraded."""
+        """Whether every instance responded and no task is abnormal: healthy or degraded."""
         return self.status in ("healthy", "degraded")
 
     @property
     def outcome(self) -> Outcome:
         """The marker and the HTTP status for this request."""
-        # The fleet's own status covers a failure that belongs to no instance: `instances_count` does not show it.
+        # The verdict's own status covers a top-level error, which `instances_count` does not show.
         return decide({self.status, *(s for s, count in self.instances_count.items() if count)}, self.fail_on)
 
     @property
@@ -247,25 +247,3 @@ class Token(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Token(generation={self.generation}, expires_at={self.expires_at})"
-
-
-class TokenSource(Protocol):
-    """Where the checker gets tokens from; `TokenProvider` is one."""
-
-    def current(self, deadline: Deadline) -> Token:
-        """Return the cached token; the first caller reads it.
-
-        Raises:
-            CheckError: `token_unavailable`.
-
-        """
-        ...
-
-    def renew(self, refused: Token, deadline: Deadline) -> Token:
-        """Return a token that was read later than `refused`. One read serves all callers.
-
-        Raises:
-            CheckError: `token_unavailable`.
-
-        """
-        ...

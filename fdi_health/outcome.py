@@ -1,4 +1,4 @@
-"""Whether a checker pages: the marker and the HTTP status, decided in one place."""
+"""Decides whether a checker pages: the marker and the HTTP status."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def decide(statuses: Collection[str], fail_on: Collection[str]) -> Outcome:
     never reports health where a status checker or the verdict does not.
 
     Args:
-        statuses: of every instance asked; a failure that belongs to no instance counts as one unknown instance. None
-            at all is unknown too: nothing was seen to be healthy.
+        statuses: of every instance asked; a top-level error counts as one unknown instance. No status at all is
+            unknown too: nothing was seen to be healthy.
         fail_on: the statuses that fail the check. `healthy` is for fire drills and fails every check.
 
     """

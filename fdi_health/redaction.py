@@ -1,4 +1,4 @@
-"""Makes text that others wrote safe to show: no secret, no control characters, no marker, not too long."""
+"""Makes the text of other programs safe to show: no secrets, no control characters, no marker, bounded length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _MAX_SEARCHES = 64
 _READ_CHARACTERS = 1024
-"""How much of a text is looked at; more than can ever be shown."""
+"""How much of a text is searched; more than is ever shown."""
 
 _WINDOW = 8
 """How many characters in a row of a secret give it away; an upstream may quote only part of one, in its own case."""
@@ -23,7 +23,7 @@ _PIECE, _STEP = 5, 4
 """Any `_WINDOW` characters of a secret hold a piece of 5 that begins at a multiple of 4: 8 >= 5 + 4 - 1."""
 
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
-"""TokenProvider are ASCII: no other letter's case matters."""
+"""Tokens are ASCII: the case of other letters does not matter."""
 
 
 def redact(text: Any, secrets: str | Collection[str], length: int) -> str | None:
@@ -31,7 +31,7 @@ def redact(text: Any, secrets: str | Collection[str], length: int) -> str | None
 
     Control, formatting, surrogate and unassigned characters go first, so that nothing hides in between, and white
     space becomes single spaces; then parts of a secret become `[redacted]`, spaced out or not, and the healthy marker
-    becomes `FDI_OK`, so that a keyword checker never finds in a failing answer what only a healthy one may hold.
+    becomes `FDI_OK`, so that a keyword checker never finds the marker in an unhealthy response.
 
     Args:
         text: what another program sent, of any type.

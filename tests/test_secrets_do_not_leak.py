@@ -16,6 +16,7 @@ from fdi_health.credentials.iam_client import IssuedToken
 from fdi_health.credentials.secret_format import parse_secret
 from fdi_health.errors import CheckError
 from fdi_health.models import Instance, Token
+from fdi_health.roma.client import Client
 from fdi_health.secret_stores import Secret, open_store, parse_secret_url
 from handlers.application import Application
 from simulator import fault_names
@@ -69,11 +70,11 @@ def test_error_value__holds_no_frames_or_foreign_exceptions(
     checked = function("reset")
     checked.get()
     target = checked.process.service().target
-    (finding,) = target.checker.check_all([Instance("one", "id-one")], target.tokens, Deadline.after(1))
+    (result,) = target.checker.check_all([Instance("one", "id-one")], target.tokens, Deadline.after(1))
 
-    assert finding.error is not None
-    assert finding.error.__traceback__ is None
-    clean(*traceback.format_exception(finding.error), finding, checked.process.service(), target)
+    assert result.error is not None
+    assert result.error.__traceback__ is None
+    clean(*traceback.format_exception(result.error), result, checked.process.service(), target)
 
 
 def test_raised_error__has_a_clean_traceback(
@@ -82,8 +83,10 @@ def test_raised_error__has_a_clean_traceback(
     checked = function("close")
     target = checked.process.service().target
 
+    client = Client(target.transport, PROJECT_ID)
+
     with pytest.raises(CheckError) as caught:
-        target.checker._client.statistics(Instance("one", "id-one"), Token(TOKEN, 1), Deadline.after(1))
+        client.statistics(Instance("one", "id-one"), Token(TOKEN, 1), Deadline.after(1))
 
     clean(*traceback.format_exception(caught.value))
 

@@ -1,6 +1,6 @@
-"""One call at a time for each key, shared by everybody who asks while it is in progress.
+"""One call at a time for each key. Callers that ask while it is in progress share its result.
 
-A call has a time limit of its own. Callers wait for it until their own deadlines, and nobody ends it for others.
+A call has a time limit of its own. Callers wait for it until their own deadlines; none of them can end it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class SingleFlight(Generic[Key, Result]):
         clock: reads both clocks.
 
     Attributes:
-        lock: reentrant. Who holds it sees a call in progress or what was kept of it, never neither.
+        lock: reentrant. A thread that holds it sees a call in progress or its kept result, never neither.
 
     """
 

@@ -1,4 +1,4 @@
-"""What is logged: one line of JSON for each verdict, problem and fault, never a key, a token or foreign text.
+"""Logs one line of JSON for each verdict, problem and fault, never a key, a token or text of ROMA Connect.
 
 The fields are those that Cloud Logging (`severity`, `time`) and AWS Lambda's JSON log format (`level`, `timestamp`)
 look for. A line is at most `MAX_LINE_BYTES` long, so that no platform splits it.
@@ -43,12 +43,12 @@ _MAX_CAUSES, _MAX_FRAMES = 5, 10
 
 
 def log_verdict(verdict: Verdict, request: Request, project: str | None = None) -> None:
-    """Write the line for a verdict, with everything that was found: the log is the operator's.
+    """Write the line for a verdict, with details: only the operator reads the log.
 
     Args:
         verdict: with details.
-        request: the request that it answers.
-        project: the Google Cloud project, to name the trace in its form too; or None.
+        request: the request that it is the response to.
+        project: the Google Cloud project, to write the trace as Cloud Logging expects it; or None.
 
     """
     fields: dict[str, Any] = {
@@ -102,7 +102,7 @@ def _logged(part: InstanceVerdict) -> dict[str, Any]:
 
 
 def _add_task_counts(fields: dict[str, Any], instances: tuple[InstanceVerdict, ...]) -> None:
-    """Add the counts of every instance that responded, over all groups; none if they make the line too long."""
+    """Add the counts of every instance that responded, summed over groups; none if the line gets too long."""
     # One instance takes some 120 bytes: no need to write out what cannot fit.
     if len(instances) <= MAX_LINE_BYTES // 100:
         counts = {part.name: total(part)._asdict() for part in instances if part.error is None}
@@ -116,11 +116,11 @@ def _fits(fields: dict[str, Any]) -> bool:
 
 
 def log_problem(error: CheckError, status: int) -> None:
-    """Write the line for a problem that is ours or our operator's; others are their callers'.
+    """Write the line for a problem with a status of 500 or more; the others are mistakes of callers.
 
     Args:
         error: the problem.
-        status: the HTTP status that it has; below 500 nothing is written.
+        status: its HTTP status.
 
     """
     if status >= 500:
@@ -196,7 +196,7 @@ class _QueueHandler(logging.Handler):
 
 
 def dropped_line(count: int) -> bytes:
-    """Return the line that says how many lines nobody took."""
+    """Return the line that says how many lines were dropped."""
     message = f"{count} log lines were dropped: nobody read this log for a while"
     record = logging.makeLogRecord({"levelname": "WARNING", "created": time.time(), "msg": message})
     return f"{line_of(record)}\n".encode("ascii")

@@ -1,4 +1,4 @@
-"""What a log line says of the request that it is about: the caller, the trace and the platform's own ID."""
+"""The fields of a log line that describe the request: the caller, the trace and the platform's request ID."""
 
 from __future__ import annotations
 

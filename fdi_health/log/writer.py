@@ -55,7 +55,7 @@ class LogWriter:
             self._lines.append(line)
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="fdi-health-log", daemon=True)
-                with contextlib.suppress(RuntimeError):  # no thread to be had; the next line tries again
+                with contextlib.suppress(RuntimeError):  # no thread can be started now; the next line tries again
                     thread.start()
                     self._thread = thread
             self._changed.notify_all()

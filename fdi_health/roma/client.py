@@ -1,4 +1,4 @@
-"""One instance, one answer: asks CountTasks and says what came back."""
+"""Asks one instance for its task statistics (CountTasks)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Client:
     Args:
         transport: the endpoint.
         project_id: the project all instances are in.
-        optional_groups: task groups that an answer may lack.
+        optional_groups: task groups that a response may lack.
         retries: when to ask again.
         wall: returns seconds since the epoch, for a Retry-After that is a date.
 
@@ -149,10 +149,10 @@ class _ErrorFields(TypedDict):
 
 def _redacted_fields(document: Any, token: Token) -> _ErrorFields:
     """Return the upstream's code, message and request ID, safe to show to callers who may see details."""
-    answer = document if isinstance(document, dict) else {}
+    members = document if isinstance(document, dict) else {}
     secrets = _secrets(token)
     return {
-        "upstream_code": redact(answer.get("error_code"), secrets, 64),
-        "upstream_message": redact(answer.get("error_msg"), secrets, 512),
-        "request_id": redact(answer.get("request_id"), secrets, 64),
+        "upstream_code": redact(members.get("error_code"), secrets, 64),
+        "upstream_message": redact(members.get("error_msg"), secrets, 512),
+        "request_id": redact(members.get("request_id"), secrets, 64),
     }

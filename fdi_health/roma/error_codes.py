@@ -1,4 +1,4 @@
-"""The vendor's `error_code` → what it means with any HTTP status.
+"""Maps the `error_code` in a response of ROMA Connect to an error, with any HTTP status.
 
 Sources: the vendor's API references of ROMA Connect (CountTasks and its sibling pages) and three of API Gateway.
 """
@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 
 class MappedError(NamedTuple):
-    """What a response means.
+    """The error that a response is mapped to.
 
     Attributes:
         code: the result code.
         message: what happened.
-        next_step: what the person on call does, or None for the code's own next step.
+        next_step: what the person on call does, or None for that of the code.
 
     """
 
@@ -85,7 +85,7 @@ _BY_GATEWAY_NUMBER: dict[str, MappedError] = {
     "7106": FORBIDDEN,
     "7302": NOT_FOUND,
 }
-"""The number of a gateway's code → what it means; the gateway products APIG, APIGW and APIC share the numbers."""
+"""The number of a gateway's code → error; the gateway products APIG, APIGW and APIC share the numbers."""
 
 _BY_CODE: dict[str, MappedError] = {
     "ROMA.1000": _NO_TOKEN,
@@ -121,6 +121,6 @@ def gateway_number(error_code: str) -> str | None:
 
 
 def map_error_code(error_code: str) -> MappedError | None:
-    """Return what a code means, or None for one that is not in the tables."""
+    """Return the error of a code, or None if the code is not in the tables."""
     number = gateway_number(error_code)
     return _BY_CODE.get(error_code) if number is None else _BY_GATEWAY_NUMBER.get(number)

@@ -1,4 +1,4 @@
-"""What a response of ROMA Connect means that is not a valid statistics document.
+"""Maps a response that is not a valid statistics document to an error code, a message and a next step.
 
 The vendor's `error_code` decides before the HTTP status does: a 404 is not proof that an instance is missing
 (FDI.3081), a missing instance may come as a 500 (ROMA.00110002), and a token fault as a 400 (ROMA.1002). A code that is
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MAX_SEARCHED_BYTES = 8192
-"""How much of a body is searched for phrases; a proxy's error page says what it has to say at its beginning."""
+"""How much of a body is searched for phrases; the error page of a proxy gives its reason at the beginning."""
 
 
 class ErrorResponse(NamedTuple):
@@ -40,8 +40,8 @@ class ErrorResponse(NamedTuple):
         status: its HTTP status.
         headers: case-insensitive.
         body: its bytes.
-        document: the body as JSON, or None where it is not JSON.
-        endpoint: the base URL that was asked.
+        document: the body as JSON, or None if it is not JSON.
+        endpoint: the base URL of the request.
 
     """
 
@@ -71,8 +71,7 @@ _TOO_LONG_STEP = (
 
 _APP_STEP = "Check FDI_ENDPOINT: it must be ROMA Connect's own API, not an API that somebody published with it."
 _APP_NUMBERS = frozenset({"0303", "0304", "0305"})
-_SIZE_STATUSES = frozenset({413, 414})
-_HEADER_SIZE_STATUSES = frozenset({431, 494})
+_SIZE_STATUSES, _HEADER_SIZE_STATUSES = frozenset({413, 414}), frozenset({431, 494})
 
 _BLOCKED: dict[int, tuple[str, str]] = {
     407: (
@@ -96,7 +95,7 @@ _BLOCKED: dict[int, tuple[str, str]] = {
         "Log in to the network's portal, or run the function in a network that needs no login.",
     ),
 }
-"""A status that only something between us and ROMA Connect gives → what it means."""
+"""A status that ROMA Connect itself never sends → message and next step."""
 
 _REDIRECT_STEP = (
     "Check FDI_ENDPOINT, and exempt this function from the login page or proxy that redirects it; redirects are never "
@@ -131,7 +130,7 @@ _TOKEN_PHRASES: tuple[tuple[str, str], ...] = (
 """A phrase in the vendor's text for a refused token → the next step."""
 
 TOKEN_STEPS = frozenset({NEXT_STEPS["token_rejected"], *(step for _, step in _TOKEN_PHRASES)})
-"""What to do about a refused token that stands in the secret itself; a token of IAM's is not put there."""
+"""Next steps for a refused token that the secret itself holds; they do not fit a token that IAM issued."""
 
 _HEADER_TOO_LARGE = re.compile(
     r"\bheaders?(?: \w+){0,4} (?:too (?:large|long|big)|(?:larger|longer) than|exceeds?)\b"
@@ -153,11 +152,11 @@ def is_html_page(content_type: str | None, body: bytes) -> bool:
 
 
 def map_error_response(response: ErrorResponse, error_msg: str | None = None) -> MappedError:
-    """Return what a response means that is not a valid statistics document.
+    """Map a response that is not a valid statistics document.
 
     Args:
-        response: it.
-        error_msg: its `error_msg`, cleaned; it only decides the next step.
+        response: the response.
+        error_msg: its `error_msg`, redacted; it decides only the next step.
 
     """
     error_code = response.document.get("error_code") if isinstance(response.document, dict) else None
@@ -179,7 +178,7 @@ def _by_code(error_code: str, response: ErrorResponse) -> MappedError | None:
 
 
 def _map_0201(response: ErrorResponse) -> MappedError:
-    """Return what number 0201 means, which the gateways use for four faults."""
+    """Map number 0201, which the gateways use for four faults."""
     if response.status >= 500:
         return MappedError("upstream_error", "ROMA Connect's backend did not answer its gateway in time")
     if response.status in _HEADER_SIZE_STATUSES or _says_header_too_large(response):
@@ -215,23 +214,19 @@ def _by_class(response: ErrorResponse) -> MappedError:
     kind = response.status // 100
     if kind == 3 and _leads_to_another_host(response):
         return MappedError("blocked", "the request was redirected to another host", _REDIRECT_STEP)
-    if kind == 3:
-        return MappedError("upstream_error", "the server redirects the request; redirects are never followed")
-    if kind == 4:
-        return MappedError("bad_request", "the server refused the request")
-    if kind == 5:
-        return MappedError("upstream_error", "ROMA Connect failed")
-    if kind == 1:
-        return MappedError("invalid_response", "the response is not a final one")
-    return MappedError("invalid_response", "the response is not a statistics document")
+    return {
+        1: MappedError("invalid_response", "the response is not a final one"),
+        3: MappedError("upstream_error", "the server redirects the request; redirects are never followed"),
+        4: MappedError("bad_request", "the server refused the request"),
+        5: MappedError("upstream_error", "ROMA Connect failed"),
+    }.get(kind, MappedError("invalid_response", "the response is not a statistics document"))
 
 
 def _unauthorized(response: ErrorResponse) -> MappedError:
-    """Return what a 401 without a known code means.
+    """Map a 401 without a known code.
 
-    ROMA Connect never asks for a password, so that who asks for one is not ROMA Connect. Any other 401 counts as a
-    refused token, also with an HTML page: a proxy may have put its own page in the place of ROMA Connect's body, and
-    a token that is not renewed then would leave the instance unknown for good.
+    ROMA Connect never asks for a password. Any other 401 counts as a refused token, also with an HTML page: a proxy may
+    have replaced ROMA Connect's body, and a token that is not renewed would leave the instance unknown for good.
     """
     if response.is_of_vendor():
         return TOKEN

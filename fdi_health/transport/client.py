@@ -1,4 +1,4 @@
-"""HTTP with a deadline, size limits and one meaning for every way it can fail.
+"""HTTP with a deadline, size limits, and an error code for every failure.
 
 Past the deadline the result is a timeout, even if the response looks complete.
 """
@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
-import urllib3.exceptions
 from requests.utils import get_environ_proxies, select_proxy
 
 from fdi_health.errors import CheckError
@@ -20,6 +19,7 @@ from fdi_health.transport.connections import Connections, is_reusable
 from fdi_health.transport.deadline_socket import Exchange, bound_to
 from fdi_health.transport.exception_mapping import FOREIGN, map_exception
 from fdi_health.transport.proxies import proxy_fault, proxy_url
+from fdi_health.transport.response_body import read_body
 from fdi_health.transport.tls import ca_folder_variable, tls_context
 
 if TYPE_CHECKING:
@@ -33,19 +33,16 @@ MAX_STATISTICS_BYTES = 16 * 1024
 MAX_IAM_BYTES = 256 * 1024
 """The largest body of an IAM response, which may list services and roles."""
 
-_PIECE_BYTES = 1024
-"""How much of a body is decoded between two looks at the deadline: a body may come in chunks of one byte."""
-
 _NO_RETRIES = urllib3.Retry(0, read=False)
 
 
 class Response(NamedTuple):
-    """A whole HTTP answer.
+    """An HTTP response.
 
     Attributes:
         status: the status code, of any class; redirects are not followed.
         headers: case-insensitive.
-        body: the bytes; what came of them, where `complete` is false.
+        body: the bytes; only the first ones if `complete` is false.
         complete: whether the whole body was read. For 200 and 201 it is false only if the body is too large.
 
     """
@@ -225,7 +222,7 @@ class Transport:
                     timeout=exchange.seconds_left(),
                 )
                 with contextlib.closing(response):
-                    content, complete = _read(response, exchange)
+                    content, complete = read_body(response, exchange)
             reusable = is_reusable(exchange)
             is_news = response.status == 200 and content != connection.last_body
             exchange.may_be_stray = not exchange.connected and (is_news or not reusable)
@@ -237,33 +234,6 @@ class Transport:
             else:
                 self._connections.keep(keep_for, connection, content)
         return Response(response.status, response.headers, content, complete)
-
-
-def _read(response: urllib3.BaseHTTPResponse, exchange: Exchange) -> tuple[bytes, bool]:
-    """Return the body and whether it is complete.
-
-    A body that breaks off is an error for 200 and 201. For other statuses its beginning will do: it only explains them.
-    """
-    body = b""
-    try:
-        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in ("identity", ""):
-            raise _encoded()
-        while piece := response.read(_PIECE_BYTES):
-            exchange.seconds_left()
-            body += piece
-            if len(body) > exchange.max_body_bytes:
-                return body, False
-    except (CheckError, urllib3.exceptions.ProtocolError):
-        if response.status in (200, 201) and not exchange.too_large:
-            raise
-        return body, False
-    return body, True
-
-
-def _encoded() -> CheckError:
-    # With the status: the connection is fine, and a retry would bring the same.
-    return CheckError("invalid_response", "the response is encoded although we asked for none", upstream_status=200)
 
 
 def _timeout() -> CheckError:

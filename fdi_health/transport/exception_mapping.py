@@ -1,4 +1,4 @@
-"""What every exception of requests, urllib3, http.client and the operating system means here.
+"""Maps the exceptions of requests, urllib3, http.client and the operating system to error codes.
 
 First match wins, over the exception and all its causes:
 
@@ -10,9 +10,9 @@ First match wins, over the exception and all its causes:
  refused, reset, closed                      → unreachable
  a timeout                                   → timeout
  a broken status line, header, chunk, length → invalid_response
- anything else of theirs                     → unreachable
+ any other exception of these libraries      → unreachable
 
-Where the connection to a proxy failed, the message says so, and all but TLS failures are `unreachable`.
+If the connection to a proxy failed, the message says so, and all but TLS failures are `unreachable`.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ _PROXY_CHECK_STEP = (
 _TUNNEL_STEP = "Have the proxy allow connections to the endpoint, or exempt the endpoint's host with NO_PROXY."
 _LOGIN_STEP = "Put the proxy's user name and password into HTTPS_PROXY, before an @ that precedes its host name."
 
-_MEANINGS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
+_ERRORS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
     ((ssl.SSLEOFError, ssl.SSLZeroReturnError), "unreachable", "the connection was closed during TLS"),
     ((ssl.SSLError, urllib3.exceptions.SSLError, requests.exceptions.SSLError), "tls_error", "TLS failed"),
     ((socket.gaierror, urllib3.exceptions.NameResolutionError), "unreachable", "the host name could not be resolved"),
     ((ConnectionRefusedError,), "unreachable", "the connection was refused"),
-    ((ConnectionError,), "unreachable", "the connection was closed before the answer was complete"),
+    ((ConnectionError,), "unreachable", "the connection was closed before the response was complete"),
     # Not urllib3's own class for timeouts: a connection that is refused is one too.
     (
         (requests.Timeout, urllib3.exceptions.ReadTimeoutError, TimeoutError),
         "timeout",
-        "no answer before the deadline",
+        "no response before the deadline",
     ),
     (
         (
@@ -71,7 +71,7 @@ _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
             http.client.HTTPException,
         ),
         "invalid_response",
-        "the answer was broken or cut off",
+        "the response is broken or cut off",
     ),
 )
 _NO_CONNECTION = ("unreachable", "no connection could be made")
@@ -101,14 +101,14 @@ _TLS_FAULTS: dict[str, tuple[str, str]] = {
         "Have the proxy that intercepts TLS updated, or exempt the endpoint's host with NO_PROXY.",
     ),
 }
-"""OpenSSL's reason → our words and the next step; TLS below 1.2 is refused (RFC 8996)."""
+"""OpenSSL's reason → message and next step; TLS below 1.2 is refused (RFC 8996)."""
 
 _TUNNEL_REFUSED = re.compile(r"Tunnel connection failed: ([1-5][0-9]{2})\b")
 """The beginning of the only message that http.client and urllib3 have for a refused CONNECT."""
 
 
 def map_exception(error: BaseException, ca_folder_variable: str | None = None) -> CheckError:
-    """Return what a foreign exception means, by the table in the module docstring; none of its text is kept.
+    """Map an exception by the table in the module docstring; none of its text is kept.
 
     Args:
         error: the exception.
@@ -127,7 +127,7 @@ def map_exception(error: BaseException, ca_folder_variable: str | None = None) -
         if isinstance(cause, ssl.SSLError) and (found := _TLS_FAULTS.get(str(getattr(cause, "reason", None)))):
             return CheckError("tls_error", found[0].format(party=party), next_step=found[1])
     code, message = next(
-        ((code, message) for types, code, message in _MEANINGS if any(isinstance(cause, types) for cause in causes)),
+        ((code, message) for types, code, message in _ERRORS if any(isinstance(cause, types) for cause in causes)),
         _NO_CONNECTION,
     )
     if by_proxy:
@@ -166,7 +166,7 @@ def may_have_been_sent(error: CheckError) -> bool:
 
 
 def _refused_tunnel(status: int) -> CheckError:
-    """Return what a proxy's response to CONNECT means; one of 5xx says that the proxy did not get through itself."""
+    """Map a proxy's response to CONNECT; with a status of 5xx, the proxy itself could not connect."""
     if status >= 500 and status != 511:
         return CheckError(
             "unreachable", f"the proxy could not reach the server (HTTP {status})", next_step=_PROXY_CHECK_STEP

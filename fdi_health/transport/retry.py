@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from fdi_health.clock import Deadline
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 # The system's source has no state, so forked workers and restored snapshots never share numbers.
 _random = random.SystemRandom()
@@ -64,7 +64,7 @@ class Retries:
         self._wait, self._jitter = wait, jitter
         self._held_until = -math.inf
 
-    def run(self, attempt: Callable[[], Answer], deadline: Deadline, attempts: int = ATTEMPTS) -> Answer:
+    def run(self, attempt: Callable[[], Result], deadline: Deadline, attempts: int = ATTEMPTS) -> Result:
         """Return what `attempt` returns, at the latest of its tries.
 
         Connection errors, 408, 429, 502, 503 and 504 are retried with full jitter or after the server's `Retry-After`,

@@ -1,4 +1,4 @@
-"""Which certificates are trusted, and what the refusal of a certificate means."""
+"""The TLS context, and the mapping of refused certificates to messages."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _CERTIFICATE_FAULTS: dict[int, tuple[str, str]] = {
 
 
 def map_certificate_error(verify_code: int, ca_folder_variable: str | None = None) -> tuple[str, str | None]:
-    """Return what the refusal of a certificate means, to go on after "the server's certificate", and the next step.
+    """Return why a certificate was refused, to follow "the server's certificate", and the next step.
 
     Args:
         verify_code: OpenSSL's.

@@ -119,16 +119,32 @@ def test_next_step__names_iam_only_where_the_token_is_from_there(
     assert error["next_step"].startswith("IAM gave this token just now") is by_iam
 
 
-@pytest.mark.parametrize(("cache", "age", "asked"), [(5.0, 4.9, 1), (5.0, 5.0, 2), (0.0, 0.0, 2)])
-def test_result__is_reused_until_it_is_as_old_as_the_cache_allows(
-    pool: DaemonThreadPool, cache: float, age: float, asked: int
+@pytest.mark.parametrize(
+    ("cache", "wall", "monotonic", "asked"),
+    [(5.0, 4.9, 4.9, 1), (5.0, 0.0, 5.0, 2), (5.0, 5.0, 0.0, 2), (5.0, -60.0, 4.9, 1), (0.0, 0.0, 0.0, 2)],
+)
+def test_cached_result__is_reused_until_either_clock_says_it_is_too_old(
+    pool: DaemonThreadPool, cache: float, wall: float, monotonic: float, asked: int
 ) -> None:
     client, clock = ScriptedClient(), Clock()
     ours = checker(client, pool, cache, clock=clock)
     for _ in range(2):
         check(ours)
-        clock.monotonic += age
+        clock.wall += wall
+        clock.monotonic += monotonic
     assert client.asked == asked
+
+
+def test_cached_results__one_too_old__only_that_instance_is_asked_again(pool: DaemonThreadPool) -> None:
+    client, clock = ScriptedClient(), Clock()
+    ours = checker(client, pool, 5.0, clock=clock)
+    two = Instance("two", "id-two")
+    check(ours)
+    clock.monotonic += 3.0
+    ours.check_all([ONE, two], StuckTokens(), Deadline.after(2))
+    clock.monotonic += 3.0
+    results = ours.check_all([ONE, two], StuckTokens(), Deadline.after(2))
+    assert ([result.arrived.monotonic for result in results], client.asked) == ([6.0, 3.0], 3)
 
 
 def test_failure__is_never_reused(pool: DaemonThreadPool) -> None:

@@ -247,7 +247,7 @@ def test_doctor__leaves_slow_dns_alone(run: Run, monkeypatch: pytest.MonkeyPatch
     began = time.monotonic()
     code, out, _ = run("doctor", FDI_DEADLINE_SECONDS="0.2")
     over.set()
-    assert (code, "no answer before the deadline" in out) == (12, True)
+    assert (code, "no response before the deadline" in out) == (12, True)
     assert time.monotonic() - began < 1
 
 

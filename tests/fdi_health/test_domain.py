@@ -172,12 +172,12 @@ def test_foreign_text__with_no_secret_is_only_cleaned() -> None:
         (0.9, "1970-01-01T00:00:00Z"),
         (-62_135_596_800.0, "0001-01-01T00:00:00Z"),  # D51
         (253_402_300_799.0, "9999-12-31T23:59:59Z"),
-        (1e300, "a moment beyond the calendar"),
+        (1e300, "a time beyond the calendar"),
         (float("nan"), None),
     ],
 )
 def test_moment_text__never_fails(seconds: float, text: str | None) -> None:
-    assert format_timestamp(seconds) == (text or "a moment beyond the calendar")
+    assert format_timestamp(seconds) == (text or "a time beyond the calendar")
 
 
 @pytest.mark.usefixtures("far_from_utc")

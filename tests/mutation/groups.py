@@ -31,8 +31,13 @@ class Group(NamedTuple):
 
 GROUPS: Final = {
     "evaluation": Group(
-        ["fdi_health/evaluation.py"],
-        ["fdi_health/test_evaluation.py", "schemas", "handlers/test_authentication.py"],
+        ["fdi_health/evaluation.py", "fdi_health/evaluation_cache.py"],
+        [
+            "fdi_health/test_evaluation.py",
+            "fdi_health/test_evaluation_cache.py",
+            "schemas",
+            "handlers/test_authentication.py",
+        ],
         96.3,
     ),
     "roma": Group(
@@ -54,7 +59,7 @@ GROUPS: Final = {
         87.0,
     ),
     "checker": Group(
-        ["fdi_health/checker.py", "fdi_health/concurrency/*.py"],
+        ["fdi_health/checker.py", "fdi_health/probe.py", "fdi_health/concurrency/*.py"],
         [
             "fdi_health/test_checker.py",
             "fdi_health/concurrency",

@@ -1,0 +1,120 @@
+"""One probe of one instance: ask, renew a refused token, ask once more.
+
+A probe never raises a CheckError: an error is a value in its result.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from fdi_health.errors import CheckError
+from fdi_health.models import ProbeResult
+from fdi_health.roma.error_responses import TOKEN_STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fdi_health.clock import Deadline, Instant
+    from fdi_health.concurrency.single_flight import Call
+    from fdi_health.models import Instance, Statistics, Token
+    from fdi_health.roma.client import Client
+
+RENEWING = "renewing the token"
+"""The stage of a call that waits for another token."""
+
+_RENEWED_STEP = (
+    "IAM gave this token just now, so it is not expired. Check that its user, FDI_PROJECT_ID and the region belong "
+    "together."
+)
+_REFUSED_AGAIN_STEP = (
+    "ROMA Connect refused several new tokens. Check that the user, FDI_PROJECT_ID and the region belong together."
+)
+
+
+class TokenSource(Protocol):
+    """Provides the tokens of one target."""
+
+    def current(self, deadline: Deadline) -> Token:
+        """Return the cached token, reading it first if there is none.
+
+        Raises:
+            CheckError: `token_unavailable`.
+
+        """
+        ...
+
+    def renew(self, refused: Token, deadline: Deadline) -> Token:
+        """Return a token read later than `refused`; it is read at most once for all callers.
+
+        Raises:
+            CheckError: `token_unavailable`.
+
+        """
+        ...
+
+
+class Prober:
+    """Probes the instances of one target.
+
+    Args:
+        client: asks one instance.
+        clock: reads both clocks.
+
+    """
+
+    def __init__(self, client: Client, clock: Callable[[], Instant]) -> None:
+        self._client, self._clock = client, clock
+
+    def work(self, instance: Instance, token: Token, tokens: TokenSource) -> Callable[[Call[ProbeResult]], ProbeResult]:
+        """Return the work of a call that probes an instance."""
+
+        def probe(call: Call[ProbeResult]) -> ProbeResult:
+            began = self._clock()
+            try:
+                statistics = self._ask(instance, token, tokens, call)
+            except CheckError as error:
+                return self.unknown(instance, error, began)
+            arrived = self._clock()
+            return ProbeResult(instance, statistics, None, arrived, began.seconds_until(arrived))
+
+        return probe
+
+    def unknown(self, instance: Instance, error: CheckError, began: Instant) -> ProbeResult:
+        """Return the result of an instance that is unknown because of an error."""
+        # An error that is kept as a value must not keep frames and foreign exceptions alive.
+        error = error.with_traceback(None)
+        error.__cause__ = error.__context__ = None
+        arrived = self._clock()
+        return ProbeResult(instance, None, error, arrived, began.seconds_until(arrived))
+
+    def _ask(self, instance: Instance, token: Token, tokens: TokenSource, call: Call[ProbeResult]) -> Statistics:
+        """Return the statistics; a refused token is renewed and the request sent once more."""
+        if call.deadline.expired:
+            raise CheckError("timeout", "no thread was free before the deadline")
+        try:
+            return self._client.statistics(instance, token, call.deadline)
+        except CheckError as error:
+            if error.code != "token_rejected":
+                raise
+            call.stage = RENEWING
+            renewed = tokens.renew(token, call.deadline)
+            call.stage = ""
+            if renewed.value == token.value:
+                _improve_next_step(error, token, _REFUSED_AGAIN_STEP)
+                raise
+        try:
+            return self._client.statistics(instance, renewed, call.deadline)
+        except CheckError as error:
+            _improve_next_step(error, renewed, _RENEWED_STEP)
+            raise
+
+
+def too_late() -> CheckError:
+    """Return the error of an instance that did not respond in time."""
+    return CheckError("timeout", "no response before the deadline")
+
+
+def _improve_next_step(error: CheckError, token: Token, next_step: str) -> None:
+    """Replace the general next step of a refusal; one that depends on the response is better and stays."""
+    if token.renewable and error.code == "token_rejected" and error.next_step in TOKEN_STEPS:
+        error.next_step = next_step
