@@ -6,6 +6,7 @@ Nothing here raises a CheckError: an error is a value in the result of its insta
 from __future__ import annotations
 
 from concurrent.futures import wait
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from fdi_health.clock import earliest, now
@@ -163,7 +164,7 @@ class Checker:
             with self._calls.lock:
                 if self._take_or_join(instance, results, pending):
                     continue
-                call = self._calls.start(instance.instance_id, self._prober.work(instance, token, tokens))
+                call = self._calls.start(instance.instance_id, partial(self._prober.probe, instance, token, tokens))
             if call is None:
                 stuck = CheckError("timeout", "earlier requests for this instance are stuck, or no thread was free")
                 results[instance.instance_id] = self._prober.unknown(instance, stuck, began)

@@ -65,19 +65,15 @@ class Prober:
     def __init__(self, client: Client, clock: Callable[[], Instant]) -> None:
         self._client, self._clock = client, clock
 
-    def work(self, instance: Instance, token: Token, tokens: TokenSource) -> Callable[[Call[ProbeResult]], ProbeResult]:
-        """Return the work of a call that probes an instance."""
-
-        def probe(call: Call[ProbeResult]) -> ProbeResult:
-            began = self._clock()
-            try:
-                statistics = self._ask(instance, token, tokens, call)
-            except CheckError as error:
-                return self.unknown(instance, error, began)
-            arrived = self._clock()
-            return ProbeResult(instance, statistics, None, arrived, began.seconds_until(arrived))
-
-        return probe
+    def probe(self, instance: Instance, token: Token, tokens: TokenSource, call: Call[ProbeResult]) -> ProbeResult:
+        """Return the result of one instance; `call` gives the deadline and is told the stage."""
+        began = self._clock()
+        try:
+            statistics = self._ask(instance, token, tokens, call)
+        except CheckError as error:
+            return self.unknown(instance, error, began)
+        arrived = self._clock()
+        return ProbeResult(instance, statistics, None, arrived, began.seconds_until(arrived))
 
     def unknown(self, instance: Instance, error: CheckError, began: Instant) -> ProbeResult:
         """Return the result of an instance that is unknown because of an error."""
