@@ -1,7 +1,7 @@
-"""The suite that every store passes: the answer is the secret or `token_unavailable` with a true message, in time.
+"""The suite for every secret store: it returns the secret or raises `token_unavailable` with a true message, in time.
 
-A driver's test module has a class that inherits `VaultSuite` and a fixture `harness` of about ten lines; `states` names
-the troubles its secrets manager can get into and how to bring each about. What a driver can't be in, it leaves out.
+The test module of a store has a class that inherits `SecretStoreSuite` and a fixture `harness` of about ten lines.
+`states` maps each trouble of the secrets manager to a function that causes it. Troubles it cannot have are left out.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 NO_IAM = IamClient(None, "project")
 SECONDS = 1.5
 SPARE_SECONDS = 0.3
-LOW_DICE = 152872
-"""A seed whose first four throws are below 0.03."""
+LOW_RANDOM_SEED = 152872
+"""A seed for which the first four random numbers are below 0.03."""
 
 MESSAGES = {
     "removed": ("does not exist", "not set"),
@@ -48,7 +48,7 @@ MESSAGES = {
     "silent STS": "before the deadline",
     "throttled for good": ("is rate limiting", "before the deadline"),
 }
-"""State → what its message must say, one of these."""
+"""State → text that its message must contain, or a tuple of alternatives."""
 
 
 class Harness(Protocol):
@@ -68,7 +68,7 @@ class Harness(Protocol):
         ...
 
     def remove(self) -> None:
-        """Let the secret not exist."""
+        """Delete the secret."""
         ...
 
 
@@ -92,27 +92,27 @@ def message_of(harness: Harness, key: str = "", seconds: float = SECONDS) -> str
     return caught.value.message
 
 
-class VaultSuite:
+class SecretStoreSuite:
     """Inherit it and give it a `harness`."""
 
     states: ClassVar[Mapping[str, Callable[[Any], None]]] = {"removed": lambda harness: harness.remove()}
     passing_states: ClassVar[Mapping[str, Callable[[Any], None]]] = {"no trouble": lambda _: None}
-    """Troubles that pass within the deadline."""
+    """Troubles that end before the deadline."""
 
     longest = 20_000
     keyed = True
     """Whether the URL may have a fragment."""
 
-    def test_secret_store__secret_that_does_not_exist(self, harness: Harness) -> None:
+    def test_secret_store__missing_secret__says_so(self, harness: Harness) -> None:
         harness.remove()
         assert any(words in message_of(harness) for words in MESSAGES["removed"])
 
-    def test_secret_store__secret(self, harness: Harness) -> None:
+    def test_secret_store__stored_secret__is_returned(self, harness: Harness) -> None:
         harness.put(b"s3cr3t-token")
         assert token_of(harness) == "s3cr3t-token"
 
     @pytest.mark.parametrize("secret", [b"s3cr3t\n", b" s3cr3t\r\n\t", b"\xef\xbb\xbfs3cr3t"])
-    def test_secret_store__outer_white_space_and_bom(self, harness: Harness, secret: bytes) -> None:
+    def test_secret_store__outer_white_space_and_bom__is_removed(self, harness: Harness, secret: bytes) -> None:
         harness.put(secret)
         assert token_of(harness) == "s3cr3t"
 
@@ -126,20 +126,22 @@ class VaultSuite:
             (b'["s3cr3t"]', "JSON but not an object"),
         ],
     )
-    def test_secret_store__secret_that_is_no_token(self, harness: Harness, secret: bytes, message: str) -> None:
+    def test_secret_store__secret_without_a_token__says_why(
+        self, harness: Harness, secret: bytes, message: str
+    ) -> None:
         harness.put(secret)
         assert message in message_of(harness)
 
     @pytest.mark.parametrize("secret", ["s3cr3t".encode("utf-16"), b"\xfd\xff\x80s3cr3t"])
-    def test_secret_store__secret_that_is_no_utf_8(self, harness: Harness, secret: bytes) -> None:
+    def test_secret_store__secret_not_utf_8__says_so(self, harness: Harness, secret: bytes) -> None:
         harness.put(secret)
         assert "UTF-8" in message_of(harness) or "so it was not sent" in message_of(harness)
 
-    def test_secret_store__long_secret(self, harness: Harness) -> None:
+    def test_secret_store__long_secret__is_returned_whole(self, harness: Harness) -> None:
         harness.put(b"M" * self.longest)
         assert token_of(harness) == "M" * self.longest
 
-    def test_secret_store__json_with_and_without_a_key(self, harness: Harness) -> None:
+    def test_secret_store__json_key_in_the_url__selects_the_token(self, harness: Harness) -> None:
         harness.put(b'{"token":"MII-one-1","roma":"MII-two-2"}')
         assert token_of(harness) == "MII-one-1"
         if not self.keyed:
@@ -147,7 +149,7 @@ class VaultSuite:
         assert token_of(harness, "#roma") == "MII-two-2"
         assert "secret URL names" in message_of(harness, "#missing")
 
-    def test_secret_store__rotation_between_two_reads(self, harness: Harness) -> None:
+    def test_secret_store__rotated_secret__next_read_returns_the_new_one(self, harness: Harness) -> None:
         url = parse_secret_url(harness.url)
         harness.put(b"old-token")
         tokens = TokenProvider(open_store(url, harness.environ), NO_IAM)
@@ -155,7 +157,7 @@ class VaultSuite:
         harness.put(b"new-token")
         assert tokens.renew(refused, Deadline.after(SECONDS)).value == "new-token"
 
-    def test_secret_store__many_readers_at_once(self, harness: Harness) -> None:
+    def test_secret_store__concurrent_callers__share_one_read(self, harness: Harness) -> None:
         harness.put(b"s3cr3t")
         url = parse_secret_url(harness.url)
         tokens = TokenProvider(open_store(url, harness.environ), NO_IAM)
@@ -164,17 +166,17 @@ class VaultSuite:
             found = readers.map(lambda own: own.run(tokens.current, Deadline.after(SECONDS)).generation, context)
             assert set(found) == {1}
 
-    def test_secret_store__in_trouble(self, harness: Harness, state: str) -> None:
+    def test_secret_store__trouble__says_what_is_wrong(self, harness: Harness, state: str) -> None:
         harness.put(b"s3cr3t")
         self.states[state](harness)
         said = message_of(harness)
         wanted = MESSAGES[state]
         assert any(words in said for words in ((wanted,) if isinstance(wanted, str) else wanted)), said
 
-    def test_secret_store__in_trouble_that_passes(self, harness: Harness, passing_state: str) -> None:
-        # Vendors wait for up to a second by Python's own dice, which is most of the time there is: these fall low.
+    def test_secret_store__temporary_trouble__returns_the_secret(self, harness: Harness, passing_state: str) -> None:
+        # Vendors' libraries wait for up to a random second, which is most of the deadline, so the seed keeps it short.
         before = random.getstate()
-        random.seed(LOW_DICE)
+        random.seed(LOW_RANDOM_SEED)
         harness.put(b"s3cr3t")
         self.passing_states[passing_state](harness)
         try:

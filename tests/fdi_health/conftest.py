@@ -28,8 +28,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def ours(upstream: Simulator, clock: Clock) -> Iterator[IamClient]:
-    """Return our client of IAM, with the simulated one at its other end."""
+def iam_client(upstream: Simulator, clock: Clock) -> Iterator[IamClient]:
+    """Return a client of the simulated IAM."""
     transport = Transport(upstream.url)
     yield IamClient(transport, PROJECT_ID, clock)
     transport.close()

@@ -1,4 +1,4 @@
-"""A secret in memory, two clocks that a test moves, and how to wait for what goes on beside it."""
+"""A secret store in memory, a clock that is set by hand, and functions that wait for background work."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ NO_IAM = IamClient(None, "project")
 
 
 @dataclass
-class Shelf:
-    """A store in memory whose reads are counted, can fail, and can be made to wait."""
+class FakeSecretStore:
+    """A store in memory. Its reads are counted, and can fail, wait or hang."""
 
     secrets: list[bytes]
     wait_seconds: float = 0.0

@@ -46,7 +46,7 @@ def token_that_ends(in_seconds: float) -> str:
         (7200, {}, "ok", "expires at"),
     ],
 )
-def test_token__that_has_ended_or_ends_soon_is_a_warning_with_a_next_step(
+def test_token__expired_or_expires_soon__is_a_warning_with_a_next_step(
     run: Run, seconds: float, changes: dict[str, str], status: str, words: str
 ) -> None:
     code, steps = walk(run, ROMA_TOKEN=token_that_ends(seconds), **ONE, **changes)
@@ -58,7 +58,7 @@ def test_token__that_has_ended_or_ends_soon_is_a_warning_with_a_next_step(
         assert "Store a new token in the secret" in steps["secret"]["next_step"]
 
 
-def test_token__that_ends_is_marked_for_people_too(run: Run) -> None:
+def test_token__expired__text_output_shows_a_warning(run: Run) -> None:
     _, out, _ = run("doctor", ROMA_TOKEN=token_that_ends(-60), **ONE)
     assert "\nWARN  secret " in out
     assert "\n      -> Store a new token in the secret" in out
@@ -97,7 +97,7 @@ def test_token__that_ends_is_marked_for_people_too(run: Run) -> None:
         ),
     ],
 )
-def test_step_that_is_not_tried__is_named_with_the_reason(
+def test_skipped_step__any_failure__has_the_reason(
     run: Run, changes: dict[str, str], code: int, skipped: dict[str, str]
 ) -> None:
     status, steps = walk(run, **{"FDI_INSTANCES": "payments=id-payments,orders=id-orders", **changes})
@@ -106,12 +106,12 @@ def test_step_that_is_not_tried__is_named_with_the_reason(
     assert {name: step["finding"] for name, step in steps.items() if step["status"] == "skipped"} == skipped
 
 
-def test_step_that_is_not_tried__is_marked_for_people_too(run: Run) -> None:
+def test_skipped_step__text_output__is_marked(run: Run) -> None:
     _, out, _ = run("doctor", ROMA_TOKEN="", **ONE)
     assert "skip  instance orders       0.000 s  not checked: no token\n" in out
 
 
-def test_instances__are_asked_at_once(run: Run, upstream: Simulator) -> None:
+def test_instances__several__are_checked_in_parallel(run: Run, upstream: Simulator) -> None:
     for name in PLAYS:
         upstream.play(f"id-{name}", "silent")
     began = time.monotonic()
@@ -122,7 +122,7 @@ def test_instances__are_asked_at_once(run: Run, upstream: Simulator) -> None:
     assert [step["status"] for name, step in steps.items() if name.startswith("instance ")] == ["failed"] * len(PLAYS)
 
 
-def test_iam__has_steps_of_its_own_where_the_secret_holds_credentials(run: Run, upstream: Simulator) -> None:
+def test_iam__secret_contains_credentials__has_its_own_steps(run: Run, upstream: Simulator) -> None:
     code, steps = walk(run, ROMA_TOKEN=CREDENTIALS, FDI_IAM_ENDPOINT=upstream.url, **ONE)
 
     assert code == 0
@@ -140,7 +140,7 @@ def test_iam__has_steps_of_its_own_where_the_secret_holds_credentials(run: Run, 
     assert steps["IAM TCP"]["finding"] == "connected to IAM"
 
 
-def test_iam__is_not_looked_for_where_the_secret_holds_a_token(run: Run) -> None:
+def test_iam__secret_contains_a_token__has_no_steps(run: Run) -> None:
     assert not [name for name in walk(run, FDI_IAM_ENDPOINT="https://iam.invalid", **ONE)[1] if "IAM" in name]
 
 
@@ -156,9 +156,7 @@ def test_iam__is_not_looked_for_where_the_secret_holds_a_token(run: Run) -> None
         ("http://127.0.0.1:9", "IAM TCP", "the connection was refused", "Check FDI_REGION or FDI_IAM_ENDPOINT"),
     ],
 )
-def test_iam__that_is_out_of_reach_is_called_iam(
-    run: Run, endpoint: str, step: str, finding: str, next_step: str
-) -> None:
+def test_iam__unreachable__step_names_iam(run: Run, endpoint: str, step: str, finding: str, next_step: str) -> None:
     code, steps = walk(run, ROMA_TOKEN=CREDENTIALS, FDI_IAM_ENDPOINT=endpoint, **ONE)
 
     assert code == 12
@@ -169,7 +167,7 @@ def test_iam__that_is_out_of_reach_is_called_iam(
     assert steps["TCP"]["status"] == "ok"
 
 
-def test_iam__with_a_certificate_that_nobody_trusts_is_called_iam(
+def test_iam__untrusted_certificate__step_names_iam(
     run: Run, tls_upstream: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in (*CA_VARIABLES, "https_proxy", "HTTPS_PROXY"):
@@ -180,7 +178,7 @@ def test_iam__with_a_certificate_that_nobody_trusts_is_called_iam(
     assert "CA's certificate" in steps["IAM TLS"]["next_step"]
 
 
-def test_iam__behind_a_proxy_is_called_iam(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_iam__proxy__step_names_iam(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no_proxy", "NO_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
     settings = {"ROMA_TOKEN": CREDENTIALS, "FDI_IAM_ENDPOINT": "https://iam.invalid", **ONE}
@@ -194,7 +192,7 @@ def test_iam__behind_a_proxy_is_called_iam(run: Run, monkeypatch: pytest.MonkeyP
     assert "s3cr3t" not in json.dumps(steps)
 
 
-def test_iam__that_refuses_the_login_is_called_iam(run: Run, upstream: Simulator, iam: Iam) -> None:
+def test_iam__login_refused__step_names_iam(run: Run, upstream: Simulator, iam: Iam) -> None:
     iam.play("wrong_password", for_ever=True)
     code, steps = walk(run, ROMA_TOKEN=CREDENTIALS, FDI_IAM_ENDPOINT=upstream.url, **ONE)
 
@@ -204,13 +202,13 @@ def test_iam__that_refuses_the_login_is_called_iam(run: Run, upstream: Simulator
     assert len(iam.logins) == 1
 
 
-def test_secret_that_is_broken__is_not_called_iam(run: Run) -> None:
+def test_secret__malformed__has_no_steps_of_iam(run: Run) -> None:
     code, steps = walk(run, ROMA_TOKEN='{"username":"u"}', **ONE)
     assert (code, steps["secret"]["status"]) == (11, "failed")
     assert not [name for name in steps if "IAM" in name]
 
 
-def test_secret_store_that_is_silent__holds_doctor_no_longer_than_the_deadline(run: Run) -> None:
+def test_secret_store__silent__step_ends_at_the_deadline(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         began = time.monotonic()
         code, steps = walk(
@@ -224,7 +222,7 @@ def test_secret_store_that_is_silent__holds_doctor_no_longer_than_the_deadline(r
     assert (code, steps["secret"]["status"]) == (11, "failed")
 
 
-def test_secret_store_that_raises_anything__is_a_failed_step(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_store__raises_anything__step_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("s3cr3t")
 
@@ -234,6 +232,6 @@ def test_secret_store_that_raises_anything__is_a_failed_step(run: Run, monkeypat
     assert "s3cr3t" not in json.dumps(steps)
 
 
-def test_settings_fault__has_no_marker(run: Run) -> None:  # H03
+def test_settings_error__contains_the_marker__is_replaced(run: Run) -> None:  # H03
     _, out, _ = run("doctor", FDI_INSTANCES="FDI-OK=abc", FDI_PROJECT_ID=PROJECT_ID)
     assert "FDI-OK" not in out

@@ -44,7 +44,7 @@ def after(*outcomes: LoginOutcome, accepted: bool = False, error: CheckError = F
         ((NOT_SENT, UNCERTAIN), 30),
     ],
 )
-def test_cooldown__of_credentials_not_accepted_yet__depends_on_what_iam_may_have_counted(
+def test_cooldown__unproven_credentials__depends_on_counted_failures(
     outcomes: tuple[LoginOutcome, ...], seconds: float
 ) -> None:  # H05
     assert after(*outcomes).seconds == seconds
@@ -63,14 +63,14 @@ def test_cooldown__of_credentials_not_accepted_yet__depends_on_what_iam_may_have
         ((UNCERTAIN, REFUSED), 300),
     ],
 )
-def test_cooldown__of_accepted_credentials__is_short_unless_refused(
+def test_cooldown__accepted_credentials__is_short_unless_refused(
     outcomes: tuple[LoginOutcome, ...], seconds: float
 ) -> None:  # H05
     assert after(*outcomes, accepted=True).seconds == seconds
 
 
 @pytest.mark.parametrize(("retry_after", "seconds"), [(None, 1), (0.5, 1), (20, 20), (3600, 30)])
-def test_cooldown__after_a_retry_after__is_as_long_within_bounds(retry_after: float | None, seconds: float) -> None:
+def test_cooldown__retry_after__is_respected_up_to_30_seconds(retry_after: float | None, seconds: float) -> None:
     error = CheckError("token_unavailable", "x", next_step="y", retry_after=retry_after)
     assert after(UNCERTAIN, accepted=True, error=error).seconds == seconds
 
@@ -78,11 +78,11 @@ def test_cooldown__after_a_retry_after__is_as_long_within_bounds(retry_after: fl
 @pytest.mark.parametrize(
     ("wall", "monotonic", "over"), [(29, 29, False), (30, 0, True), (0, 30, True), (-99, 29, False)]
 )
-def test_cooldown__is_over_by_the_clock_that_saw_more_time(wall: float, monotonic: float, over: bool) -> None:
+def test_cooldown__one_clock_is_stopped__ends_by_the_other(wall: float, monotonic: float, over: bool) -> None:
     assert after(UNCERTAIN).is_over(Instant(START + wall, monotonic)) is over
 
 
-def test_error__of_refused_credentials__says_so_and_when() -> None:  # T01
+def test_cooldown_error__refused__says_so_and_when() -> None:  # T01
     error = after(REFUSED).to_error()
     assert error.code == "token_unavailable"
     assert error.message == "the credentials were refused at 2026-11-24T16:00:00Z: IAM failed"
@@ -93,12 +93,12 @@ def test_error__of_refused_credentials__says_so_and_when() -> None:  # T01
 
 
 @pytest.mark.parametrize("outcome", [NOT_SENT, UNCERTAIN])
-def test_error__of_a_login_that_failed_otherwise__does_not_call_it_refused(outcome: LoginOutcome) -> None:
+def test_cooldown_error__not_refused__says_that_the_login_failed(outcome: LoginOutcome) -> None:
     assert after(outcome).to_error().message == "the login at 2026-11-24T16:00:00Z failed: IAM failed"
 
 
 @given(st.integers(0, 10**6))
-def test_back_off__doubles_up_to_30_seconds(number: int) -> None:
+def test_back_off__more_failures__doubles_up_to_30_seconds(number: int) -> None:
     assert back_off_seconds(number) == (2**number if number < 5 else 30)
 
 
@@ -106,7 +106,7 @@ def test_back_off__doubles_up_to_30_seconds(number: int) -> None:
     outcomes=st.lists(st.sampled_from([UNCERTAIN, REFUSED]), max_size=30),
     processes=st.integers(1, 2),
 )
-def test_failures__in_any_15_minutes__are_two_in_a_process_that_is_refused_and_three_otherwise(
+def test_cooldown__any_15_minutes__allow_two_refusals_or_three_failures(
     outcomes: list[LoginOutcome], processes: int
 ) -> None:  # G02
     at, cooldown = 0.0, None

@@ -28,24 +28,26 @@ if TYPE_CHECKING:
 GOOD = Credentials("fdi-probe", PASSWORD, "Acme")
 
 
-def refused(ours: IamClient, credentials: Credentials = GOOD, seconds: float = 2.0) -> CheckError:
+def refused(iam_client: IamClient, credentials: Credentials = GOOD, seconds: float = 2.0) -> CheckError:
     with pytest.raises(CheckError) as caught:
-        ours.create_token(credentials, Deadline.after(seconds))
+        iam_client.create_token(credentials, Deadline.after(seconds))
     assert caught.value.code == "token_unavailable"
     assert PASSWORD not in repr(caught.value) + str(caught.value.next_step)
     return caught.value
 
 
-def test_credentials__become_a_token_with_its_end(ours: IamClient, iam: SimulatedIam) -> None:
-    issued = ours.create_token(GOOD, Deadline.after(2))
+def test_create_token__valid_credentials__returns_token_and_expiry(iam_client: IamClient, iam: SimulatedIam) -> None:
+    issued = iam_client.create_token(GOOD, Deadline.after(2))
 
     assert iam.issued == {issued.value: pytest.approx(issued.expires_at)}
     assert issued.lifetime_seconds == pytest.approx(24 * 3600)
     assert issued.value not in repr(issued)
 
 
-def test_login__is_what_the_vendor_documents(ours: IamClient, iam: SimulatedIam, upstream: Simulator) -> None:
-    ours.create_token(GOOD, Deadline.after(2))
+def test_create_token__request__matches_the_vendors_documentation(
+    iam_client: IamClient, iam: SimulatedIam, upstream: Simulator
+) -> None:
+    iam_client.create_token(GOOD, Deadline.after(2))
 
     (request,) = iam.logins
     assert (request.method, request.target) == ("POST", "/v3/auth/tokens?nocatalog=true")
@@ -66,9 +68,9 @@ def test_login__is_what_the_vendor_documents(ours: IamClient, iam: SimulatedIam,
     }
 
 
-def test_login__is_for_the_project_that_the_secret_names(ours: IamClient, iam: SimulatedIam) -> None:
-    assert ours.create_token(GOOD._replace(project=("name", "cn-north-4")), Deadline.after(2)).value
-    assert refused(ours, GOOD._replace(project=("id", "another"))).message.endswith(MEANINGS["no_project"])
+def test_create_token__project_in_the_secret__is_the_scope(iam_client: IamClient, iam: SimulatedIam) -> None:
+    assert iam_client.create_token(GOOD._replace(project=("name", "cn-north-4")), Deadline.after(2)).value
+    assert refused(iam_client, GOOD._replace(project=("id", "another"))).message.endswith(MEANINGS["no_project"])
 
 
 NOT_IAM = "another server answered at IAM's address"
@@ -104,11 +106,13 @@ REFUSALS = {"wrong_password", "empty_401", "disabled", "locked", "protected", "f
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_iam_fault__has_its_own_message_and_next_step(ours: IamClient, iam: SimulatedIam, name: str) -> None:
+def test_create_token__each_fault__has_its_message_and_next_step(
+    iam_client: IamClient, iam: SimulatedIam, name: str
+) -> None:
     iam.play(name, for_ever=True)
     began = time.monotonic()
 
-    error = refused(ours, seconds=0.5)
+    error = refused(iam_client, seconds=0.5)
 
     assert time.monotonic() - began < 0.5 + 0.3
     meanings = MEANINGS[name]
@@ -117,9 +121,9 @@ def test_iam_fault__has_its_own_message_and_next_step(ours: IamClient, iam: Simu
 
 
 @pytest.mark.parametrize("name", ["status_503", "reset", "cut_off"])
-def test_iam_fault__that_passes_is_tried_again(ours: IamClient, iam: SimulatedIam, name: str) -> None:
+def test_create_token__temporary_fault__is_retried(iam_client: IamClient, iam: SimulatedIam, name: str) -> None:
     iam.play(name)
-    assert ours.create_token(GOOD, Deadline.after(2)).value
+    assert iam_client.create_token(GOOD, Deadline.after(2)).value
 
 
 @pytest.mark.parametrize(
@@ -129,35 +133,35 @@ def test_iam_fault__that_passes_is_tried_again(ours: IamClient, iam: SimulatedIa
         **dict.fromkeys(("status_502", "status_503", "reset", "cut_off"), 2),  # another one may be whole
     }.items(),
 )
-def test_iam_fault__is_tried_again_only_if_that_may_help(
-    ours: IamClient, iam: SimulatedIam, name: str, logins: int
+def test_create_token__lasting_fault__is_retried_only_if_useful(
+    iam_client: IamClient, iam: SimulatedIam, name: str, logins: int
 ) -> None:
     iam.play(name, for_ever=True)
-    refused(ours, seconds=0.5)
+    refused(iam_client, seconds=0.5)
     assert len(iam.logins) == logins
 
 
 @pytest.mark.parametrize("name", ["throttled_for_an_hour", "status_503_for_an_hour"])
-def test_retry_after__that_is_too_long_is_not_waited_for(ours: IamClient, iam: SimulatedIam, name: str) -> None:
+def test_create_token__long_retry_after__is_not_waited_for(iam_client: IamClient, iam: SimulatedIam, name: str) -> None:
     iam.play(name)
-    refused(ours, seconds=4)
+    refused(iam_client, seconds=4)
     assert len(iam.logins) == 1
 
 
 @pytest.mark.parametrize(("known", "logins"), [(False, 2), (True, 3)])
-def test_lost_answers__are_asked_for_again_more_often_for_credentials_that_were_good(
-    ours: IamClient, iam: SimulatedIam, known: bool, logins: int
+def test_create_token__lost_response__retries_more_for_accepted_credentials(
+    iam_client: IamClient, iam: SimulatedIam, known: bool, logins: int
 ) -> None:
     # What was lost may have been a refusal, which counts towards a lock-out. (A kept connection that died is one more.)
     if known:
-        ours.create_token(GOOD, Deadline.after(2))
+        iam_client.create_token(GOOD, Deadline.after(2))
         iam.logins.clear()
     iam.play("reset", for_ever=True)
-    refused(ours)
+    refused(iam_client)
     assert len(iam.logins) == logins
 
 
-def test_slow_login__comes_to_its_end_whatever_hurry_callers_are_in(
+def test_slow_login__impatient_callers__is_finished_for_later_ones(
     function: Callable[..., Function], iam: SimulatedIam, upstream: Simulator
 ) -> None:
     upstream.latency_seconds = 0.3
@@ -171,21 +175,21 @@ def test_slow_login__comes_to_its_end_whatever_hurry_callers_are_in(
         assert len(iam.logins) == logins
 
 
-def test_throttling__is_waited_for_where_there_is_time(ours: IamClient, iam: SimulatedIam) -> None:
+def test_create_token__throttled_with_time_left__waits_and_retries(iam_client: IamClient, iam: SimulatedIam) -> None:
     iam.play("throttled")
     began = time.monotonic()
-    assert ours.create_token(GOOD, Deadline.after(4)).value
+    assert iam_client.create_token(GOOD, Deadline.after(4)).value
     assert time.monotonic() - began >= 1.0
 
 
-def test_unknown_endpoint__is_said(iam: SimulatedIam) -> None:
+def test_create_token__no_iam_endpoint__names_the_setting(iam: SimulatedIam) -> None:
     error = refused(IamClient(None, PROJECT_ID))
     assert error.message == "the secret contains credentials, and the settings do not name an IAM endpoint"
     assert "FDI_IAM_ENDPOINT" in (error.next_step or "")
 
 
 @pytest.mark.parametrize("port", ["1"])
-def test_endpoint_that_is_out_of_reach__is_said(port: str) -> None:
+def test_create_token__unreachable_endpoint__says_so(port: str) -> None:
     transport = Transport(f"http://127.0.0.1:{port}")
     assert (
         refused(IamClient(transport, PROJECT_ID), seconds=0.3)
@@ -195,27 +199,29 @@ def test_endpoint_that_is_out_of_reach__is_said(port: str) -> None:
 
 
 @pytest.mark.parametrize("skew", [-90_000.0, 90_000.0])
-def test_clock_skew__does_not_change_a_tokens_life(ours: IamClient, iam: SimulatedIam, skew: float) -> None:
+def test_create_token__clock_skew__does_not_change_the_lifetime(
+    iam_client: IamClient, iam: SimulatedIam, skew: float
+) -> None:
     iam.clock = lambda: time.time() + skew
-    assert ours.create_token(GOOD, Deadline.after(2)).lifetime_seconds == pytest.approx(24 * 3600)
+    assert iam_client.create_token(GOOD, Deadline.after(2)).lifetime_seconds == pytest.approx(24 * 3600)
 
 
 @pytest.mark.parametrize(("seconds", "known"), [(0.5, 0.5), (0.0, None), (-5.0, None)])
-def test_life_of_a_token__is_known_if_it_has_one(
-    ours: IamClient, iam: SimulatedIam, seconds: float, known: float | None
+def test_create_token__lifetime_not_positive__is_unknown(
+    iam_client: IamClient, iam: SimulatedIam, seconds: float, known: float | None
 ) -> None:
     iam.life_seconds = seconds
-    assert ours.create_token(GOOD, Deadline.after(2)).lifetime_seconds == pytest.approx(known)
+    assert iam_client.create_token(GOOD, Deadline.after(2)).lifetime_seconds == pytest.approx(known)
 
 
 @pytest.mark.parametrize(
     ("tells", "known"), [(("issued_at",), (False, False)), (("expires_at",), (True, False)), ((), (False, False))]
 )
-def test_token_without_times__is_taken_all_the_same(
-    ours: IamClient, iam: SimulatedIam, tells: tuple[str, ...], known: tuple[bool, bool]
+def test_create_token__no_timestamps__returns_the_token(
+    iam_client: IamClient, iam: SimulatedIam, tells: tuple[str, ...], known: tuple[bool, bool]
 ) -> None:
     iam.tells = tells
-    issued = ours.create_token(GOOD, Deadline.after(2))
+    issued = iam_client.create_token(GOOD, Deadline.after(2))
     assert (issued.expires_at is not None, issued.lifetime_seconds is not None) == known
 
 
@@ -246,14 +252,14 @@ def test_token_without_times__is_taken_all_the_same(
         (403, "The user disabled may not log in with a token by project is.", MEANINGS["forbidden"]),
     ],
 )
-def test_refusal__with_a_text__is_told_by_phrases_outside_the_names(status: int, text: str, message: str) -> None:
+def test_map_error_response__phrase_in_the_text__decides(status: int, text: str, message: str) -> None:
     body = json.dumps({"error": {"code": status, "message": text}}).encode()
     error = map_error_response(status, body, ("fdi-probe", "Acme"))
     assert (error.code, error.message, error.upstream_status) == ("token_unavailable", message, status)
 
 
 @pytest.mark.parametrize("text", ["Wrong password for IS Locked.", "Wrong password for x of Login protection Ltd."])
-def test_refusal__if_a_name_is_a_phrase__is_told_without_it(text: str) -> None:  # D32
+def test_map_error_response__name_contains_a_phrase__is_ignored(text: str) -> None:  # D32
     body = json.dumps({"error": {"message": text}}).encode()
     assert map_error_response(401, body, ("is locked", "login Protection Ltd")).message == WRONG
 
@@ -275,24 +281,26 @@ def test_refusal__if_a_name_is_a_phrase__is_told_without_it(text: str) -> None: 
         (301, {"error": {"code": "IAM.0020", "message": "x"}}, MEANINGS["moved"]),
     ],
 )
-def test_refusal__in_each_form_of_iam__is_told_by_code_then_status(status: int, document: object, message: str) -> None:
+def test_map_error_response__each_format_of_iam__uses_code_then_status(
+    status: int, document: object, message: str
+) -> None:
     error = map_error_response(status, json.dumps(document).encode())
     assert (error.code, error.message, error.upstream_status) == ("token_unavailable", message, status)
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 409, 410, 418])
 @pytest.mark.parametrize("body", [b"<html>", b"[1]", b'{"reason":"no"}', b'{"error":"no"}', b'"locked"'])
-def test_response_that_is_not_iam_s__is_not_a_refusal(status: int, body: bytes) -> None:
+def test_map_error_response__not_a_response_of_iam__is_not_a_refusal(status: int, body: bytes) -> None:
     error = map_error_response(status, body)
     assert (error.code, error.upstream_status) == ("invalid_response", status)
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, "token_unavailable"), (403, "invalid_response")])
-def test_response_without_a_body__counts_as_a_refusal_only_if_it_is_401(status: int, code: str) -> None:
+def test_map_error_response__empty_body__is_a_refusal_only_for_401(status: int, code: str) -> None:
     assert map_error_response(status, b"").code == code
 
 
-def test_password__leaves_no_module_but_iam() -> None:
+def test_password__all_modules__is_read_only_in_iam_client() -> None:
     from tests.servers import ROOT
 
     readers = [
@@ -304,20 +312,22 @@ def test_password__leaves_no_module_but_iam() -> None:
     assert readers == ["iam_client.py"]
 
 
-def test_verdict__with_credentials_needs_one_login(function: Callable[..., Function], iam: SimulatedIam) -> None:
+def test_verdict__several_checks_with_credentials__log_in_once(
+    function: Callable[..., Function], iam: SimulatedIam
+) -> None:
     checked = function("healthy", "healthy", ROMA_TOKEN=json.dumps(GOOD._asdict() | {"project": None}))
 
     assert [checked.verdict()["status"] for _ in range(3)] == ["healthy"] * 3
     assert len(iam.logins) == 1
 
 
-def test_user_who_is_locked_by_others__is_named_so(function: Callable[..., Function], iam: SimulatedIam) -> None:
+def test_verdict__user_locked_by_others__says_so(function: Callable[..., Function], iam: SimulatedIam) -> None:
     iam.users["fdi-probe"] = User(PASSWORD, state="locked")
     checked = function("healthy", ROMA_TOKEN=json.dumps(GOOD._asdict() | {"project": None}))
     assert checked.instance()["error"]["message"].endswith(": the IAM user is locked")
 
 
-def test_refusal_with_a_very_long_text__is_read_at_once() -> None:
+def test_map_error_response__very_long_text__is_fast() -> None:
     body = json.dumps({"error": {"code": 401, "message": "password is " * 20_000}}).encode()
     began = time.process_time()
     map_error_response(401, body, ("fdi-probe", "Acme"))

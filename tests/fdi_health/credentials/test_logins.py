@@ -39,20 +39,20 @@ def secret(credentials: Credentials) -> str:
     return json.dumps({**credentials._asdict(), "project": None})
 
 
-def log_in(ours: IamClient, credentials: Credentials = GOOD, seconds: float = 2.0) -> CheckError | None:
+def log_in(iam_client: IamClient, credentials: Credentials = GOOD, seconds: float = 2.0) -> CheckError | None:
     """Log in; return the error, or None for a token."""
     try:
-        ours.create_token(credentials, Deadline.after(seconds))
+        iam_client.create_token(credentials, Deadline.after(seconds))
     except CheckError as error:
         return error
     return None
 
 
-def attempts(ours: IamClient, clock: Clock, seconds: int) -> list[int]:
+def attempts(iam_client: IamClient, clock: Clock, seconds: int) -> list[int]:
     """Log in every second; return after how many seconds a login was tried, which each error names."""
     times = []
     for second in range(seconds):
-        error = log_in(ours, WRONG)
+        error = log_in(iam_client, WRONG)
         assert error is not None
         if error.message.startswith(f"the login at {format_timestamp(clock.wall)} failed: "):
             times.append(second)
@@ -80,7 +80,7 @@ UNCERTAIN = [
 
 
 @pytest.mark.parametrize("fault", UNCERTAIN)
-def test_unusable_response__of_iam__causes_logins_after_30_seconds_5_and_15_minutes(
+def test_unusable_response__of_iam__next_logins_after_30_seconds_5_and_15_minutes(
     function: Callable[..., Function], iam: SimulatedIam, clock: Clock, fault: str
 ) -> None:  # H05, D34
     iam.play(fault, for_ever=True)
@@ -95,17 +95,17 @@ def test_unusable_response__of_iam__causes_logins_after_30_seconds_5_and_15_minu
 
 
 @pytest.mark.parametrize("fault", ["silent", "slow_refusal", "drip"])
-def test_late_response__of_iam__begins_the_cooldown(
-    ours: IamClient, iam: SimulatedIam, clock: Clock, fault: str
+def test_late_response__of_iam__starts_a_cooldown(
+    iam_client: IamClient, iam: SimulatedIam, clock: Clock, fault: str
 ) -> None:  # H05
     iam.play(fault, for_ever=True)
-    assert login_times(iam, clock, lambda: log_in(ours, seconds=0.15), minutes=7, step=5) == [0, 30, 330]
+    assert login_times(iam, clock, lambda: log_in(iam_client, seconds=0.15), minutes=7, step=5) == [0, 30, 330]
 
 
 @pytest.mark.parametrize(
     "fault", ["wrong_password", "empty_401", "locked", "protected", "forbidden", "gateway_403", "acl"]
 )
-def test_refusal__of_iam__causes_logins_after_5_and_15_minutes(
+def test_refusal__of_iam__next_logins_after_5_and_15_minutes(
     function: Callable[..., Function], iam: SimulatedIam, clock: Clock, fault: str
 ) -> None:
     iam.play(fault, for_ever=True)
@@ -178,34 +178,34 @@ def test_corrected_secret__is_used_at_once(
 
 
 def test_changed_credentials__are_sent_at_once_but_those_that_failed_before_are_not(
-    ours: IamClient, iam: SimulatedIam
+    iam_client: IamClient, iam: SimulatedIam
 ) -> None:
     others = [GOOD._replace(password=f"wrong-{number}") for number in range(9)]
     for credentials in (WRONG, others[0], WRONG, others[0]):
-        assert log_in(ours, credentials)
+        assert log_in(iam_client, credentials)
     assert len(iam.logins) == 2
     for credentials in others[1:]:
-        assert log_in(ours, credentials)
-    assert log_in(ours, others[8])
+        assert log_in(iam_client, credentials)
+    assert log_in(iam_client, others[8])
     assert len(iam.logins) == 10
-    assert log_in(ours, WRONG)  # eight are remembered
+    assert log_in(iam_client, WRONG)  # eight are remembered
     assert len(iam.logins) == 11
 
 
-def test_success__ends_every_cooldown(ours: IamClient, iam: SimulatedIam) -> None:
-    assert log_in(ours, WRONG)
-    assert log_in(ours) is None
-    assert log_in(ours, WRONG)
+def test_success__ends_every_cooldown(iam_client: IamClient, iam: SimulatedIam) -> None:
+    assert log_in(iam_client, WRONG)
+    assert log_in(iam_client) is None
+    assert log_in(iam_client, WRONG)
     assert len(iam.logins) == 3
 
 
 def test_accepted_credentials__while_iam_fails__back_off_to_30_seconds(
-    ours: IamClient, iam: SimulatedIam, clock: Clock
+    iam_client: IamClient, iam: SimulatedIam, clock: Clock
 ) -> None:  # H05
-    assert log_in(ours) is None
+    assert log_in(iam_client) is None
     iam.logins.clear()
     iam.play("status_500", for_ever=True)
-    times = login_times(iam, clock, lambda: log_in(ours), minutes=3, step=1)
+    times = login_times(iam, clock, lambda: log_in(iam_client), minutes=3, step=1)
     assert times == [0, 1, 3, 7, 15, 31, 61, 91, 121, 151]
 
 
@@ -222,7 +222,7 @@ def test_accepted_credentials__after_one_failure_of_iam__are_used_a_second_later
 
 
 @pytest.mark.parametrize("fault", ["status_502", "status_503", "reset", "cut_off"])
-def test_accepted_credentials__in_a_passing_fault_of_iam__blind_nobody(
+def test_accepted_credentials__temporary_fault_of_iam__checks_continue(
     function: Callable[..., Function], iam: SimulatedIam, clock: Clock, fault: str
 ) -> None:
     checked = function("healthy", clock=clock, ROMA_TOKEN=CREDENTIALS)
@@ -233,41 +233,41 @@ def test_accepted_credentials__in_a_passing_fault_of_iam__blind_nobody(
 
 
 def test_accepted_credentials__once_refused__are_treated_like_new_ones(
-    ours: IamClient, iam: SimulatedIam, clock: Clock
+    iam_client: IamClient, iam: SimulatedIam, clock: Clock
 ) -> None:
-    assert log_in(ours) is None
+    assert log_in(iam_client) is None
     iam.play("wrong_password", "status_500", for_ever=True)
     iam.logins.clear()
-    assert login_times(iam, clock, lambda: log_in(ours), minutes=15, step=10) == [0, 300, 600]
+    assert login_times(iam, clock, lambda: log_in(iam_client), minutes=15, step=10) == [0, 300, 600]
 
 
-def test_login_that_is_going_on__is_not_begun_again(ours: IamClient, iam: SimulatedIam) -> None:
+def test_login__in_progress__is_not_started_again(iam_client: IamClient, iam: SimulatedIam) -> None:
     # A read of the secret that is past its deadline may go on beside the next one.
     iam.play("silent", for_ever=True)
-    first = threading.Thread(target=log_in, args=(ours, GOOD, 0.5))
+    first = threading.Thread(target=log_in, args=(iam_client, GOOD, 0.5))
     first.start()
     while not iam.logins:
         time.sleep(0.01)
-    error = log_in(ours)
+    error = log_in(iam_client)
     assert error is not None
     assert error.message.endswith("IAM did not answer before the deadline")
     first.join()
     assert len(iam.logins) == 1
 
 
-def test_login_that_ended_late__does_not_shorten_a_newer_cooldown(
-    ours: IamClient, iam: SimulatedIam, clock: Clock
+def test_login__ended_late__does_not_shorten_a_newer_cooldown(
+    iam_client: IamClient, iam: SimulatedIam, clock: Clock
 ) -> None:
     iam.play("silent", "wrong_password")
-    first = threading.Thread(target=log_in, args=(ours, GOOD, 0.5))
+    first = threading.Thread(target=log_in, args=(iam_client, GOOD, 0.5))
     first.start()
     while not iam.logins:
         time.sleep(0.01)
     clock.wall += 30
-    newer = log_in(ours)
+    newer = log_in(iam_client)
     first.join()
     clock.wall += 299
-    again = log_in(ours)
+    again = log_in(iam_client)
     assert newer is not None
     assert again is not None
     assert newer.message == again.message
@@ -308,25 +308,25 @@ def unresolvable() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("endpoint", [plain, untrusted, refused, unresolvable])
-def test_login_that_was_not_sent__is_tried_again_after_5_seconds(
+def test_login__not_sent__is_retried_after_5_seconds(
     clock: Clock, endpoint: Callable[[], Iterator[str]]
 ) -> None:  # H05
     for url in endpoint():
         transport = Transport.open(url, {}, 1)
-        ours = IamClient(transport, PROJECT_ID, clock)
-        assert attempts(ours, clock, 12) == [0, 5, 10]
+        iam_client = IamClient(transport, PROJECT_ID, clock)
+        assert attempts(iam_client, clock, 12) == [0, 5, 10]
         transport.close()
 
 
-def test_login_through_a_dead_proxy__is_tried_again_after_5_seconds(clock: Clock) -> None:  # H05
+def test_login__dead_proxy__is_retried_after_5_seconds(clock: Clock) -> None:  # H05
     dead = f"http://127.0.0.1:{free_port()}"
     transport = Transport("https://iam.example", proxies={"https": dead})
-    ours = IamClient(transport, PROJECT_ID, clock)
-    assert attempts(ours, clock, 6) == [0, 5]
+    iam_client = IamClient(transport, PROJECT_ID, clock)
+    assert attempts(iam_client, clock, 6) == [0, 5]
     transport.close()
 
 
-def test_login_without_a_usable_ca_bundle__is_not_sent(clock: Clock) -> None:
+def test_login__unusable_ca_bundle__is_retried_after_5_seconds(clock: Clock) -> None:
     transport = Transport.open("https://127.0.0.1", {"SSL_CERT_FILE": "/nope.pem"}, 1)
-    ours = IamClient(transport, PROJECT_ID, clock)
-    assert attempts(ours, clock, 6) == [0, 5]
+    iam_client = IamClient(transport, PROJECT_ID, clock)
+    assert attempts(iam_client, clock, 6) == [0, 5]

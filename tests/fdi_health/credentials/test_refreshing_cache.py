@@ -66,7 +66,7 @@ def test_snapshot__repr__hides_the_value() -> None:
     assert repr(cache.get(soon())) == "Snapshot(generation=1)"
 
 
-def test_seconds_since_read__count_from_its_beginning(source: Source) -> None:
+def test_seconds_since_read__clock_advances__count_from_its_start(source: Source) -> None:
     clock = Clock()
     cache = RefreshingCache(source.read, clock)
     cache.get(soon())
@@ -74,7 +74,7 @@ def test_seconds_since_read__count_from_its_beginning(source: Source) -> None:
     assert cache.seconds_since_read() == 3
 
 
-def test_read__runs_on_a_daemon_thread(source: Source) -> None:
+def test_read__any__runs_on_a_daemon_thread(source: Source) -> None:
     RefreshingCache(source.read).get(soon())
     (thread,) = source.threads
     assert (thread.daemon, thread.name) == (True, "fdi-health-secret")

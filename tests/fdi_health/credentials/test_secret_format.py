@@ -39,7 +39,7 @@ JSON_TEXT = not_sent("is JSON text")
         (b'{"token":"MIIToken","password":"x"}', "token", "MIIToken"),
     ],
 )
-def test_secret__holds_a_token(secret: bytes, key: str | None, value: str) -> None:
+def test_parse_secret__token__returns_it(secret: bytes, key: str | None, value: str) -> None:
     found = parse_secret(secret, key)
     assert isinstance(found, SecretToken)
     assert found.value == value
@@ -55,18 +55,18 @@ def test_secret__holds_a_token(secret: bytes, key: str | None, value: str) -> No
         ("null", None),
     ],
 )
-def test_expires_at__is_iso_8601(text: str, end: float | None) -> None:
+def test_parse_secret__expires_at__is_iso_8601(text: str, end: float | None) -> None:
     for key in (None, "token"):
         assert parse_secret(f'{{"token":"MIIToken","expires_at":{text}}}'.encode(), key) == SecretToken("MIIToken", end)
 
 
 @pytest.mark.usefixtures("far_from_utc")
-def test_expires_at__without_a_zone_is_utc_wherever_we_are() -> None:
+def test_parse_secret__expires_at_without_zone__is_utc() -> None:
     secret = b'{"token":"MIIToken","expires_at":"2025-11-23T16:00:00"}'
     assert parse_secret(secret, None) == SecretToken("MIIToken", END)
 
 
-def test_repr__of_what_was_found_hides_it() -> None:
+def test_parse_secret__repr_of_the_result__hides_the_value() -> None:
     assert repr(Credentials("u", "p", "d", ("id", "x"))) == "Credentials()"
     assert repr(SecretToken("t", 5.0)) == "SecretToken(expires_at=5.0)"
 
@@ -169,7 +169,7 @@ def test_repr__of_what_was_found_hides_it() -> None:
         ),
     ],
 )
-def test_secret__that_holds_none_says_why(secret: bytes, key: str | None, message: str) -> None:
+def test_parse_secret__no_token__says_why(secret: bytes, key: str | None, message: str) -> None:
     with pytest.raises(CheckError) as caught:
         parse_secret(secret, key)
     assert (caught.value.code, caught.value.message) == ("token_unavailable", message)
@@ -177,7 +177,7 @@ def test_secret__that_holds_none_says_why(secret: bytes, key: str | None, messag
 
 
 @given(st.binary(max_size=40) | st.text(max_size=20).map(lambda text: text.encode("utf-8", "ignore")))
-def test_secret__any_bytes_are_a_sendable_token_or_a_fault(secret: bytes) -> None:
+def test_parse_secret__any_bytes__are_a_valid_token_or_an_error(secret: bytes) -> None:
     try:
         found = parse_secret(secret, None)
         assert isinstance(found, SecretToken)
@@ -202,5 +202,7 @@ def test_secret__any_bytes_are_a_sendable_token_or_a_fault(secret: bytes) -> Non
         (b'{"iam":"{\\"username\\":\\"u\\",\\"password\\":\\" p \\",\\"domain_name\\":\\"d\\"}"}', "iam", None),
     ],
 )
-def test_secret__holds_credentials(secret: bytes, key: str | None, project: tuple[str, str] | None) -> None:
+def test_parse_secret__credentials__returns_them(
+    secret: bytes, key: str | None, project: tuple[str, str] | None
+) -> None:
     assert parse_secret(secret, key) == Credentials("u", " p ", "d", project)

@@ -14,7 +14,16 @@ from fdi_health.errors import CheckError
 from fdi_health.secret_stores import Secret
 from fdi_health.transport.client import Transport
 from tests.conftest import CREDENTIALS, PROJECT_ID
-from tests.fdi_health.fake_secret_store import HOUR, NO_IAM, Clock, Shelf, no_read_in_progress, soon, static, until
+from tests.fdi_health.fake_secret_store import (
+    HOUR,
+    NO_IAM,
+    Clock,
+    FakeSecretStore,
+    no_read_in_progress,
+    soon,
+    static,
+    until,
+)
 
 if TYPE_CHECKING:
     from fdi_health.clock import Deadline
@@ -28,90 +37,92 @@ def ending_in(seconds: float) -> bytes:
     return static(datetime.fromtimestamp(START + seconds, UTC).isoformat())
 
 
-def held(clock: Clock, *secrets: bytes, warn_seconds: float = 0) -> tuple[TokenProvider, Shelf]:
-    """Return tokens that hold the first of the secrets, and their shelf."""
-    shelf = Shelf(list(secrets))
-    tokens = TokenProvider(shelf, NO_IAM, clock=clock, warn_seconds=warn_seconds)
+def held(clock: Clock, *secrets: bytes, warn_seconds: float = 0) -> tuple[TokenProvider, FakeSecretStore]:
+    """Return tokens that hold the first of the secrets, and their store."""
+    store = FakeSecretStore(list(secrets))
+    tokens = TokenProvider(store, NO_IAM, clock=clock, warn_seconds=warn_seconds)
     tokens.current(soon())
-    return tokens, shelf
+    return tokens, store
 
 
-def reads_more(tokens: TokenProvider, shelf: Shelf) -> bool:
+def reads_more(tokens: TokenProvider, store: FakeSecretStore) -> bool:
     """Whether using the token now begins a read on the side; waits until that is over."""
-    before = shelf.reads
+    before = store.reads
     tokens.current(soon())
     until(no_read_in_progress)
-    return shelf.reads > before
+    return store.reads > before
 
 
 @pytest.mark.parametrize(("life", "ahead"), [(6000, 300), (3000, 300), (1000, 100), (5, 0.5)])
-def test_token__is_got_anew_five_minutes_or_a_tenth_of_its_life_ahead(life: float, ahead: float) -> None:
+def test_renewal__five_minutes_or_a_tenth_of_the_lifetime_left__starts(life: float, ahead: float) -> None:
     clock = Clock()
-    tokens, shelf = held(clock, ending_in(life), b"MII-two-2")
+    tokens, store = held(clock, ending_in(life), b"MII-two-2")
     clock.monotonic = life - ahead - 0.01
-    assert not reads_more(tokens, shelf)
+    assert not reads_more(tokens, store)
     clock.monotonic = life - ahead
-    assert reads_more(tokens, shelf)
+    assert reads_more(tokens, store)
 
 
 @pytest.mark.parametrize("life", [0, -1, -HOUR])
-def test_token_that_had_ended_when_it_was_read__is_not_read_again_for_a_minute(life: float) -> None:
+def test_renewal__token_had_expired_when_read__waits_a_minute(life: float) -> None:
     clock = Clock()
-    tokens, shelf = held(clock, ending_in(life))
+    tokens, store = held(clock, ending_in(life))
     clock.monotonic += 59
-    assert not reads_more(tokens, shelf)
+    assert not reads_more(tokens, store)
 
 
 @pytest.mark.parametrize(("life", "rest"), [(20, 2), (1000, 5)])
-def test_next_try__comes_after_five_seconds_or_a_tenth_of_its_life(life: float, rest: float) -> None:
+def test_renewal__failed__is_retried_after_five_seconds_or_a_tenth_of_the_lifetime(life: float, rest: float) -> None:
     clock = Clock()
-    tokens, shelf = held(clock, ending_in(life), b"missing")
+    tokens, store = held(clock, ending_in(life), b"missing")
     clock.monotonic = life
-    assert reads_more(tokens, shelf)
+    assert reads_more(tokens, store)
     clock.monotonic = life + rest - 0.05
-    assert not reads_more(tokens, shelf)
+    assert not reads_more(tokens, store)
     clock.monotonic = life + rest
-    assert reads_more(tokens, shelf)
+    assert reads_more(tokens, store)
 
 
-def test_announced_token__is_looked_for_when_it_is_announced_and_a_minute_later() -> None:
+def test_secret__token_expires_soon__is_read_again_at_once_and_after_a_minute() -> None:
     clock = Clock()
-    tokens, shelf = held(clock, ending_in(8000), warn_seconds=3600)
+    tokens, store = held(clock, ending_in(8000), warn_seconds=3600)
     for seconds, reads in {4399: False, 4400: True, 4459: False, 4460: True}.items():
         clock.wall = START + seconds
-        assert reads_more(tokens, shelf) is reads
+        assert reads_more(tokens, store) is reads
 
 
 @pytest.mark.parametrize(("left", "announced"), [(3601, False), (3600, True)])
-def test_announcement__begins_an_hour_ahead_unless_told_otherwise(left: float, announced: bool) -> None:
-    tokens = TokenProvider(Shelf([ending_in(left)]), NO_IAM, clock=Clock())
+def test_expiring__default__starts_an_hour_ahead(left: float, announced: bool) -> None:
+    tokens = TokenProvider(FakeSecretStore([ending_in(left)]), NO_IAM, clock=Clock())
     tokens.current(soon())
     assert (tokens.expiring() is not None) is announced
 
 
-def test_token__tells_its_end() -> None:
+def test_current__token_with_expiry__returns_it() -> None:
     tokens, _ = held(Clock(), ending_in(100))
     assert tokens.current(soon()).expires_at == START + 100
 
 
-def test_token_under_a_key__is_found() -> None:
-    assert TokenProvider(Shelf([b'{"roma":"MII-one-1"}']), NO_IAM, "roma").current(soon()).value == "MII-one-1"
+def test_current__json_key_in_the_url__selects_the_token() -> None:
+    assert (
+        TokenProvider(FakeSecretStore([b'{"roma":"MII-one-1"}']), NO_IAM, "roma").current(soon()).value == "MII-one-1"
+    )
 
 
-def test_life_of_a_token_for_credentials__goes_by_iam_s_clock_alone(upstream: Simulator, iam: SimulatedIam) -> None:
-    clock, shelf = Clock(), Shelf([CREDENTIALS.encode()])
+def test_renewal__clock_skew_to_iam__uses_the_lifetime_of_iam(upstream: Simulator, iam: SimulatedIam) -> None:
+    clock, store = Clock(), FakeSecretStore([CREDENTIALS.encode()])
     iam.clock = lambda: clock.wall - HOUR
     transport = Transport(upstream.url)
-    tokens = TokenProvider(shelf, IamClient(transport, PROJECT_ID, clock), clock=clock)
+    tokens = TokenProvider(store, IamClient(transport, PROJECT_ID, clock), clock=clock)
     tokens.current(soon())
     clock.wall += 24 * HOUR - 301
-    assert not reads_more(tokens, shelf)
+    assert not reads_more(tokens, store)
     clock.wall += 1
-    assert reads_more(tokens, shelf)
+    assert reads_more(tokens, store)
     transport.close()
 
 
-def test_state__tells_the_version_of_credentials(upstream: Simulator) -> None:
+def test_state__credentials__has_the_version_of_the_secret(upstream: Simulator) -> None:
     class Versioned:
         def read(self, deadline: Deadline) -> Secret:
             assert deadline.remaining() > 0
@@ -126,15 +137,15 @@ def test_state__tells_the_version_of_credentials(upstream: Simulator) -> None:
     transport.close()
 
 
-def test_readiness__is_not_lost_by_a_read_ahead_that_fails() -> None:
+def test_check_usable__background_renewal_failed__is_usable() -> None:
     clock = Clock()
-    tokens, shelf = held(clock, ending_in(1000), b"missing")
+    tokens, store = held(clock, ending_in(1000), b"missing")
     clock.monotonic = 950
-    assert reads_more(tokens, shelf)
+    assert reads_more(tokens, store)
     tokens.check_usable(soon())
 
 
-def test_readiness__is_lost_by_a_refusal_that_could_not_be_mended() -> None:
+def test_check_usable__refused_and_not_renewed__raises() -> None:
     class Moody:
         secrets = iter([Secret(b"MII-one-1")])
 
@@ -152,7 +163,7 @@ def test_readiness__is_lost_by_a_refusal_that_could_not_be_mended() -> None:
     assert (caught.value.code, caught.value.next_step) == ("token_unavailable", "Put it back.")
 
 
-def test_readiness__is_not_regained_by_the_late_refusal_of_an_older_token() -> None:
+def test_check_usable__late_refusal_of_an_older_token__still_raises() -> None:
     class Moody:
         secrets = iter([Secret(b"MII-one-1"), Secret(b"MII-two-2")])
 
@@ -171,8 +182,8 @@ def test_readiness__is_not_regained_by_the_late_refusal_of_an_older_token() -> N
         tokens.check_usable(soon())
 
 
-def test_now__is_what_a_read_waits_by() -> None:
+def test_current__slow_store__raises_at_the_deadline() -> None:
     began = time.monotonic()
     with pytest.raises(CheckError, match="before the deadline"):
-        TokenProvider(Shelf([b"MII-one-1"], wait_seconds=0.5), NO_IAM).current(soon(0.05))
+        TokenProvider(FakeSecretStore([b"MII-one-1"], wait_seconds=0.5), NO_IAM).current(soon(0.05))
     assert time.monotonic() - began < 0.05 + 0.3

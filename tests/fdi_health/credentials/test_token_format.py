@@ -57,7 +57,7 @@ def iam_token(size: int) -> str:
         "my-token-2",
     ],
 )
-def test_token__of_a_known_kind__is_one(text: str) -> None:
+def test_find_format_error__known_kind_of_token__is_none(text: str) -> None:
     assert find_format_error(text) is None
 
 
@@ -138,7 +138,7 @@ def test_token__of_a_known_kind__is_one(text: str) -> None:
         ("none", "placeholder"),
     ],
 )
-def test_other_text__is_refused__by_its_form_and_without_any_part_of_it(
+def test_find_format_error__other_text__describes_it_without_any_part_of_it(
     text: str, description: str
 ) -> None:  # D03, D04, D05
     error = find_format_error(text)
@@ -150,7 +150,7 @@ def test_other_text__is_refused__by_its_form_and_without_any_part_of_it(
 
 
 @given(st.lists(st.integers(0x80, 0xFF), min_size=6, max_size=300).map(bytes))
-def test_opaque_token__of_bytes_that_are_not_text__is_one(data: bytes) -> None:
+def test_find_format_error__opaque_bytes__is_none(data: bytes) -> None:
     assert find_format_error(b64(b"\x80" + data)) is None
 
 
@@ -166,7 +166,7 @@ def test_opaque_token__of_bytes_that_are_not_text__is_one(data: bytes) -> None:
         "%" * 65_000,
     ],
 )
-def test_long_text__is_looked_at_quickly(text: str) -> None:
+def test_find_format_error__long_text__is_fast(text: str) -> None:
     began = time.monotonic()
     find_format_error(text)
     assert time.monotonic() - began < 0.5
@@ -202,7 +202,7 @@ WORD = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12
 
 
 @pytest.mark.usefixtures("no_secret_reads")
-def test_wrapped_credentials__in_any_stack_of_wrappings__are_never_sent(
+def test_wrapped_credentials__any_stack_of_wrappings__are_never_sent(
     function: Callable[..., Function], upstream: Simulator, iam: Iam, tmp_path: Path
 ) -> None:  # D03, D04, D05
     file = tmp_path / "secret"
@@ -236,9 +236,7 @@ def test_wrapped_credentials__in_any_stack_of_wrappings__are_never_sent(
     holds()
 
 
-def test_token_of_an_agency__that_is_wrapped__is_not_sent(
-    function: Callable[..., Function], upstream: Simulator
-) -> None:  # D05
+def test_agency_token__wrapped__is_not_sent(function: Callable[..., Function], upstream: Simulator) -> None:  # D05
     class Context:
         def getToken(self) -> str:  # noqa: N802 -- the platform's name
             return f"Bearer {TOKEN}"
@@ -260,7 +258,7 @@ def test_token_of_an_agency__that_is_wrapped__is_not_sent(
         ("env://ROMA_TOKEN#token", json.dumps({"token": f"'{COMPACT}'"})),
     ],
 )
-def test_wrapped_secret__wherever_it_stands__is_not_sent(
+def test_wrapped_secret__any_place__is_not_sent(
     function: Callable[..., Function], upstream: Simulator, iam: Iam, url: str, secret: str
 ) -> None:  # D03, D04, D05
     checked = function("healthy", FDI_TOKEN=url, ROMA_TOKEN=secret)
@@ -282,7 +280,7 @@ def test_wrapped_secret__wherever_it_stands__is_not_sent(
         "/a" * 30_000,
     ],
 )
-def test_find_format_error_a_text_that_could_be_divided_in_many_ways__is_found_at_once(text: str) -> None:
+def test_find_format_error__many_ways_to_divide_the_text__is_fast(text: str) -> None:
     began = time.process_time()
     find_format_error(text)
     assert time.process_time() - began < 0.5

@@ -22,7 +22,7 @@ from tests.fdi_health.fake_secret_store import (
     MINUTE,
     NO_IAM,
     Clock,
-    Shelf,
+    FakeSecretStore,
     no_read_in_progress,
     soon,
     static,
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
     from tests.conftest import Function
 
 
-def test_token__is_read_once_for_everybody() -> None:
-    shelf = Shelf([b"MII-one-1"], wait_seconds=0.1)
-    tokens = TokenProvider(shelf, NO_IAM)
+def test_current__concurrent_callers__share_one_read() -> None:
+    store = FakeSecretStore([b"MII-one-1"], wait_seconds=0.1)
+    tokens = TokenProvider(store, NO_IAM)
     with ThreadPoolExecutor(24) as callers:
         values = list(callers.map(lambda _: tokens.current(soon()).value, range(24)))
     assert values == ["MII-one-1"] * 24
-    assert shelf.reads == 1
+    assert store.reads == 1
 
 
-def test_missing_secret__is_asked_for_once_by_those_who_ask_at_once() -> None:
-    shelf = Shelf([b"missing"], wait_seconds=0.1)
-    tokens = TokenProvider(shelf, NO_IAM)
+def test_current__missing_secret__concurrent_callers_share_one_read() -> None:
+    store = FakeSecretStore([b"missing"], wait_seconds=0.1)
+    tokens = TokenProvider(store, NO_IAM)
 
     def message(_: int) -> str:
         with pytest.raises(CheckError) as caught:
@@ -60,33 +60,33 @@ def test_missing_secret__is_asked_for_once_by_those_who_ask_at_once() -> None:
 
     with ThreadPoolExecutor(8) as callers:
         assert set(callers.map(message, range(8))) == {"the secret does not exist"}
-    assert shelf.reads == 1
+    assert store.reads == 1
 
 
-def test_renewal__is_one_read_for_all_who_were_refused() -> None:
-    shelf = Shelf([b"MII-one-1", b"MII-two-2"])
-    tokens = TokenProvider(shelf, NO_IAM)
+def test_renew__concurrent_callers__share_one_read() -> None:
+    store = FakeSecretStore([b"MII-one-1", b"MII-two-2"])
+    tokens = TokenProvider(store, NO_IAM)
     refused = tokens.current(soon())
 
     with ThreadPoolExecutor(10) as callers:
         renewed = {token.value for token in callers.map(lambda _: tokens.renew(refused, soon()), range(10))}
 
     assert renewed == {"MII-two-2"}
-    assert shelf.reads == 2
+    assert store.reads == 2
     assert tokens.current(soon()).value == "MII-two-2"
 
 
-def test_renewal__with_the_same_secret_is_one_read_too() -> None:
-    shelf = Shelf([b"MII-one-1"])
-    tokens = TokenProvider(shelf, NO_IAM)
+def test_renew__same_secret__is_read_once() -> None:
+    store = FakeSecretStore([b"MII-one-1"])
+    tokens = TokenProvider(store, NO_IAM)
     refused = tokens.current(soon())
 
     assert tokens.renew(refused, soon()).value == tokens.renew(refused, soon()).value == "MII-one-1"
-    assert shelf.reads == 2
+    assert store.reads == 2
 
 
 @pytest.mark.parametrize("fault", ["APIGW.0301", "ROMA.1002", "ROMA.1000", "APIG.1002"])
-def test_rotation__is_seen_within_the_request_by_one_read(
+def test_check__secret_was_rotated__succeeds_with_one_read(
     function: Callable[..., Function], upstream: Simulator, tmp_path: Path, fault: str
 ) -> None:  # C90, whatever the status that the token fault comes with
     names = [f"i{number}" for number in range(10)]
@@ -106,9 +106,7 @@ def test_rotation__is_seen_within_the_request_by_one_read(
     assert sorted(request.token or "" for request in upstream.requests) == sorted([TOKEN, "rotated-token"] * 10)
 
 
-def test_token_refused_for_good__is_not_retried_without_end(
-    function: Callable[..., Function], upstream: Simulator
-) -> None:
+def test_check__token_is_always_refused__is_not_retried(function: Callable[..., Function], upstream: Simulator) -> None:
     upstream.tokens.clear()
     checked = function("healthy", "healthy")
 
@@ -118,7 +116,7 @@ def test_token_refused_for_good__is_not_retried_without_end(
     assert len(upstream.requests) == 2
 
 
-def test_renewal_that_hangs__is_token_unavailable_at_the_deadline(
+def test_check__renewal_hangs__is_token_unavailable_at_the_deadline(
     function: Callable[..., Function], iam: SimulatedIam
 ) -> None:
     checked = function("healthy", FDI_DEADLINE_SECONDS="0.4", ROMA_TOKEN=CREDENTIALS)
@@ -133,10 +131,10 @@ def test_renewal_that_hangs__is_token_unavailable_at_the_deadline(
         assert error["code"] == "token_unavailable"
 
 
-def test_hanging_reads__are_not_piled_up() -> None:
+def test_current__reads_hang__at_most_two_are_stuck() -> None:
     over = threading.Event()
-    shelf = Shelf([b"MII-one-1"], hang=over)
-    tokens = TokenProvider(shelf, NO_IAM, max_read_seconds=0.15)
+    store = FakeSecretStore([b"MII-one-1"], hang=over)
+    tokens = TokenProvider(store, NO_IAM, max_read_seconds=0.15)
 
     messages = []
     for _ in range(4):
@@ -144,7 +142,7 @@ def test_hanging_reads__are_not_piled_up() -> None:
             tokens.current(soon(0.2))
         messages.append(caught.value.message)
 
-    assert shelf.reads == 2
+    assert store.reads == 2
     assert set(messages[:2]) <= {
         "the secret could not be read before the deadline",
         "earlier reads of the secret are stuck, or no thread was free",
@@ -154,39 +152,39 @@ def test_hanging_reads__are_not_piled_up() -> None:
     until(no_read_in_progress)
     assert tokens.state() is None  # late results are discarded
     assert tokens.current(soon()).value == "MII-one-1"
-    assert shelf.reads == 3
+    assert store.reads == 3
 
 
-def test_hasty_callers__do_not_end_the_read_of_a_patient_one() -> None:
-    shelf = Shelf([b"MII-one-1"], wait_seconds=0.4)
-    tokens = TokenProvider(shelf, NO_IAM)
+def test_current__impatient_callers__do_not_end_the_read() -> None:
+    store = FakeSecretStore([b"MII-one-1"], wait_seconds=0.4)
+    tokens = TokenProvider(store, NO_IAM)
     for _ in range(5):
         with pytest.raises(CheckError, match="before the deadline"):
             tokens.current(soon(0.02))
     assert tokens.current(soon()).value == "MII-one-1"
-    assert shelf.reads == 1
+    assert store.reads == 1
 
 
-def test_overdue_read__is_not_waited_for_by_those_who_joined_it() -> None:
+def test_renew__joined_read_is_overdue__starts_another() -> None:
     over = threading.Event()
-    shelf = Shelf([b"MII-one-1", b"MII-two-2"])
-    tokens = TokenProvider(shelf, NO_IAM, max_read_seconds=0.3)
+    store = FakeSecretStore([b"MII-one-1", b"MII-two-2"])
+    tokens = TokenProvider(store, NO_IAM, max_read_seconds=0.3)
     refused = tokens.current(soon())
-    shelf.hang = over
+    store.hang = over
     with ThreadPoolExecutor(3) as callers:
         waiting = [callers.submit(tokens.renew, refused, soon(3)) for _ in range(3)]
         time.sleep(0.1)
-        shelf.hang = None
+        store.hang = None
         assert {token.result(1).value for token in waiting} == {"MII-two-2"}
     over.set()
 
 
-def test_late_renewals__are_announced_only_if_they_go_on(upstream: Simulator, iam: SimulatedIam) -> None:
+def test_expiring__renewals_are_late__is_reported_after_the_third(upstream: Simulator, iam: SimulatedIam) -> None:
     # A platform that freezes the process after each response makes a renewal late, which is not a failure of IAM.
     clock, transport = Clock(), Transport(upstream.url)
     iam.clock = lambda: clock.wall
     iam_client = IamClient(transport, PROJECT_ID, clock)
-    tokens = TokenProvider(Shelf([CREDENTIALS.encode()]), iam_client, clock=clock, max_read_seconds=0.3)
+    tokens = TokenProvider(FakeSecretStore([CREDENTIALS.encode()]), iam_client, clock=clock, max_read_seconds=0.3)
     tokens.current(soon())
     iam.play("silent", for_ever=True)
     clock.wall += 24 * HOUR - 4 * MINUTE
@@ -200,8 +198,8 @@ def test_late_renewals__are_announced_only_if_they_go_on(upstream: Simulator, ia
     transport.close()
 
 
-def test_upstream_that_refuses_every_token__costs_ten_logins_in_any_minute(
-    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
+def test_renew__every_token_is_refused__makes_ten_logins_a_minute(
+    with_credentials: tuple[TokenProvider, FakeSecretStore, Clock], iam: SimulatedIam
 ) -> None:
     tokens, _, clock = with_credentials
     tokens.current(soon())
@@ -221,18 +219,18 @@ def test_upstream_that_refuses_every_token__costs_ten_logins_in_any_minute(
     assert [renews() for _ in range(10)] == [True] * 9 + [False]
 
 
-def test_login__is_counted_whatever_older_refusals_come_meanwhile(
-    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
+def test_renew__older_refusal_during_the_login__login_is_counted(
+    with_credentials: tuple[TokenProvider, FakeSecretStore, Clock], iam: SimulatedIam
 ) -> None:
-    tokens, shelf, _ = with_credentials
+    tokens, store, _ = with_credentials
     older = tokens.current(soon())
     newer = tokens.renew(older, soon())
-    shelf.hang = threading.Event()
+    store.hang = threading.Event()
     with ThreadPoolExecutor(1) as caller:
         renewal = caller.submit(tokens.renew, newer, soon())
-        until(lambda: shelf.reads == 3)
+        until(lambda: store.reads == 3)
         assert tokens.renew(older, soon()) == newer
-        shelf.hang.set()
+        store.hang.set()
         newest = renewal.result()
     assert newest != newer
     while (renewed := tokens.renew(newest, soon())) != newest:
@@ -240,11 +238,11 @@ def test_login__is_counted_whatever_older_refusals_come_meanwhile(
     assert len(iam.logins) == 11  # the first one, and ten for refusals
 
 
-def test_refusal_that_many_meet_at_once__counts_as_one_login(
-    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
+def test_renew__concurrent_refusals__count_as_one_login(
+    with_credentials: tuple[TokenProvider, FakeSecretStore, Clock], iam: SimulatedIam
 ) -> None:
-    tokens, shelf, _ = with_credentials
-    shelf.wait_seconds = 0.02
+    tokens, store, _ = with_credentials
+    store.wait_seconds = 0.02
     for _ in range(10):
         refused, gate = tokens.current(soon()), threading.Barrier(24)
 
@@ -260,49 +258,49 @@ def test_refusal_that_many_meet_at_once__counts_as_one_login(
     assert tokens.renew(last, soon()) == last
 
 
-def test_secret_that_can_not_be_read__is_read_again_after_1_2_4_and_at_most_30_seconds() -> None:  # H05
+def test_current__unreadable_secret__backs_off_to_30_seconds() -> None:  # H05
     clock = Clock()
-    shelf = Shelf([b"missing"])
-    tokens = TokenProvider(shelf, NO_IAM, clock=clock)
+    store = FakeSecretStore([b"missing"])
+    tokens = TokenProvider(store, NO_IAM, clock=clock)
     start, read = clock.wall, []
     for second in range(100):
         clock.wall = start + second
-        before = shelf.reads
+        before = store.reads
         with pytest.raises(CheckError, match="the secret does not exist"):
             tokens.current(soon())
-        read += [second] * (shelf.reads - before)
+        read += [second] * (store.reads - before)
     assert read == [0, 1, 2, 3, 5, 9, 17, 33, 63, 93]
-    shelf.secrets = [TOKEN.encode()]
+    store.secrets = [TOKEN.encode()]
     clock.wall += 30
     assert tokens.current(soon()).value == TOKEN
 
 
-def test_secret_that_can_not_be_read__if_a_token_was_refused__backs_off_too() -> None:
+def test_renew__unreadable_secret__backs_off() -> None:
     clock = Clock()
-    shelf = Shelf([TOKEN.encode(), b"missing"])
-    tokens = TokenProvider(shelf, NO_IAM, clock=clock)
+    store = FakeSecretStore([TOKEN.encode(), b"missing"])
+    tokens = TokenProvider(store, NO_IAM, clock=clock)
     refused = tokens.current(soon())
     for _ in range(20):
         with pytest.raises(CheckError, match="the secret does not exist"):
             tokens.renew(refused, soon())
-    assert shelf.reads == 4
+    assert store.reads == 4
 
 
-def test_secret_in_a_wrong_form__backs_off_and_is_seen_when_corrected() -> None:
+def test_current__malformed_secret__backs_off_until_corrected() -> None:
     clock = Clock()
-    shelf = Shelf([b"'quoted'"])
-    tokens = TokenProvider(shelf, NO_IAM, clock=clock)
+    store = FakeSecretStore([b"'quoted'"])
+    tokens = TokenProvider(store, NO_IAM, clock=clock)
     for _ in range(20):
         with pytest.raises(CheckError, match="quotes around"):
             tokens.current(soon())
-    assert shelf.reads == 3
-    shelf.secrets = [TOKEN.encode()]
+    assert store.reads == 3
+    store.secrets = [TOKEN.encode()]
     clock.wall += 1
     assert tokens.current(soon()).value == TOKEN
 
 
 @pytest.mark.parametrize("kind", [IsADirectoryError, AttributeError, TypeError, RuntimeError, SystemExit])
-def test_fault_of_a_vendors_library__is_token_unavailable_and_logged(
+def test_current__vendors_library_raises_anything__is_token_unavailable_and_logged(
     caplog: pytest.LogCaptureFixture, kind: type[BaseException]
 ) -> None:
     class Odd:
@@ -321,9 +319,9 @@ def test_fault_of_a_vendors_library__is_token_unavailable_and_logged(
     assert kind.__name__ in line_of(record)
 
 
-def test_hasty_joiner__does_not_end_the_read() -> None:
-    shelf = Shelf([b"MII-one-1"], wait_seconds=0.3)
-    tokens = TokenProvider(shelf, NO_IAM)
+def test_current__impatient_joiner__does_not_end_the_read() -> None:
+    store = FakeSecretStore([b"MII-one-1"], wait_seconds=0.3)
+    tokens = TokenProvider(store, NO_IAM)
     with ThreadPoolExecutor(2) as callers:
         patient = callers.submit(tokens.current, soon(2))
         time.sleep(0.05)
@@ -333,16 +331,16 @@ def test_hasty_joiner__does_not_end_the_read() -> None:
 
 
 @pytest.mark.parametrize("stopped", ["wall", "monotonic"])
-def test_token_near_its_end__is_read_ahead_on_the_side(stopped: str) -> None:  # C90
+def test_current__token_expires_soon__is_renewed_in_the_background(stopped: str) -> None:  # C90
     clock = Clock()
-    shelf = Shelf([b'{"token":"MII-one-1","expires_at":"2023-11-14T22:15:00Z"}', b"MII-two-2"])  # in 100 s
-    tokens = TokenProvider(shelf, NO_IAM, clock=clock, warn_seconds=0)
+    store = FakeSecretStore([b'{"token":"MII-one-1","expires_at":"2023-11-14T22:15:00Z"}', b"MII-two-2"])  # in 100 s
+    tokens = TokenProvider(store, NO_IAM, clock=clock, warn_seconds=0)
     assert tokens.current(soon()).value == "MII-one-1"
 
     clock.wall += 89 * (stopped != "wall")
     clock.monotonic += 89 * (stopped != "monotonic")
     assert tokens.current(soon()).value == "MII-one-1"
-    assert shelf.reads == 1
+    assert store.reads == 1
 
     clock.wall += 2 * (stopped != "wall")
     clock.monotonic += 2 * (stopped != "monotonic")
@@ -353,56 +351,56 @@ def test_token_near_its_end__is_read_ahead_on_the_side(stopped: str) -> None:  #
         time.sleep(0.01)
     else:
         pytest.fail("the token was not read ahead of its end")
-    assert shelf.reads == 2
+    assert store.reads == 2
 
 
-def test_reading_ahead__that_fails_keeps_the_token_and_rests() -> None:
+def test_current__background_renewal_fails__keeps_the_token_and_waits() -> None:
     clock = Clock()
-    shelf = Shelf([b'{"token":"MII-one-1","expires_at":"2023-11-14T22:15:00Z"}', b"missing"])
-    tokens = TokenProvider(shelf, NO_IAM, clock=clock)
+    store = FakeSecretStore([b'{"token":"MII-one-1","expires_at":"2023-11-14T22:15:00Z"}', b"missing"])
+    tokens = TokenProvider(store, NO_IAM, clock=clock)
     tokens.current(soon())
     clock.wall += 95
     for _ in range(5):
         assert tokens.current(soon()).value == "MII-one-1"
         time.sleep(0.02)
-    assert shelf.reads == 2
+    assert store.reads == 2
     clock.wall += 5
     tokens.current(soon())
     time.sleep(0.05)
-    assert shelf.reads == 3
+    assert store.reads == 3
 
 
-def test_token_past_its_end_when_read__is_tried_all_the_same() -> None:  # C89
+def test_expired_token__still_sent__until_refused() -> None:  # C89
     clock = Clock()
-    shelf = Shelf([b'{"token":"MII-one-1","expires_at":"2020-01-01T00:00:00Z"}'])
-    tokens = TokenProvider(shelf, NO_IAM, clock=clock)
+    store = FakeSecretStore([b'{"token":"MII-one-1","expires_at":"2020-01-01T00:00:00Z"}'])
+    tokens = TokenProvider(store, NO_IAM, clock=clock)
     assert [tokens.current(soon()).value for _ in range(3)] == ["MII-one-1"] * 3
-    assert shelf.reads == 1
+    assert store.reads == 1
 
 
 @pytest.fixture
-def with_credentials(upstream: Simulator, iam: SimulatedIam) -> Iterator[tuple[TokenProvider, Shelf, Clock]]:
-    """Return tokens for credentials, the shelf they are on and the clock that both we and IAM go by."""
-    clock, shelf = Clock(), Shelf([CREDENTIALS.encode()])
+def with_credentials(upstream: Simulator, iam: SimulatedIam) -> Iterator[tuple[TokenProvider, FakeSecretStore, Clock]]:
+    """Return tokens for credentials, the store they are on and the clock that both we and IAM go by."""
+    clock, store = Clock(), FakeSecretStore([CREDENTIALS.encode()])
     iam.clock = lambda: clock.wall
     transport = Transport(upstream.url)
-    yield TokenProvider(shelf, IamClient(transport, PROJECT_ID, clock), clock=clock), shelf, clock
+    yield TokenProvider(store, IamClient(transport, PROJECT_ID, clock), clock=clock), store, clock
     transport.close()
 
 
-def test_credentials__cost_one_read_and_one_login(
-    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
+def test_current__credentials_and_concurrent_callers__one_read_and_one_login(
+    with_credentials: tuple[TokenProvider, FakeSecretStore, Clock], iam: SimulatedIam
 ) -> None:
-    tokens, shelf, _ = with_credentials
+    tokens, store, _ = with_credentials
     with ThreadPoolExecutor(24) as callers:
         values = set(callers.map(lambda _: tokens.current(soon()).value, range(24)))
     assert values == set(iam.issued)
-    assert (shelf.reads, len(iam.logins)) == (1, 1)
+    assert (store.reads, len(iam.logins)) == (1, 1)
 
 
 @pytest.mark.parametrize("stopped", ["wall", "monotonic"])
-def test_token_for_credentials__is_renewed_five_minutes_ahead(
-    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam, stopped: str
+def test_current__issued_token__is_renewed_five_minutes_ahead(
+    with_credentials: tuple[TokenProvider, FakeSecretStore, Clock], iam: SimulatedIam, stopped: str
 ) -> None:
     tokens, _, clock = with_credentials
     first = tokens.current(soon()).value
@@ -421,8 +419,8 @@ def test_token_for_credentials__is_renewed_five_minutes_ahead(
     assert tokens.expiring() is None
 
 
-def test_token_for_credentials__whose_issue_is_not_told_ends_by_our_clock(
-    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
+def test_current__issued_at_is_missing__expiry_uses_our_clock(
+    with_credentials: tuple[TokenProvider, FakeSecretStore, Clock], iam: SimulatedIam
 ) -> None:
     tokens, _, clock = with_credentials
     iam.tells = ("expires_at",)
@@ -432,7 +430,9 @@ def test_token_for_credentials__whose_issue_is_not_told_ends_by_our_clock(
     until(lambda: tokens.current(soon()).value != first)
 
 
-def test_renewal_ahead__delays_nobody(with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam) -> None:
+def test_current__background_renewal_hangs__does_not_wait(
+    with_credentials: tuple[TokenProvider, FakeSecretStore, Clock], iam: SimulatedIam
+) -> None:
     tokens, _, clock = with_credentials
     tokens.current(soon())
     iam.play("silent", for_ever=True)
@@ -444,8 +444,8 @@ def test_renewal_ahead__delays_nobody(with_credentials: tuple[TokenProvider, She
     assert time.monotonic() - began < 0.1
 
 
-def test_token_for_credentials__that_can_not_be_renewed_is_announced(
-    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
+def test_expiring__renewal_failed__is_reported_until_it_succeeds(
+    with_credentials: tuple[TokenProvider, FakeSecretStore, Clock], iam: SimulatedIam
 ) -> None:
     tokens, _, clock = with_credentials
     tokens.current(soon())
@@ -464,8 +464,8 @@ def test_token_for_credentials__that_can_not_be_renewed_is_announced(
     until(lambda: tokens.expiring() is None)
 
 
-def test_dead_token__is_still_tried_when_iam_is_gone(
-    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
+def test_expired_token__iam_is_unreachable__is_still_sent(
+    with_credentials: tuple[TokenProvider, FakeSecretStore, Clock], iam: SimulatedIam
 ) -> None:
     # Our clock may be wrong: the upstream's refusal is what decides.
     tokens, _, clock = with_credentials
@@ -475,58 +475,60 @@ def test_dead_token__is_still_tried_when_iam_is_gone(
     assert tokens.current(soon()).value == first
 
 
-def test_refused_token_for_credentials__costs_one_read_and_one_login_for_all(
-    with_credentials: tuple[TokenProvider, Shelf, Clock], iam: SimulatedIam
+def test_renew__credentials_and_concurrent_callers__one_read_and_one_login(
+    with_credentials: tuple[TokenProvider, FakeSecretStore, Clock], iam: SimulatedIam
 ) -> None:
-    tokens, shelf, _ = with_credentials
+    tokens, store, _ = with_credentials
     refused = tokens.current(soon())
     with ThreadPoolExecutor(24) as callers:
         renewed = set(callers.map(lambda _: tokens.renew(refused, soon()).value, range(24)))
     assert len(renewed) == 1
     assert refused.value not in renewed
-    assert (shelf.reads, len(iam.logins)) == (2, 2)
+    assert (store.reads, len(iam.logins)) == (2, 2)
 
 
 @pytest.mark.parametrize("seconds_left", [3600, 1, -5])
-def test_token_that_ends_soon__is_announced(seconds_left: int) -> None:
+def test_expiring__token_expires_soon__is_reported(seconds_left: int) -> None:
     clock = Clock(wall=1_763_913_600.0 - seconds_left)
-    tokens = TokenProvider(Shelf([static("2025-11-23T16:00:00Z")]), NO_IAM, clock=clock)
+    tokens = TokenProvider(FakeSecretStore([static("2025-11-23T16:00:00Z")]), NO_IAM, clock=clock)
     assert tokens.expiring() is None
     assert tokens.current(soon()).value == TOKEN
     assert tokens.expiring() == 1_763_913_600.0
 
 
 @pytest.mark.parametrize(("warn", "left"), [(3600, 3601), (0, 1), (60, 61)])
-def test_token_that_ends_later__is_not_announced(warn: float, left: float) -> None:
+def test_expiring__token_expires_later__is_not_reported(warn: float, left: float) -> None:
     clock = Clock(wall=1_763_913_600.0 - left)
-    tokens = TokenProvider(Shelf([static("2025-11-23T16:00:00Z")]), NO_IAM, warn_seconds=warn, clock=clock)
+    tokens = TokenProvider(FakeSecretStore([static("2025-11-23T16:00:00Z")]), NO_IAM, warn_seconds=warn, clock=clock)
     tokens.current(soon())
     assert tokens.expiring() is None
 
 
 @pytest.mark.parametrize("secret", [b"MIIToken", b'{"token":"MIIToken"}'])
-def test_token_without_an_end__is_not_announced(secret: bytes) -> None:
-    tokens = TokenProvider(Shelf([secret]), NO_IAM)
+def test_expiring__no_expiry__is_not_reported(secret: bytes) -> None:
+    tokens = TokenProvider(FakeSecretStore([secret]), NO_IAM)
     tokens.current(soon())
     assert tokens.expiring() is None
 
 
-def test_announced_token__is_looked_for_once_a_minute() -> None:
+def test_secret__token_expires_soon__is_read_once_a_minute() -> None:
     clock = Clock(wall=1_763_913_600.0 - 1800)
-    shelf = Shelf([static("2025-11-23T16:00:00Z"), static("2025-11-24T16:00:00Z")])
-    tokens = TokenProvider(shelf, NO_IAM, clock=clock)
+    store = FakeSecretStore([static("2025-11-23T16:00:00Z"), static("2025-11-24T16:00:00Z")])
+    tokens = TokenProvider(store, NO_IAM, clock=clock)
     tokens.current(soon())
     for _ in range(3):
         clock.monotonic += 19
         tokens.current(soon())
-    assert shelf.reads == 1
+    assert store.reads == 1
     clock.monotonic += 5
     tokens.current(soon())
     until(lambda: tokens.expiring() is None)
-    assert shelf.reads == 2
+    assert store.reads == 2
 
 
-def test_state__tells_kind_version_and_end_and_no_value(with_credentials: tuple[TokenProvider, Shelf, Clock]) -> None:
+def test_state__issued_token__has_kind_and_expiry_but_no_value(
+    with_credentials: tuple[TokenProvider, FakeSecretStore, Clock],
+) -> None:
     tokens, _, clock = with_credentials
     assert tokens.state() is None
     token = tokens.current(soon())
@@ -538,7 +540,7 @@ def test_state__tells_kind_version_and_end_and_no_value(with_credentials: tuple[
 
 
 @pytest.mark.parametrize(("said", "told"), [("7", "7"), ("a1b2-c3", "a1b2-c3"), ("x y\n", None), ("v" * 65, None)])
-def test_state__tells_a_version_only_if_it_looks_like_one(said: str, told: str | None) -> None:
+def test_state__version__only_if_it_is_well_formed(said: str, told: str | None) -> None:
     class Versioned:
         def read(self, deadline: Deadline) -> Secret:
             return Secret(b"MIIToken", said)
@@ -550,7 +552,7 @@ def test_state__tells_a_version_only_if_it_looks_like_one(said: str, told: str |
     assert state.version == told
 
 
-def test_verdict_on_a_token_that_ends_soon__is_degraded(function: Callable[..., Function]) -> None:
+def test_verdict__token_expires_soon__is_degraded(function: Callable[..., Function]) -> None:
     clock = Clock(wall=1_763_913_600.0 - 1800)
     checked = function("healthy", "no_tasks", clock=clock, ROMA_TOKEN=static("2025-11-23T16:00:00Z").decode())
 
@@ -574,7 +576,9 @@ def test_verdict_on_a_token_that_ends_soon__is_degraded(function: Callable[..., 
 @pytest.mark.parametrize(
     ("play", "status"), [("doc_example", "unhealthy"), ("status_500", "unknown"), ("healthy", "degraded")]
 )
-def test_token_that_ends_soon__makes_nothing_milder(function: Callable[..., Function], play: str, status: str) -> None:
+def test_verdict__token_expires_soon__never_improves_the_status(
+    function: Callable[..., Function], play: str, status: str
+) -> None:
     clock = Clock(wall=1_763_913_600.0 + 5)  # past its end, and tried all the same
     checked = function(play, clock=clock, ROMA_TOKEN=static("2025-11-23T16:00:00Z").decode())
     verdict = checked.verdict()
@@ -582,7 +586,7 @@ def test_token_that_ends_soon__makes_nothing_milder(function: Callable[..., Func
     assert [warning["code"] for warning in verdict["warnings"]] == ["token_expires_soon"]
 
 
-def test_ready__tells_source_kind_version_and_end(function: Callable[..., Function], tmp_path: Path) -> None:
+def test_ready__token__has_source_kind_version_and_expiry(function: Callable[..., Function], tmp_path: Path) -> None:
     (tmp_path / "token").write_bytes(static("2099-11-23T16:00:00Z"))
     os.utime(tmp_path / "token", (1_763_913_600, 1_763_913_600))
     response = function("healthy", FDI_TOKEN=f"file://{tmp_path}/token").get("/ready")
@@ -596,30 +600,30 @@ def test_ready__tells_source_kind_version_and_end(function: Callable[..., Functi
 
 
 @pytest.mark.parametrize("brought", [b"MII-one-1", b"missing"])
-def test_refusal_while_a_read_on_the_side_is_under_way__is_answered_by_a_read_of_its_own(brought: bytes) -> None:
+def test_renew__background_read_in_progress__starts_another_read_after_it(brought: bytes) -> None:
     # What was begun before the rotation may bring what was there before it.
     clock = Clock()
-    shelf = Shelf([b'{"token":"MII-one-1","expires_at":"2023-11-14T22:15:00Z"}', brought, b"MII-two-2"])
-    tokens = TokenProvider(shelf, NO_IAM, clock=clock)
+    store = FakeSecretStore([b'{"token":"MII-one-1","expires_at":"2023-11-14T22:15:00Z"}', brought, b"MII-two-2"])
+    tokens = TokenProvider(store, NO_IAM, clock=clock)
     refused = tokens.current(soon())
     clock.wall += 95
-    shelf.hang = over = threading.Event()
+    store.hang = over = threading.Event()
     tokens.current(soon())
-    until(lambda: shelf.reads == 2)
-    shelf.hang = None
+    until(lambda: store.reads == 2)
+    store.hang = None
 
     with ThreadPoolExecutor(4) as callers:
         renewed = [callers.submit(tokens.renew, refused, soon()) for _ in range(4)]
         time.sleep(0.1)
         over.set()
         assert {token.result().value for token in renewed} == {"MII-two-2"}
-    assert shelf.reads == 3
+    assert store.reads == 3
 
 
-def test_refusal_after_a_read_on_the_side__brought_the_same_is_answered_by_another() -> None:
+def test_renew__background_read_returned_the_same__starts_another_read() -> None:
     clock = Clock()
-    shelf = Shelf([b'{"token":"MII-one-1","expires_at":"2023-11-14T22:15:00Z"}', b"MII-one-1", b"MII-two-2"])
-    tokens = TokenProvider(shelf, NO_IAM, clock=clock)
+    store = FakeSecretStore([b'{"token":"MII-one-1","expires_at":"2023-11-14T22:15:00Z"}', b"MII-one-1", b"MII-two-2"])
+    tokens = TokenProvider(store, NO_IAM, clock=clock)
     refused = tokens.current(soon())
     clock.wall += 95
     tokens.current(soon())
@@ -627,7 +631,7 @@ def test_refusal_after_a_read_on_the_side__brought_the_same_is_answered_by_anoth
     assert tokens.renew(refused, soon()).value == "MII-two-2"
 
 
-def test_new_token_that_is_refused_too__is_said_to_be_new(
+def test_check__new_token_is_refused_too__next_step_says_so(
     function: Callable[..., Function], upstream: Simulator, iam: SimulatedIam
 ) -> None:
     upstream.play("id-one", "healthy")
@@ -642,7 +646,7 @@ def test_new_token_that_is_refused_too__is_said_to_be_new(
     assert (steps[0], steps[-1]) == ("IAM gave this token just now", "ROMA Connect refused several new tokens")
 
 
-def test_ready__knows_that_the_token_held_was_refused(
+def test_ready__cached_token_was_refused__reports_it(
     function: Callable[..., Function], upstream: Simulator, iam: SimulatedIam, tmp_path: Path
 ) -> None:
     (tmp_path / "secret").write_bytes(CREDENTIALS.encode())
@@ -656,8 +660,8 @@ def test_ready__knows_that_the_token_held_was_refused(
     assert "IAM refused" in response.get_json()["faults"][0]["message"]
 
 
-def test_no_thread_for_a_read__is_token_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens = TokenProvider(Shelf([b"MII-one-1"]), NO_IAM)
+def test_current__no_thread__is_token_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = TokenProvider(FakeSecretStore([b"MII-one-1"]), NO_IAM)
 
     def none_left(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -669,7 +673,7 @@ def test_no_thread_for_a_read__is_token_unavailable(monkeypatch: pytest.MonkeyPa
     assert tokens.current(soon()).value == "MII-one-1"
 
 
-def test_other_fault_after_a_renewal__keeps_its_own_next_step(function: Callable[..., Function]) -> None:
+def test_check__other_error_after_a_renewal__keeps_its_next_step(function: Callable[..., Function]) -> None:
     error = function(("refuses_token", "status_500"), ROMA_TOKEN=CREDENTIALS).instance()["error"]
     assert error["code"] == "upstream_error"
     assert "IAM" not in error["next_step"]

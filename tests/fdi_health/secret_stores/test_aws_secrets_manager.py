@@ -21,7 +21,7 @@ from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import InvalidSecretUrl, open_store, parse_secret_url
 from tests.aws_stand_in import AwsStandIn
-from tests.conformance.secret_store import VaultSuite, message_of, token_of
+from tests.conformance.secret_store import SecretStoreSuite, message_of, token_of
 from tests.conftest import TOKEN
 from tests.servers import free_port
 
@@ -97,7 +97,7 @@ def moto(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Moto]:
     client.close()
 
 
-class TestMoto(VaultSuite):
+class TestMoto(SecretStoreSuite):
     """The suite against moto."""
 
     states: ClassVar = {
@@ -165,7 +165,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandI
         yield StandIn(server, monkeypatch, tmp_path)
 
 
-class TestStandIn(VaultSuite):
+class TestStandIn(SecretStoreSuite):
     """The suite against the stand-in, with SecretBinary throughout (C85)."""
 
     states: ClassVar = {
@@ -193,12 +193,12 @@ class TestStandIn(VaultSuite):
         return stand_in
 
 
-def test_read__asks_for_the_current_version(stand_in: StandIn) -> None:
+def test_read__request__is_for_the_current_version(stand_in: StandIn) -> None:
     assert token_of(stand_in) == "s3cr3t-token"
     assert stand_in.server.asked == [{"SecretId": ARN, "VersionStage": "AWSCURRENT"}]
 
 
-def test_rotation__of_a_staged_version_is_seen_within_the_request(
+def test_check__staged_version_becomes_current__uses_it(
     function: Callable[..., Function], upstream: Simulator, moto: Moto
 ) -> None:
     moto.put(b"old-token")
@@ -225,7 +225,7 @@ def test_rotation__of_a_staged_version_is_seen_within_the_request(
         ("roma", {"AWS_DEFAULT_REGION": "us-east-2"}, "us-east-2"),
     ],
 )
-def test_region__comes_from_the_arn_the_url_or_the_environment(
+def test_read__region__comes_from_arn_url_or_environment(
     stand_in: StandIn, place: str, environ: dict[str, str], region: str
 ) -> None:
     stand_in.url, stand_in.environ = f"awssecretsmanager://{place}", environ
@@ -233,7 +233,7 @@ def test_region__comes_from_the_arn_the_url_or_the_environment(
     assert stand_in.server.regions == [region]
 
 
-def test_region__that_nobody_says_is_named(stand_in: StandIn) -> None:  # C84
+def test_read__no_region__says_so(stand_in: StandIn) -> None:  # C84
     stand_in.url = "awssecretsmanager://roma"
     with pytest.raises(CheckError) as caught:
         token_of(stand_in)
@@ -241,12 +241,12 @@ def test_region__that_nobody_says_is_named(stand_in: StandIn) -> None:  # C84
     assert stand_in.server.asked == []
 
 
-def test_answer__of_somebody_else_is_named(stand_in: StandIn) -> None:
+def test_read__another_server_answers__says_so(stand_in: StandIn) -> None:
     stand_in.server.answer = {}
     assert message_of(stand_in) == "the secret could not be read: another server answered in place of Secrets Manager"
 
 
-def test_answer__with_neither_string_nor_binary_is_named(stand_in: StandIn) -> None:  # C85
+def test_read__neither_string_nor_binary__says_so(stand_in: StandIn) -> None:  # C85
     stand_in.server.answer = {"Name": "roma"}
     assert message_of(stand_in) == "the secret contains neither a string nor a binary"
 
@@ -261,7 +261,7 @@ def test_answer__with_neither_string_nor_binary_is_named(stand_in: StandIn) -> N
         ("SomethingNew", "the secret could not be read"),
     ],
 )
-def test_refusal__is_named_and_not_repeated(stand_in: StandIn, code: str, message: str) -> None:
+def test_read__refused__says_why_and_is_not_retried(stand_in: StandIn, code: str, message: str) -> None:
     stand_in.fail(code)
     assert message_of(stand_in) == message
     assert len(stand_in.server.asked) == 1
@@ -278,23 +278,23 @@ def test_refusal__is_named_and_not_repeated(stand_in: StandIn, code: str, messag
         ("RequestInTheFuture", ""),
     ],
 )
-def test_clock__that_is_wrong__is_named(stand_in: StandIn, code: str, text: str) -> None:  # D21
+def test_read__wrong_clock__says_so(stand_in: StandIn, code: str, text: str) -> None:  # D21
     stand_in.fail(code, text=text)
     assert "this machine's clock is wrong" in message_of(stand_in)
 
 
 @pytest.mark.parametrize("code", ["InvalidSignatureException", "SignatureDoesNotMatch"])
-def test_signature__that_is_wrong_for_another_reason__is_not_the_clock(stand_in: StandIn, code: str) -> None:
+def test_read__wrong_signature__is_not_called_a_wrong_clock(stand_in: StandIn, code: str) -> None:
     stand_in.fail(code, text="the secret expired-signature is not current")
     assert message_of(stand_in) == "the secret could not be read: AWS refuses this function's credentials"
 
 
-def test_secret__with_a_name_like_the_label__does_not_exist(stand_in: StandIn) -> None:  # D20
+def test_read__secret_name_like_the_label__does_not_exist(stand_in: StandIn) -> None:  # D20
     stand_in.fail("ResourceNotFoundException", text="the secret AWSCURRENT")
     assert message_of(stand_in) == "the secret does not exist"
 
 
-def test_clock__of_sts__is_named(stand_in: StandIn) -> None:  # D21
+def test_sts__wrong_clock__says_so(stand_in: StandIn) -> None:  # D21
     stand_in.be_refused_by_sts("SignatureDoesNotMatch", EXPIRED_SIGNATURE)
     assert "this machine's clock is wrong" in message_of(stand_in)
 
@@ -313,13 +313,13 @@ def test_clock__of_sts__is_named(stand_in: StandIn) -> None:  # D21
         ("AccessDenied", "may not be read by this function"),
     ],
 )
-def test_refusal__of_the_identity__is_about_credentials(stand_in: StandIn, code: str, words: str) -> None:  # D28
+def test_sts__identity_refused__error_is_about_credentials(stand_in: StandIn, code: str, words: str) -> None:  # D28
     stand_in.be_refused_by_sts(code)
     assert words in message_of(stand_in, seconds=5)
     assert stand_in.server.asked == []
 
 
-def test_token_file__that_only_the_configuration_names__is_not_called_a_variable(stand_in: StandIn) -> None:
+def test_token_file__named_by_the_configuration__message_names_no_variable(stand_in: StandIn) -> None:
     config = stand_in.folder / "config"
     config.write_text(
         "[default]\nrole_arn = arn:aws:iam::123456789012:role/probe\nweb_identity_token_file = /nowhere/s3cr3t\n"
@@ -330,7 +330,7 @@ def test_token_file__that_only_the_configuration_names__is_not_called_a_variable
     assert message_of(stand_in) == message
 
 
-def test_sts__that_is_silent__leaves_no_thread_behind(stand_in: StandIn) -> None:
+def test_sts__silent__leaves_no_thread_behind(stand_in: StandIn) -> None:
     stand_in.be_silent_in_sts()
     began = time.monotonic()
     with pytest.raises(CheckError, match="before the deadline"):
@@ -338,14 +338,14 @@ def test_sts__that_is_silent__leaves_no_thread_behind(stand_in: StandIn) -> None
     assert time.monotonic() - began < 0.6 + 1.3  # boto3 waits up to a second between its two attempts
 
 
-def test_source_of_credentials__that_refuses__is_about_credentials(stand_in: StandIn) -> None:
+def test_credentials_source__refuses__error_is_about_credentials(stand_in: StandIn) -> None:
     stand_in.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     # The stand-in answers 501 to every GET.
     stand_in.monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{stand_in.server.url}/v1/credentials")
     assert "the source of this function's AWS credentials returned none" in message_of(stand_in, seconds=4)
 
 
-def test_proxy__that_is_gone__is_named(stand_in: StandIn) -> None:
+def test_read__unreachable_proxy__says_so(stand_in: StandIn) -> None:
     stand_in.monkeypatch.setenv("AWS_ENDPOINT_URL", "https://secretsmanager.example")
     stand_in.monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
     stand_in.monkeypatch.delenv("NO_PROXY", raising=False)
@@ -364,14 +364,14 @@ def test_proxy__that_is_gone__is_named(stand_in: StandIn) -> None:
         ),
     ],
 )
-def test_configuration_that_is_broken__is_named(
+def test_read__broken_configuration__says_so(
     stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
     monkeypatch.setenv(name, value)
     assert message_of(stand_in) == message
 
 
-def test_black_holed_metadata_service__ends_at_the_deadline(
+def test_metadata_service__silent__ends_at_the_deadline(
     function: Callable[..., Function], monkeypatch: pytest.MonkeyPatch
 ) -> None:  # C11
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
@@ -387,7 +387,7 @@ def test_black_holed_metadata_service__ends_at_the_deadline(
         assert time.monotonic() - began < 0.3
 
 
-def test_secret__is_not_logged_at_debug(stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
+def test_read__log_level_debug__does_not_log_the_secret(stand_in: StandIn, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     stand_in.server.answer = {"SecretString": TOKEN}
     assert token_of(stand_in) == TOKEN
@@ -408,12 +408,12 @@ def test_secret__is_not_logged_at_debug(stand_in: StandIn, caplog: pytest.LogCap
         "arn:aws:ssm:eu-west-1:123456789012:parameter/x",
     ],
 )
-def test_malformed_url__says_the_form(place: str) -> None:
+def test_open_store__malformed_url__says_the_form(place: str) -> None:
     with pytest.raises(InvalidSecretUrl, match=r"^must be .*e\.g\. "):
         open_store(parse_secret_url(f"awssecretsmanager://{place}"), {})
 
 
-def test_boto3__is_imported_only_where_it_is_used() -> None:
+def test_boto3__other_store__is_not_imported() -> None:
     program = (
         "import sys, main, fdi_health.secret_stores.aws_secrets_manager\n"
         "print(sorted(set(sys.modules) & {'boto3', 'botocore'}))"

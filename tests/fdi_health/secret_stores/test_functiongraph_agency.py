@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from fdi_health.invocation import invocation
-from tests.conformance.secret_store import VaultSuite
+from tests.conformance.secret_store import SecretStoreSuite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ class Harness:
         self._token = None
 
 
-class TestAgency(VaultSuite):
+class TestAgency(SecretStoreSuite):
     """The suite within an invocation."""
 
     keyed = False

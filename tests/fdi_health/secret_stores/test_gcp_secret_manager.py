@@ -16,7 +16,7 @@ import pytest
 from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import InvalidSecretUrl, open_store, parse_secret_url
-from tests.conformance.secret_store import VaultSuite
+from tests.conformance.secret_store import SecretStoreSuite
 from tests.conftest import TOKEN
 from tests.secret_manager_server import SecretManager
 from tests.servers import free_port
@@ -71,7 +71,7 @@ def failing(code: Any, text: str = "s3cr3t words", *, once: bool = False) -> Cal
     return lambda harness: harness.fail(code, text, once=once)
 
 
-class TestSecretManager(VaultSuite):
+class TestSecretManager(SecretStoreSuite):
     """The suite against Google Cloud Secret Manager."""
 
     states: ClassVar = {
@@ -94,7 +94,7 @@ class TestSecretManager(VaultSuite):
         return Harness(manager)
 
 
-class TestRegionalSecret(VaultSuite):
+class TestRegionalSecret(SecretStoreSuite):
     """The suite against a regional secret (D17)."""
 
     states: ClassVar = TestSecretManager.states
@@ -105,7 +105,7 @@ class TestRegionalSecret(VaultSuite):
         return Harness(manager, f"gcpsecretmanager://{REGIONAL_NAME}")
 
 
-def test_regional_secret__is_asked_for_by_its_whole_name(
+def test_read__regional_secret__uses_its_full_name(
     function: Callable[..., Function], manager: SecretManager
 ) -> None:  # D17
     url = f"gcpsecretmanager://{REGIONAL_NAME}"
@@ -125,7 +125,7 @@ def failure(host: str, seconds: float = 2.0) -> CheckError:
     return caught.value
 
 
-def test_secret_manager__gives_the_function_its_token(
+def test_check__token_in_secret_manager__is_used(
     function: Callable[..., Function], upstream: Simulator, manager: SecretManager
 ) -> None:
     checked = function("healthy", "healthy", FDI_TOKEN=URL, SECRET_MANAGER_EMULATOR_HOST=manager.host)
@@ -136,7 +136,7 @@ def test_secret_manager__gives_the_function_its_token(
     assert {request.token for request in upstream.requests} == {TOKEN}
 
 
-def test_secret_manager__picks_a_key_of_a_json_secret(
+def test_check__json_key_in_the_url__selects_the_token(
     function: Callable[..., Function], manager: SecretManager
 ) -> None:
     manager.payload = f'{{"roma":"{TOKEN}"}}'.encode()
@@ -146,12 +146,12 @@ def test_secret_manager__picks_a_key_of_a_json_secret(
     assert checked.verdict()["healthy"] is True
 
 
-def test_payload_without_checksum__passes(manager: SecretManager) -> None:
+def test_read__payload_without_checksum__is_accepted(manager: SecretManager) -> None:
     manager.checksum = None
     assert read(manager.host) == TOKEN.encode()
 
 
-def test_damaged_payload__is_read_once_more_and_never_used(
+def test_read__damaged_payload__is_read_once_more_and_never_used(
     function: Callable[..., Function], upstream: Simulator, manager: SecretManager
 ) -> None:  # C80
     manager.checksum = 1
@@ -193,19 +193,21 @@ def test_damaged_payload__is_read_once_more_and_never_used(
         (grpc.StatusCode.INTERNAL, "no", "the secret could not be read"),
     ],
 )
-def test_refusal__is_named_and_not_repeated(manager: SecretManager, code: Any, text: str, message: str) -> None:  # C88
+def test_read__refused__says_why_and_is_not_retried(
+    manager: SecretManager, code: Any, text: str, message: str
+) -> None:  # C88
     manager.failures = [(code, text)]
     assert failure(manager.host).message == message
     assert len(manager.names) == 1
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED])
-def test_passing_failure__is_tried_again(manager: SecretManager, code: Any) -> None:
+def test_read__temporary_failure__is_retried(manager: SecretManager, code: Any) -> None:
     manager.failures = [(code, "busy")]
     assert read(manager.host) == TOKEN.encode()
 
 
-def test_lasting_unavailability__ends_at_the_deadline(manager: SecretManager) -> None:
+def test_read__unavailable_server__ends_at_the_deadline(manager: SecretManager) -> None:
     manager.failures, manager.keep_failing = [(grpc.StatusCode.UNAVAILABLE, "busy")], True
     began = time.monotonic()
 
@@ -215,7 +217,7 @@ def test_lasting_unavailability__ends_at_the_deadline(manager: SecretManager) ->
     assert len(manager.names) < 10
 
 
-def test_silent_server__ends_at_the_deadline(function: Callable[..., Function], manager: SecretManager) -> None:
+def test_read__silent_server__ends_at_the_deadline(function: Callable[..., Function], manager: SecretManager) -> None:
     manager.silent = True
     checked = function("healthy", FDI_TOKEN=URL, SECRET_MANAGER_EMULATOR_HOST=manager.host, FDI_DEADLINE_SECONDS="0.5")
     checked.get("/ready")  # what importing grpc costs is not what is measured
@@ -227,7 +229,7 @@ def test_silent_server__ends_at_the_deadline(function: Callable[..., Function], 
     assert error["code"] == "token_unavailable"
 
 
-def test_mute_listener__ends_at_the_deadline_for_every_instance(function: Callable[..., Function]) -> None:  # C08
+def test_check__silent_listener__every_instance_ends_at_the_deadline(function: Callable[..., Function]) -> None:  # C08
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host = f"127.0.0.1:{listener.getsockname()[1]}"
         checked = function(
@@ -241,17 +243,19 @@ def test_mute_listener__ends_at_the_deadline_for_every_instance(function: Callab
             assert codes == ["token_unavailable"] * 2
 
 
-def test_server_that_is_gone__is_named(manager: SecretManager) -> None:
+def test_read__unreachable_server__says_so(manager: SecretManager) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host = f"127.0.0.1:{listener.getsockname()[1]}"
     assert failure(host, 0.4).code == "token_unavailable"
 
 
-def test_emulator_elsewhere__is_refused() -> None:
+def test_emulator__not_on_this_machine__is_refused() -> None:
     assert "SECRET_MANAGER_EMULATOR_HOST" in failure("store.example:443").message
 
 
-def test_payload__is_not_logged_at_debug(manager: SecretManager, caplog: pytest.LogCaptureFixture) -> None:
+def test_read__log_level_debug__does_not_log_the_payload(
+    manager: SecretManager, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     logging.getLogger("google").setLevel(logging.DEBUG)
     logging.getLogger("google").propagate = True
@@ -279,13 +283,13 @@ def test_payload__is_not_logged_at_debug(manager: SecretManager, caplog: pytest.
         f"projects/acme/locations/{'a' * 33}/secrets/roma/versions/1",
     ],
 )
-def test_malformed_url__says_the_form(place: str) -> None:
+def test_open_store__malformed_url__says_the_form(place: str) -> None:
     url = parse_secret_url(f"gcpsecretmanager://{place}")
     with pytest.raises(InvalidSecretUrl, match=r"gcpsecretmanager://projects/.* e\.g\. gcpsecretmanager://"):
         open_store(url, {})
 
 
-def test_grpc__is_imported_only_where_it_is_used() -> None:
+def test_grpc__other_store__is_not_imported() -> None:
     program = (
         "import sys, main, fdi_health.secret_stores.gcp_secret_manager\n"
         "print(sorted(set(sys.modules) & {'grpc', 'google.auth', 'google.api_core', 'google_crc32c', 'flask'}))"

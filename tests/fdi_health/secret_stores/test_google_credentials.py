@@ -107,7 +107,7 @@ def failure(seconds: float = 2.0) -> CheckError:
         (503, "the metadata server, which issues this function's credentials, failed (HTTP 503)"),
     ],
 )
-def test_metadata_server__that_refuses_a_token__is_a_credentials_fault_at_once(
+def test_metadata_server__refuses_a_token__error_is_about_credentials(
     status: int, words: str, tmp_path: Path
 ) -> None:  # D15
     with GoogleMetadataServer(status) as server:
@@ -126,20 +126,22 @@ def test_metadata_server__that_refuses_a_token__is_a_credentials_fault_at_once(
     assert seconds < 2
 
 
-def test_machine__without_metadata_server__has_no_credentials_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_credentials__no_metadata_server__fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GCE_METADATA_IP", f"127.0.0.1:{free_port()}")
     began = time.monotonic()
     assert failure(4).message == "the secret could not be read: no Google credentials were found"
     assert time.monotonic() - began < 1
 
 
-def test_external_account__gets_a_token(configuration: Configuration, token_service: GoogleMetadataServer) -> None:
+def test_find_credentials__external_account__returns_a_token(
+    configuration: Configuration, token_service: GoogleMetadataServer
+) -> None:
     configuration.use(token_service.host)
     assert find_credentials(Deadline.after(2)).token == "made-up"
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_token_service__that_fails_once__is_asked_again(
+def test_token_service__fails_once__is_retried(
     configuration: Configuration, token_service: GoogleMetadataServer, status: int
 ) -> None:
     token_service.statuses = [status, 200]
@@ -156,7 +158,7 @@ def test_token_service__that_fails_once__is_asked_again(
         (500, "the token service, which issues this function's credentials, failed (HTTP 500)"),
     ],
 )
-def test_token_service__that_refuses__is_a_credentials_fault_at_once(
+def test_token_service__refuses__error_is_about_credentials(
     configuration: Configuration, token_service: GoogleMetadataServer, status: int, words: str
 ) -> None:  # D28
     token_service.statuses = [status]
@@ -166,13 +168,13 @@ def test_token_service__that_refuses__is_a_credentials_fault_at_once(
     assert time.monotonic() - began < 2
 
 
-def test_token_service__that_is_gone__is_named(configuration: Configuration) -> None:
+def test_token_service__unreachable__says_so(configuration: Configuration) -> None:
     configuration.use(f"127.0.0.1:{free_port()}")
     words = "the token service, which issues this function's credentials, is unreachable"
     assert failure().message == f"the secret could not be read: {words}"
 
 
-def test_token_service__that_fails_until_the_deadline__ends_in_time(
+def test_token_service__fails_until_the_deadline__ends_in_time(
     configuration: Configuration, token_service: GoogleMetadataServer
 ) -> None:
     token_service.statuses = [500]
@@ -182,7 +184,7 @@ def test_token_service__that_fails_until_the_deadline__ends_in_time(
     assert time.monotonic() - began < 0.15 + 0.3
 
 
-def test_token_file__that_is_missing__is_named_with_its_variable(
+def test_token_file__missing__message_names_the_variable(
     configuration: Configuration, token_service: GoogleMetadataServer
 ) -> None:  # D23
     configuration.use(token_service.host, content=None)
@@ -190,9 +192,7 @@ def test_token_file__that_is_missing__is_named_with_its_variable(
     assert failure().message == f"the secret could not be read: {words}"
 
 
-def test_token_file__that_cannot_be_read__is_named(
-    configuration: Configuration, token_service: GoogleMetadataServer
-) -> None:
+def test_token_file__unreadable__says_so(configuration: Configuration, token_service: GoogleMetadataServer) -> None:
     configuration.source = {"file": str(configuration.folder)}
     configuration.use(token_service.host)
     words = "the file that the configuration in GOOGLE_APPLICATION_CREDENTIALS names cannot be read"
@@ -208,7 +208,7 @@ def test_token_file__that_cannot_be_read__is_named(
         ('{"type": "s3cr3t"}', "contains no Google credentials"),
     ],
 )
-def test_credentials_file__that_is_unusable__is_named_with_its_variable(
+def test_credentials_file__unusable__message_names_the_variable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None, words: str
 ) -> None:  # D23
     path = tmp_path / "s3cr3t.json"
@@ -221,7 +221,7 @@ def test_credentials_file__that_is_unusable__is_named_with_its_variable(
     assert "GOOGLE_APPLICATION_CREDENTIALS" in str(error.next_step)
 
 
-def test_credentials_file__that_is_a_folder__is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_credentials_file__folder__says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
     error = failure()
     assert "GOOGLE_APPLICATION_CREDENTIALS" in error.message
@@ -257,7 +257,7 @@ def service_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ),
     ],
 )
-def test_secret__is_asked_for_at_the_endpoint_of_its_region(
+def test_read__regional_secret__uses_the_endpoint_of_its_region(
     monkeypatch: pytest.MonkeyPatch, place: str, host: str
 ) -> None:  # D17
     with TunnelProxy(refusal=403) as proxy:

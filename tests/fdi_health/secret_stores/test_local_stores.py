@@ -11,7 +11,7 @@ import pytest
 from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import InvalidSecretUrl, open_store, parse_secret_url
-from tests.conformance.secret_store import VaultSuite
+from tests.conformance.secret_store import SecretStoreSuite
 from tests.conftest import TOKEN
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class EnvironmentHarness:
         self.environ.clear()
 
 
-class TestEnvironment(VaultSuite):
+class TestEnvironment(SecretStoreSuite):
     """The suite against the environment."""
 
     @pytest.fixture
@@ -61,7 +61,7 @@ class FileHarness:
         self.file.unlink(missing_ok=True)
 
 
-class TestFile(VaultSuite):
+class TestFile(SecretStoreSuite):
     """The suite against a file."""
 
     @pytest.fixture
@@ -83,22 +83,22 @@ def message(url: str) -> str:
     return caught.value.message
 
 
-def test_environment__keeps_the_names_case() -> None:
+def test_environment__upper_and_lower_case__is_kept() -> None:
     assert read("env://Roma_Token", {"Roma_Token": "a", "roma_token": "b"}) == b"a"
 
 
-def test_environment__gives_undecodable_bytes_as_they_were() -> None:
+def test_environment__undecodable_bytes__are_returned_unchanged() -> None:
     assert read("env://T", {"T": os.fsdecode(b"\xff\xfe")}) == b"\xff\xfe"
 
 
-def test_environment__missing_variable_is_named_by_its_role() -> None:
+def test_environment__missing_variable__says_so_without_its_name() -> None:
     assert (
         message("env://NOWHERE")
         == "the secret does not exist: the environment variable that the secret URL names is not set"
     )
 
 
-def test_file__is_read_anew_each_time(tmp_path: Path) -> None:
+def test_file__changed__is_read_again(tmp_path: Path) -> None:
     file = tmp_path / "with space"
     store = open_store(parse_secret_url(f"file://{tmp_path}/with%20space"), {})
     for text in (b"one", b"two"):
@@ -106,7 +106,7 @@ def test_file__is_read_anew_each_time(tmp_path: Path) -> None:
         assert store.read(SOON).data == text
 
 
-def test_file__behind_a_swapped_kubernetes_symlink_is_seen_within_the_request(
+def test_file__kubernetes_symlink_is_replaced__check_uses_the_new_one(
     function: Callable[..., Function], upstream: Simulator, tmp_path: Path
 ) -> None:
     for version, token in (("..1", TOKEN), ("..2", "second-token")):
@@ -125,7 +125,7 @@ def test_file__behind_a_swapped_kubernetes_symlink_is_seen_within_the_request(
     assert checked.verdict()["healthy"] is True
 
 
-def test_file__faults_are_named(tmp_path: Path) -> None:
+def test_file__unreadable__says_why(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     assert message(f"file://{tmp_path}/nowhere") == "the secret is a file that does not exist"
     assert message(f"file://{tmp_path}/file/below") == "the secret is a file that does not exist"
@@ -144,14 +144,14 @@ def not_root() -> Iterator[None]:
     os.seteuid(user)
 
 
-def test_file__that_may_not_be_read_is_named(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_file__permission_denied__says_so(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     (tmp_path / "token").write_text("x")
     (tmp_path / "token").chmod(0)
     request.getfixturevalue("not_root")
     assert message(f"file://{tmp_path}/token") == "the secret is a file that may not be read by this process"
 
 
-def test_file__is_read_no_further_than_any_secret_is_long(tmp_path: Path) -> None:
+def test_file__very_long__is_read_up_to_the_limit(tmp_path: Path) -> None:
     (tmp_path / "token").write_bytes(b"x" * 200_000)
     assert len(read(f"file://{tmp_path}/token")) == 65_537
 
@@ -176,12 +176,12 @@ def test_file__is_read_no_further_than_any_secret_is_long(tmp_path: Path) -> Non
         ("file:///a%00b", "must be file:// and an absolute path"),
     ],
 )
-def test_malformed_url__says_the_form_and_an_example(url: str, form: str) -> None:
+def test_open_store__malformed_url__says_the_form_and_an_example(url: str, form: str) -> None:
     with pytest.raises(InvalidSecretUrl, match=f"^{form}.*e\\.g\\. "):
         open_store(parse_secret_url(url), {})
 
 
-def test_secret_url__is_taken_apart_with_its_case_kept() -> None:
+def test_parse_secret_url__upper_and_lower_case__is_kept() -> None:
     parsed: Any = parse_secret_url("gcpsecretmanager://projects/P:x/secrets/S/versions/1?a=b#Key/x")
     assert (parsed.scheme, parsed.place, parsed.query, parsed.key) == (
         "gcpsecretmanager",

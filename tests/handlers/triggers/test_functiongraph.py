@@ -224,7 +224,7 @@ def test_timer_event__with_an_agency__uses_its_token(with_agency: Callable[..., 
 @pytest.mark.parametrize(
     ("context", "words"),
     [
-        (None, "works in a FunctionGraph function only"),
+        (None, "works only in a FunctionGraph function"),
         (Context(None), "the function has no agency"),
         (Context(""), "the function has no agency"),
         (Context(5), "the function has no agency"),
