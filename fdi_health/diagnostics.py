@@ -13,18 +13,7 @@ from typing import TYPE_CHECKING
 from fdi_health.clock import Deadline, format_timestamp
 from fdi_health.credentials.refreshing_cache import RefreshingCache
 from fdi_health.credentials.secret_format import Credentials, parse_secret
-from fdi_health.diagnostic_steps import (
-    INSTANCE,
-    NETWORK,
-    SECRET,
-    SETTINGS,
-    Step,
-    failed,
-    network_steps,
-    since,
-    skipped,
-    tried,
-)
+from fdi_health.diagnostic_steps import INSTANCE, NETWORK, SECRET, SETTINGS, Step, failed, network_steps, skipped, tried
 from fdi_health.errors import CheckError
 from fdi_health.evaluation import next_steps
 from fdi_health.formats.text_format import describe
@@ -62,11 +51,12 @@ def steps(environ: Mapping[str, str]) -> Iterator[Step]:
             yield skipped(name, place, "not tried: the settings are invalid")
         return
     with contextlib.closing(service):
-        count = len(service.target.instances)
-        yield Step("settings", SETTINGS, ok=True, seconds=since(began), finding=f"valid; instances: {count}")
+        count, seconds = len(service.target.instances), time.monotonic() - began
+        yield Step("settings", SETTINGS, ok=True, seconds=seconds, finding=f"valid; instances: {count}")
         yield from _target_steps(service, service.target)
-        if service.callers is not None:
-            yield tried("callers' keys", SECRET, lambda: _read_keys(service))
+        callers, deadline = service.callers, Deadline.after(service.deadline_seconds)
+        if callers is not None:
+            yield tried("callers' keys", SECRET, lambda: f"callers with a key: {callers.load(deadline)}")
 
 
 def _target_steps(service: Service, target: Target) -> Iterator[Step]:
@@ -146,11 +136,6 @@ def _warn_of_expiry(step: Step, service: Service, target: Target) -> Step:
         return step
     problem = "has expired" if expired else "expires soon"
     return step._replace(finding=f"{step.finding}: it {problem}", next_step=_NEW_TOKEN_STEP, status="warning")
-
-
-def _read_keys(service: Service) -> str:
-    count = service.callers.load(Deadline.after(service.deadline_seconds)) if service.callers else 0
-    return f"callers with a key: {count}"
 
 
 def _instance_step(instance: InstanceVerdict, warnings: Sequence[VerdictWarning]) -> Step:

@@ -55,10 +55,20 @@ _BAD_CREDENTIALS = (
     "Check the function's role or access key.",
 )
 _THROTTLED = ("could not be read: Secrets Manager is rate limiting", "Check the account's request quota.")
-_OUT_OF_REACH = ("could not be read: Secrets Manager is unreachable", "Check the region and the network path.")
-_LATE = ("could not be read before the deadline", "Check the network path to Secrets Manager, then try again.")
+_BAD_NAME = ("has a name that Secrets Manager refuses", "Correct the name in the secret URL.")
+_UNREACHABLE = ("could not be read: Secrets Manager is unreachable", "Check the region and the network path.")
+_TIMED_OUT = ("could not be read before the deadline", "Check the network path to Secrets Manager, then try again.")
 
+_BAD_CREDENTIALS_CODES = (
+    "ExpiredToken ExpiredTokenException IncompleteSignature InvalidClientTokenId InvalidSignatureException "
+    "MissingAuthenticationTokenException OptInRequired SignatureDoesNotMatch UnrecognizedClientException"
+)
 _ERRORS: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(_BAD_CREDENTIALS_CODES.split(), _BAD_CREDENTIALS),
+    **dict.fromkeys(("RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"), _WRONG_CLOCK),
+    **dict.fromkeys(("ThrottlingException", "TooManyRequestsException"), _THROTTLED),
+    **dict.fromkeys(("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"), _NO_CREDENTIALS),
+    **dict.fromkeys(("SSOError", "TokenRetrievalError"), _NO_CREDENTIALS),
     "ResourceNotFoundException": ("does not exist", "Create it, or correct its name and region in the secret URL."),
     "AccessDeniedException": (
         "may not be read by this function",
@@ -66,19 +76,11 @@ _ERRORS: dict[str, tuple[str, str]] = {
     ),
     "DecryptionFailure": ("cannot be decrypted", "Allow kms:Decrypt on the key that encrypts it."),
     "InvalidRequestException": ("is not in a state to be read", "Check whether it is marked for deletion."),
-    "InvalidParameterException": ("has a name that Secrets Manager refuses", "Correct the name in the secret URL."),
-    "ValidationException": ("has a name that Secrets Manager refuses", "Correct the name in the secret URL."),
-    "ThrottlingException": _THROTTLED,
-    "TooManyRequestsException": _THROTTLED,
+    **dict.fromkeys(("InvalidParameterException", "ValidationException"), _BAD_NAME),
     "AccessDenied": (
         "may not be read by this function",
         "Check that the function may assume its role and read this secret (secretsmanager:GetSecretValue).",
     ),
-    "ExpiredToken": _BAD_CREDENTIALS,
-    "SignatureDoesNotMatch": _BAD_CREDENTIALS,
-    "RequestExpired": _WRONG_CLOCK,
-    "RequestInTheFuture": _WRONG_CLOCK,
-    "RequestTimeTooSkewed": _WRONG_CLOCK,
     "IDPCommunicationError": _NO_IDENTITY_PROVIDER,
     "IDPRejectedClaim": _BAD_IDENTITY,
     "InvalidIdentityToken": _BAD_IDENTITY,
@@ -86,21 +88,9 @@ _ERRORS: dict[str, tuple[str, str]] = {
         "could not be read: AWS issues no credentials in this region",
         "Activate AWS STS in the region, or use a region that the account has enabled.",
     ),
-    "MissingAuthenticationTokenException": _BAD_CREDENTIALS,
-    "OptInRequired": _BAD_CREDENTIALS,
-    "UnrecognizedClientException": _BAD_CREDENTIALS,
-    "InvalidClientTokenId": _BAD_CREDENTIALS,
-    "InvalidSignatureException": _BAD_CREDENTIALS,
-    "ExpiredTokenException": _BAD_CREDENTIALS,
-    "IncompleteSignature": _BAD_CREDENTIALS,
-    "NoCredentialsError": _NO_CREDENTIALS,
-    "PartialCredentialsError": _NO_CREDENTIALS,
     "CredentialRetrievalError": _REFUSED_SOURCE,
-    "ProfileNotFound": _NO_CREDENTIALS,
-    "SSOError": _NO_CREDENTIALS,
-    "TokenRetrievalError": _NO_CREDENTIALS,
-    "ReadTimeoutError": _LATE,
-    "ConnectTimeoutError": _LATE,
+    "ReadTimeoutError": _TIMED_OUT,
+    "ConnectTimeoutError": _TIMED_OUT,
     "SSLError": (
         "could not be read: the TLS connection to Secrets Manager is not trusted",
         "Check AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE and any proxy that intercepts TLS.",
@@ -109,8 +99,8 @@ _ERRORS: dict[str, tuple[str, str]] = {
         "could not be read: the proxy refused the request",
         "Check HTTPS_PROXY, or exempt Secrets Manager's host with NO_PROXY.",
     ),
-    "HTTPClientError": _OUT_OF_REACH,
-    "ConnectionError": _OUT_OF_REACH,
+    "HTTPClientError": _UNREACHABLE,
+    "ConnectionError": _UNREACHABLE,
 }
 """AWS's error code, or the name of boto3's exception class or of its base → description and next step."""
 

@@ -75,15 +75,7 @@ class _Request:
         self._deadline = deadline
         self.session = self._request.session
 
-    def __call__(
-        self,
-        url: str,
-        method: str = "GET",
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,
-        **kwargs: Any,
-    ) -> Any:
+    def __call__(self, url: str, method: str = "GET", *, timeout: float | None = None, **kwargs: Any) -> Any:
         """Return the response; raises CheckError at the deadline at the latest."""
         from google.auth.exceptions import TransportError
 
@@ -95,9 +87,7 @@ class _Request:
             left = self._deadline.remaining()
             seconds = max(0.001, min(timeout or left, left / 2 if is_detection else left))
             try:
-                response: Any = self._request(
-                    url=url, method=method, body=body, headers=headers, timeout=seconds, **kwargs
-                )
+                response: Any = self._request(url, method, timeout=seconds, **kwargs)
             except TransportError:
                 response = _NoResponse()
             if is_detection or (response.status and response.status not in _RETRYABLE_STATUSES):

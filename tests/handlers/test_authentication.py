@@ -194,7 +194,7 @@ def test_wrong_key__any_method__is_401(keyed: Callable[..., Function], method: s
         (None, "is not set"),
         ("", "is empty"),
         (f'{{"a":"{KEY}","b":"short"}}', "entry 2 must be"),
-        (f'{{"a":"{KEY}"', "not sound"),
+        (f'{{"a":"{KEY}"', "not valid JSON"),
     ],
 )
 def test_unreadable_callers__with_a_key__is_503_and_without_one_has_no_effect(
