@@ -129,9 +129,8 @@ def find_credentials(deadline: Deadline) -> Any:
     except DefaultCredentialsError:
         raise _build_missing_error() from None
     except GoogleAuthError as error:
-        if by_metadata_server:
-            raise build_error(*_METADATA_REFUSED) from None
-        raise build_error(*(_NO_TOKEN_FILE if _TOKEN_FILE_MISSING.search(str(error)) else _REFUSED)) from None
+        refused = _METADATA_REFUSED if by_metadata_server else _REFUSED
+        raise build_error(*(_NO_TOKEN_FILE if _TOKEN_FILE_MISSING.search(str(error)) else refused)) from None
     except OSError as error:
         raise _map_file_error(error) from None
     return credentials

@@ -1,4 +1,4 @@
-"""`doctor`: tokens that end, steps that are skipped, instances asked at once, and IAM called by its name."""
+"""`doctor`: expiring tokens, skipped steps, parallel checks of instances, and the steps of IAM."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Tests of fdi_health.transport."""
+"""Tests of fdi_health.credentials."""

@@ -1,4 +1,4 @@
-"""What the callers' secret may hold, and how often it is read."""
+"""The API keys of callers: the format of their secret, and how often it is read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OLD, NEW, OTHER = b"old-key-0123456789", b"new-key-0123456789", b"another-key-01
 
 
 class FakeSecretStore:
-    """A store in memory; what it holds may be an error's message."""
+    """A store in memory that can fail or hang."""
 
     def __init__(self, **callers: bytes) -> None:
         self.put(**callers)

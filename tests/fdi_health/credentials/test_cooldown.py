@@ -1,4 +1,4 @@
-"""How long credentials are left alone after failed logins."""
+"""How long credentials are not sent after failed logins."""
 
 from __future__ import annotations
 

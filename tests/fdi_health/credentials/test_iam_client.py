@@ -1,4 +1,4 @@
-"""Credentials become a token, once for everybody, and a refusal is not repeated into a lock-out."""
+"""IamClient: the request, the response, and the message for each fault of IAM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often a process logs in while logins fail, and what it says then; everything real but the clock."""
+"""How often a process logs in while logins fail, and its messages. Only the clock is simulated."""
 
 from __future__ import annotations
 

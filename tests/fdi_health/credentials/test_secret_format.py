@@ -1,4 +1,4 @@
-"""What a secret's bytes mean."""
+"""The formats of a secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A token's end, exact to the second: when another one is got ahead of it, when it is announced, what is told of it."""
+"""The expiry of a token, exact to the second: when it is renewed, and when it is reported."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def ending_in(seconds: float) -> bytes:
 
 
 def held(clock: Clock, *secrets: bytes, warn_seconds: float = 0) -> tuple[TokenProvider, FakeSecretStore]:
-    """Return tokens that hold the first of the secrets, and their store."""
+    """Return a provider that has read the first of the secrets, and its store."""
     store = FakeSecretStore(list(secrets))
     tokens = TokenProvider(store, NO_IAM, clock=clock, warn_seconds=warn_seconds)
     tokens.current(soon())
@@ -46,7 +46,7 @@ def held(clock: Clock, *secrets: bytes, warn_seconds: float = 0) -> tuple[TokenP
 
 
 def reads_more(tokens: TokenProvider, store: FakeSecretStore) -> bool:
-    """Whether using the token now begins a read on the side; waits until that is over."""
+    """Whether using the token now starts a background read; waits until that has ended."""
     before = store.reads
     tokens.current(soon())
     until(no_read_in_progress)

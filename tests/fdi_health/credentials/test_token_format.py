@@ -1,4 +1,4 @@
-"""What is clearly a token, and what never leaves as one."""
+"""Which texts are accepted as tokens, and which are never sent."""
 
 from __future__ import annotations
 

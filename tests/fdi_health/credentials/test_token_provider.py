@@ -1,4 +1,4 @@
-"""One read for everybody, one renewal for the whole fleet, and no dead token held."""
+"""TokenProvider: one read and one renewal for all callers, and its limits."""
 
 from __future__ import annotations
 
@@ -380,7 +380,7 @@ def test_expired_token__still_sent__until_refused() -> None:  # C89
 
 @pytest.fixture
 def with_credentials(upstream: Simulator, iam: SimulatedIam) -> Iterator[tuple[TokenProvider, FakeSecretStore, Clock]]:
-    """Return tokens for credentials, the store they are on and the clock that both we and IAM go by."""
+    """Return a provider for credentials, its store, and the clock of both the provider and IAM."""
     clock, store = Clock(), FakeSecretStore([CREDENTIALS.encode()])
     iam.clock = lambda: clock.wall
     transport = Transport(upstream.url)

@@ -1,4 +1,4 @@
-"""AWS Secrets Manager: boto3 against a moto server process, and against a stand-in for the moods moto does not have."""
+"""AWS Secrets Manager: boto3 against a moto server process, and against a stand-in for behaviors that moto lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Google's credentials: the real libraries against loopback servers, and what is said of credentials that fail."""
+"""Google's credentials: the real libraries against loopback servers, and the messages for credentials that fail."""
 
 from __future__ import annotations
 
