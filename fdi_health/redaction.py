@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 _MAX_SEARCHES = 64
+_MAX_INDEXES = 20
+"""How many secrets are kept prepared: all 16 of a SecretHistory, and a few that calls in progress still know."""
+
 _READ_CHARACTERS = 1024
 """How much of a text is searched; more than is ever shown."""
 
@@ -76,12 +79,15 @@ def _range(places: list[int], start: int, end: int) -> range:
 
 def _matches(compact: str, secrets: tuple[str, ...]) -> set[tuple[int, int]]:
     """Return where parts of the secrets begin and end in a compact text."""
-    long, short, pieces = _index(secrets)
+    indexes = [_index(secret) for secret in dict.fromkeys(secrets)]
     found = {
         (match.start(), match.start() + len(secret))
-        for secret in short
+        for secret, _ in indexes
+        if 0 < len(secret) < _WINDOW
         for match in re.finditer(f"(?={re.escape(secret)})", compact)
     }
+    quoted = {compact[place : place + _PIECE] for place in range(len(compact) - _PIECE + 1)}
+    pieces = {piece for _, known in indexes for piece in quoted & known}
     hits = [place for place in range(len(compact) - _PIECE + 1) if compact[place : place + _PIECE] in pieces]
     end = searches = 0
     for start in sorted({start for place in hits for start in range(max(0, place - _STEP + 1), place + 1)}):
@@ -91,9 +97,11 @@ def _matches(compact: str, secrets: tuple[str, ...]) -> set[tuple[int, int]]:
             if searches > _MAX_SEARCHES:
                 # Made of many small parts of the secrets: looking each one up would take longer than a response may.
                 return {(0, len(compact))}
-            place = long.find(compact[start : start + _WINDOW])
-            if place >= 0:
-                end = start + _shared_length(compact[start:], long[place : place + _READ_CHARACTERS])
+            window = compact[start : start + _WINDOW]
+            secret = next((secret for secret, _ in indexes if window in secret), None)
+            if secret is not None:
+                place = secret.find(window)
+                end = start + _shared_length(compact[start:], secret[place : place + _READ_CHARACTERS])
                 found.add((start, end))
     return found
 
@@ -104,15 +112,14 @@ def _shared_length(one: str, other: str) -> int:
     return next((count for count, (left, right) in pairs if left != right), min(len(one), len(other)))
 
 
-@functools.lru_cache(maxsize=4)
-def _index(secrets: tuple[str, ...]) -> tuple[str, tuple[str, ...], frozenset[str]]:
-    """Return the long secrets in one text, the short ones, and the pieces to look for in a text.
+@functools.lru_cache(maxsize=_MAX_INDEXES)
+def _index(secret: str) -> tuple[str, frozenset[str]]:
+    """Return a secret in its compact form, and the pieces of it to look for in a text; none of a short secret.
 
-    A set of all windows of 16 long tokens would take 30 MB, and looking for each window of a text in all of them would
-    take longer than a response may. Hits of the pieces are few, so only those are looked up.
+    One index for each secret, not for all together: a new token then costs the memory and the time of one index. A set
+    of all windows of 16 long tokens would take 30 MB, and looking for each window of a text in all of them would take
+    longer than a response may. Hits of the pieces are few, so only those are looked up.
     """
-    compact = dict.fromkeys(_compact(_printable(secret)) for secret in secrets)
-    long = [secret for secret in compact if len(secret) >= _WINDOW]
-    short = tuple(secret for secret in compact if 0 < len(secret) < _WINDOW)
-    pieces = {secret[start : start + _PIECE] for secret in long for start in range(0, len(secret) - _PIECE + 1, _STEP)}
-    return "\n".join(long), short, frozenset(pieces)
+    compact = _compact(_printable(secret))
+    starts = range(0, len(compact) - _PIECE + 1, _STEP) if len(compact) >= _WINDOW else ()
+    return compact, frozenset(compact[start : start + _PIECE] for start in starts)

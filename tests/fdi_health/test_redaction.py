@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -133,6 +135,20 @@ def test_redaction__with_many_long_secrets__is_quick() -> None:
     for _ in range(10):
         assert redact(secrets[0][5:1000], secrets, 512) == "[redacted]"
     assert time.monotonic() - began < 1.0
+
+
+def test_redaction__after_many_rotations__keeps_one_index_per_secret() -> None:
+    tokens = [f"{number:02}" + secrets.token_hex(2000) for number in range(MAX_SECRETS + 8)]
+    redact("nothing", tokens[0], 512)
+    tracemalloc.start()
+    try:
+        for newest in range(1, len(tokens) + 1):
+            redact("nothing", tokens[max(0, newest - MAX_SECRETS) : newest], 512)
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # A token of 4,000 characters takes some 100 kB.
+    assert kept_bytes < 3 * 1024 * 1024
 
 
 def test_log_and_body__after_a_rotation__hold_no_earlier_secret(
