@@ -54,49 +54,54 @@ class TestContainer(_OneServerForAll):
             yield over_http(url)
 
 
-@pytest.mark.parametrize("server", [container_server, functions_framework])
-def test_late_body__is_not_the_next_request(upstream: Simulator, tmp_path: Path, server: Callable[..., Any]) -> None:
-    # Behind a proxy that shares its connections the next user would get the answer to it.
+@pytest.fixture(scope="module", params=[container_server, functions_framework])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a server that tests share."""
+    with (
+        Simulator(tokens=[TOKEN], project_id=PROJECT_ID) as simulator,
+        request.param(settings_for(simulator), tmp_path_factory.mktemp("home")) as (url, _),
+    ):
+        yield url
+
+
+def test_late_body__is_not_the_next_request(server: str) -> None:
+    # Behind a proxy that shares its connections the next user would get the response to it.
     smuggled = b"GET /?fail_on=none HTTP/1.1\r\nHost: x\r\n\r\n"
-    with server(settings_for(upstream), tmp_path) as (url, _), socket.socket() as shared:
+    with socket.socket() as shared:
         shared.settimeout(10)
-        shared.connect((urlsplit(url).hostname, urlsplit(url).port))
+        shared.connect((urlsplit(server).hostname, urlsplit(server).port))
         shared.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(smuggled))
         time.sleep(0.15)
         shared.sendall(smuggled)
         time.sleep(0.15)
         with contextlib.suppress(ConnectionError):
             shared.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
-        answers = b""
+        received = b""
         with contextlib.suppress(ConnectionError):
             while piece := shared.recv(65536):
-                answers += piece
-    assert answers.count(b"HTTP/1.1 ") == 1
-    assert b"live" in answers
+                received += piece
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert b"live" in received
 
 
-@pytest.mark.parametrize("server", [container_server, functions_framework])
 @pytest.mark.parametrize("size", [5, 70_000, 5_000_000])  # E20
-def test_chunked_body__is_read_up_to_the_limit(
-    upstream: Simulator, tmp_path: Path, server: Callable[..., Any], size: int
-) -> None:
+def test_chunked_body__is_read_up_to_the_limit(server: str, size: int) -> None:
     def body() -> Iterator[bytes]:
         for _ in range(size // 1000):
             yield b"x" * 1000
         yield b"x" * (size % 1000)
 
-    with server(settings_for(upstream), tmp_path) as (url, _):
-        with contextlib.suppress(requests.ConnectionError):  # what is left of it may meet a closed connection
-            answer = requests.post(f"{url}/", data=body(), timeout=10)
-            assert answer.headers["FDI-Verdict"] == "unhealthy"
-        assert requests.get(f"{url}/live", timeout=10).status_code == 200
+    with contextlib.suppress(requests.ConnectionError):  # the rest of the body may meet a closed connection
+        response = requests.post(f"{server}/", data=body(), timeout=10)
+        assert response.headers["FDI-Verdict"] == "unhealthy"
+    assert requests.get(f"{server}/live", timeout=10).status_code == 200
 
 
-@pytest.mark.parametrize("server", [container_server, functions_framework])
+@pytest.mark.parametrize("start", [container_server, functions_framework])
 def test_key_in_a_malformed_header__is_not_logged(
-    upstream: Simulator, tmp_path: Path, server: Callable[..., Any]
+    upstream: Simulator, tmp_path: Path, start: Callable[..., Any]
 ) -> None:
-    with server(settings_for(upstream), tmp_path) as (url, _):
+    with start(settings_for(upstream), tmp_path) as (url, _):
         for line in (
             b"X-Api-Key s3cr3tKEY",
             b"s3cr3tKEY",
@@ -106,4 +111,5 @@ def test_key_in_a_malformed_header__is_not_logged(
             with socket.create_connection((urlsplit(url).hostname or "", urlsplit(url).port or 0), 10) as caller:
                 caller.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n")
                 assert caller.recv(12) != b"HTTP/1.1 200"
+    # Only now, when the server has ended, is its log complete.
     assert "s3cr3t" not in (tmp_path / "server.log").read_text()

@@ -51,35 +51,38 @@ if TYPE_CHECKING:
         ([PUT + b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n", SMUGGLED], 405),
     ],
 )  # fmt: skip
-def test_bytes_after_a_body__are_not_the_next_request(server: Server, pieces: Sequence[bytes], status: int) -> None:
+def test_bytes_after_a_body__are_not_the_next_request(
+    shared_server: Server, pieces: Sequence[bytes], status: int
+) -> None:
     # Behind a proxy that shares its connections the next user would get the response to it.
-    received = server.exchange(*pieces)
+    received = shared_server.exchange(*pieces)
     assert [int(code) for code in re.findall(rb"HTTP/1\.[01] (\d{3}) ", received)] == [status]
 
 
 @pytest.mark.parametrize("name", ["SCRIPT_NAME", "Script-Name", "PATH_INFO", "Transfer_Encoding", "Content_Length"])
-def test_header_with_an_underscore__does_not_change_path_or_body(server: Server, name: str) -> None:
-    post = f"POST / HTTP/1.1\r\nHost: x\r\n{name}: 9\r\nContent-Length: 21\r\n\r\n".encode() + b'{"instance":"orders"}'
-    received = server.exchange(post * 2)
-    assert received.count(b"HTTP/1.1 200 ") == 2
-    assert received.count(b'"total":1') == 2
+def test_header_with_an_underscore__does_not_change_path_or_body(shared_server: Server, name: str) -> None:
+    head, body = f"POST / HTTP/1.1\r\nHost: x\r\n{name}: 9\r\nContent-Length: 21\r\n".encode(), b'{"instance":"orders"}'
+    received = shared_server.exchange((head + b"\r\n" + body) * 2 + head + b"Connection: close\r\n\r\n" + body)
+    assert received.count(b"HTTP/1.1 200 ") == 3
+    assert received.count(b'"total":1') == 3
 
 
-def test_pipelined_requests__are_answered_in_order(server: Server) -> None:
-    targets = (b"/live", b"/nowhere", b"/?instance=orders")
-    received = server.exchange(b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % target for target in targets))
+def test_pipelined_requests__are_answered_in_order(shared_server: Server) -> None:
+    kept = [b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % target for target in (b"/live", b"/nowhere")]
+    last = b"GET /?instance=orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    received = shared_server.exchange(b"".join(kept) + last)
     assert re.findall(rb"HTTP/1.1 (\d{3}) ", received) == [b"200", b"404", b"200"]
 
 
-def test_expect_100_continue__is_answered_only_before_a_body_that_is_read(server: Server) -> None:
+def test_expect_100_continue__is_answered_only_before_a_body_that_is_read(shared_server: Server) -> None:
     head = b"%s / HTTP/1.1\r\nHost: x\r\nContent-Length: 21\r\nExpect: 100-continue\r\n\r\n"
-    read = server.exchange(head % b"POST", b'{"instance":"orders"}')
-    unread = server.exchange(head % b"PUT")
+    read = shared_server.exchange(head % b"POST", b'{"instance":"orders"}')
+    unread = shared_server.exchange(head % b"PUT")
     assert re.findall(rb"HTTP/1.1 (\d{3}) ", read) == [b"100", b"200"]
     assert re.findall(rb"HTTP/1.1 (\d{3}) ", unread) == [b"405"]
 
 
-def test_body__cut_off__is_a_malformed_request(server: Server) -> None:
+def test_body__cut_off__is_a_malformed_request(shared_server: Server) -> None:
     cut = b'{"fail_on":"degra'
     head = b"POST / HTTP/1.1\r\nHost: x\r\n"
     chunked = head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(cut), cut)
@@ -88,7 +91,7 @@ def test_body__cut_off__is_a_malformed_request(server: Server) -> None:
         (chunked + b"zz\r\n", False),
         (head + b"Content-Length: 99\r\n\r\n" + cut, True),
     ):
-        received = server.exchange(sent, half_close=half_close)
+        received = shared_server.exchange(sent, half_close=half_close)
         assert not received or b'"code":"malformed_query"' in received
 
 

@@ -20,18 +20,20 @@ import yaml
 
 from fdi_health.clock import format_timestamp
 from fdi_health.formats import FORMATS
+from simulator import Simulator
 from tests.conformance.platform import KEY, settings_for
-from tests.conftest import TOKEN
+from tests.conftest import PROJECT_ID, TOKEN
 from tests.servers import ROOT, free_port, functions_framework
 from tests.tools import tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from simulator import Simulator
-
 MONITORING = ROOT / "deploy" / "monitoring"
 PLUGINS = Path("/usr/lib/nagios/plugins")
+INTERVAL = "1s"
+SECONDS_TO_FIRE = 8.0
+"""After these an alert fires, or never: a few intervals for the first scrapes, and 1 s for each rule's `for`."""
 
 
 def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -60,10 +62,13 @@ def running(command: Sequence[str], url: str, folder: Path) -> Iterator[None]:
         process.wait(15)
 
 
-@pytest.fixture
-def fleet(upstream: Simulator, tmp_path: Path) -> Iterator[str]:
-    """Return the URL of a function whose instances are healthy, unhealthy, empty and unreachable."""
-    with functions_framework(settings_for(upstream), tmp_path) as (url, _):
+@pytest.fixture(scope="module")
+def function_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a function with healthy, unhealthy, empty and unreachable instances."""
+    with (
+        Simulator(tokens=[TOKEN], project_id=PROJECT_ID) as simulator,
+        functions_framework(settings_for(simulator), tmp_path_factory.mktemp("home")) as (url, _),
+    ):
         yield url
 
 
@@ -80,15 +85,15 @@ def test_rules__pass_promtool(tmp_path: Path) -> None:
     assert configured.returncode == 0, configured.stdout + configured.stderr
 
 
-def test_rules__each_have_a_unit_test_and_use_existing_metrics(fleet: str) -> None:
+def test_rules__each_have_a_unit_test_and_use_existing_metrics(function_url: str) -> None:
     rules = {
         rule["alert"]: rule["expr"]
         for group in yaml.safe_load((MONITORING / "rules.yml").read_text())["groups"]
         for rule in group["rules"]
     }
     tests = (MONITORING / "rules_test.yml").read_text()
-    # A token whose end is known has one more family, which this fleet does not have.
-    scraped = requests.get(f"{fleet}/metrics", headers={"X-Api-Key": KEY}, timeout=10).text
+    # A token whose end is known has one more family, which this function does not have.
+    scraped = requests.get(f"{function_url}/metrics", headers={"X-Api-Key": KEY}, timeout=10).text
     written = set(re.findall(r"^(fdi_\w+)", scraped, re.MULTILINE)) | {"fdi_token_expiry_timestamp_seconds"}
     for alert, expression in rules.items():
         assert f"alertname: {alert}" in tests
@@ -164,7 +169,7 @@ def test_prometheus__with_a_token_that_expires_soon__pages_only_where_it_cannot_
     home.mkdir()
     with functions_framework(settings, home) as (url, _):
         target = url.removeprefix("http://")
-        found = _firing(prometheus, target, tmp_path, firing | {"nothing"}, key=key, seconds=8)
+        found = _firing(prometheus, target, tmp_path, firing | {"nothing"}, key=key, seconds=SECONDS_TO_FIRE)
     assert found == firing
 
 
@@ -195,7 +200,15 @@ def test_prometheus__with_the_blackbox_exporter_alone__pages_when_it_should(
         running(command, f"http://127.0.0.1:{port}/-/healthy", folder),
     ):
         exporter_address = f"127.0.0.1:{port}"
-        found = _firing(prometheus, url, tmp_path, firing or {"nothing"}, job=job, blackbox=exporter_address, seconds=8)
+        found = _firing(
+            prometheus,
+            url,
+            tmp_path,
+            firing or {"nothing"},
+            job=job,
+            blackbox=exporter_address,
+            seconds=SECONDS_TO_FIRE,
+        )
     assert found == firing
 
 
@@ -231,7 +244,7 @@ def _firing(
     (folder / "rules.yml").write_text(rules)
     (folder / "fdi-health.key").write_text(key)
     configuration = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
-    configuration["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    configuration["global"] = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), INTERVAL)
     (scrape,) = (found for found in configuration["scrape_configs"] if found["job_name"] == job)
     configuration["scrape_configs"] = [scrape]
     (shown,) = scrape["static_configs"][0]["targets"]
@@ -242,7 +255,7 @@ def _firing(
             del scrape["authorization"]
     else:
         scrape["static_configs"] = [{"targets": [shown.replace("https://fdi-health.example", target)]}]
-        scrape["scrape_timeout"] = "1s"
+        scrape["scrape_timeout"] = INTERVAL
         scrape["relabel_configs"][-1]["replacement"] = blackbox
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     port = free_port()
@@ -259,7 +272,7 @@ def _firing(
     return firing
 
 
-def test_prometheus__scrapes_every_series(fleet: str, tmp_path: Path) -> None:
+def test_prometheus__scrapes_every_series(function_url: str, tmp_path: Path) -> None:
     prometheus = tool("prometheus")
     folder = tmp_path / "prometheus"
     folder.mkdir()
@@ -270,7 +283,7 @@ def test_prometheus__scrapes_every_series(fleet: str, tmp_path: Path) -> None:
             {
                 "job_name": "fdi-health",
                 "authorization": {"credentials": KEY},
-                "static_configs": [{"targets": [fleet.removeprefix("http://")]}],
+                "static_configs": [{"targets": [function_url.removeprefix("http://")]}],
             }
         ],
     }
@@ -292,14 +305,14 @@ def test_prometheus__scrapes_every_series(fleet: str, tmp_path: Path) -> None:
     ("query", "success"), [("instance=orders", 1), ("", 0), ("instance=crm", 0), ("instance=nope", 0)]
 )
 def test_blackbox_exporter__for_each_instance__reports_its_status(
-    fleet: str, tmp_path: Path, query: str, success: int
+    function_url: str, tmp_path: Path, query: str, success: int
 ) -> None:
     exporter = tool("prometheus-blackbox-exporter", Path("/usr/bin/prometheus-blackbox-exporter"))
     port = free_port()
     command = [exporter, f"--config.file={MONITORING / 'blackbox.yml'}", f"--web.listen-address=127.0.0.1:{port}"]
     probe = f"http://127.0.0.1:{port}/probe"
     with running(command, f"http://127.0.0.1:{port}/-/healthy", tmp_path):
-        parameters = {"module": "fdi_health", "target": f"{fleet}/?{query}"}
+        parameters = {"module": "fdi_health", "target": f"{function_url}/?{query}"}
         text = requests.get(probe, params=parameters, timeout=20).text
     assert f"\nprobe_success {success}\n" in text
 
@@ -316,12 +329,12 @@ def test_blackbox_exporter__for_each_instance__reports_its_status(
     ],
 )
 def test_nagios_plugin__for_each_instance__reports_its_status(
-    fleet: str, name: str, query: str, status: int, status_for_degraded: int
+    function_url: str, name: str, query: str, status: int, status_for_degraded: int
 ) -> None:
     plugin = tool(name, PLUGINS / name)
     text = (MONITORING / "nagios-commands.cfg").read_text()
     lines = re.findall(rf"command_line\s+\$USER1\$/{name} (.*)", text)
-    host, _, port = fleet.removeprefix("http://").partition(":")
+    host, _, port = function_url.removeprefix("http://").partition(":")
     macros = {"$HOSTADDRESS$": host, "$HOSTNAME$": host, "$ARG1$": port, "$ARG2$": ""}
     for line, expected in zip(lines, (status, status_for_degraded), strict=True):
         for macro, value in macros.items():
