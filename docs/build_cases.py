@@ -1,4 +1,4 @@
-"""Writes docs/cases.md from the case markers in the tests (`# C17`): which test holds which fault; `make docs`."""
+"""Writes docs/cases.md from the case markers in the tests (`# C17`): which test is about which fault; `make docs`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MARKER = re.compile(r"\b(?:C\d{2,3}|[DEGHT]\d{2})\b")
 
 
 def cases() -> dict[str, dict[str, Any]]:
-    """Return kind → id → title, or a mapping of title and the reason why no test holds it."""
+    """Return kind → id → title, or a mapping of title and the reason why there is no test."""
     found: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docs" / "cases.yaml").read_text())
     return found
 
@@ -45,10 +45,10 @@ def page() -> str:
     """Return the page."""
     held = tests()
     lines = [
-        "# Cases: what went wrong for others, and the test that holds it here",
+        "# Cases: faults of other systems, and the tests for them",
         "",
-        "Each row is a fault that somebody's health endpoint, HTTP client or cloud function really had.",
-        "This page is made from the markers in the tests and from [cases.yaml](cases.yaml).",
+        "Each row is a fault that a health endpoint, an HTTP client or a cloud function really had.",
+        "This page is generated from the markers in the tests and from [cases.yaml](cases.yaml).",
     ]
     for kind, found in cases().items():
         lines += ["", f"## {kind.capitalize()}", "", "| Case | What went wrong | Tested by |", "|---|---|---|"]

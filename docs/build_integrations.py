@@ -35,14 +35,14 @@ OPTIONS = (
 )
 ROUTING = (
     "If this balancer routes requests **to** fdi-health, check `GET /ready` with status 200 there. With `/` it would "
-    "remove fdi-health while a task is abnormal, and nobody could read the verdict."
+    "remove fdi-health while a task is abnormal, and you could not read the verdict."
 )
 
 INDEX = """\
 # Integrations: checkers, balancers, schedulers and monitoring
 
-Each page is generated from a data file that the tests run. The tests send its request. They check that its success
-condition holds for a healthy response and for no failing one.
+Each page is generated from a data file that the tests run. The tests send its request. They check that a
+healthy response meets its success condition and a failing one does not.
 
 | Caller | Request | Success condition | To be paged for degraded |
 |---|---|---|---|

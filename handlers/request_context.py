@@ -33,6 +33,10 @@ class RequestContext(NamedTuple):
     seconds_left: float | None = None
     invocation: Any = None
 
+    def __repr__(self) -> str:
+        # Everything else is text of the caller, and may contain a key.
+        return f"RequestContext(arrived={self.arrived})"
+
 
 def broken_body() -> CheckError:
     """Return the error of a body that did not arrive complete: nobody can tell what it asked."""

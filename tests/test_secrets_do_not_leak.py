@@ -10,6 +10,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from werkzeug.datastructures import Headers
 
 from fdi_health.clock import Deadline
 from fdi_health.credentials.iam_client import IssuedToken
@@ -19,6 +20,7 @@ from fdi_health.models import Instance, Token
 from fdi_health.roma.client import Client
 from fdi_health.secret_stores import Secret, open_store, parse_secret_url
 from handlers.application import Application
+from handlers.request_context import RequestContext
 from simulator import fault_names
 from simulator.iam import FAULTS as IAM_FAULTS
 from simulator.responses import json_response
@@ -252,6 +254,7 @@ def test_reprs__hide_the_token() -> None:
     assert repr(parse_secret(CREDENTIALS.encode(), None)) == "Credentials()"
     assert repr(Secret(TOKEN.encode(), "7")) == "Secret(version='7')"
     assert repr(IssuedToken(TOKEN, 5.0, 1.0)) == "IssuedToken(expires_at=5.0)"
+    assert repr(RequestContext(5.0, headers=Headers({"X-Api-Key": TOKEN}))) == "RequestContext(arrived=5.0)"
     assert repr(CheckError("timeout", "late")) == "CheckError('timeout', 'late')"
 
 

@@ -27,7 +27,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The moment that every entry carries: the same source gives the same bytes."""
 
 _READABLE = 0o100644
-"""A regular file that every user may read: another user may run the function than the one that unpacks the zip."""
+"""A regular file that every user may read: one user may unpack the zip and another one run it."""
 
 
 def main() -> int:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fdi_health.invocation import invocation
 from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error
+from fdi_health.secret_stores.invocation import invocation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

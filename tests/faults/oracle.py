@@ -1,7 +1,7 @@
 """The expected response for a combination of faults, written independently of `fdi_health.evaluation`.
 
 It knows which of the simulator's behaviours are sound documents and what those say, and nothing else: everything that
-is not a sound document is unknown. The fleet is judged from CONTRACT.md's sentence about the worst of its instances.
+is not a sound document is unknown. The fleet is as bad as its worst instance (docs/contract.md).
 """
 
 from __future__ import annotations

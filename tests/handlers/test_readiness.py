@@ -40,9 +40,7 @@ def test_ready__turns_200_when_the_secret_can_be_read(function: Callable[..., Fu
     assert ready(checked) == (200, True, [])
 
 
-def test_ready__needs_credentials_to_be_exchanged(
-    function: Callable[..., Function], iam: Iam
-) -> None:  # E34, DECISIONS 12
+def test_ready__needs_credentials_to_be_exchanged(function: Callable[..., Function], iam: Iam) -> None:  # E34
     iam.users["fdi-probe"] = User("another password")
     checked = function("healthy", ROMA_TOKEN=CREDENTIALS)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from fdi_health.invocation import invocation
+from fdi_health.secret_stores.invocation import invocation
 from tests.conformance.secret_store import SecretStoreSuite
 
 if TYPE_CHECKING:
