@@ -96,7 +96,7 @@ def test_secret_file__that_is_a_fifo__does_not_hang(function: Callable[..., Func
 
     error = function("healthy", FDI_TOKEN=f"file://{tmp_path}/token").instance()["error"]
 
-    assert (error["code"], error["message"]) == ("token_unavailable", "the secret is a file that is no regular file")
+    assert (error["code"], error["message"]) == ("token_unavailable", "the secret is not a regular file")
 
 
 def test_hanging_instances__more_than_threads__have_a_result_each(function: Callable[..., Function]) -> None:
