@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import pty
 import re
+import runpy
 import socket
 import ssl
 import subprocess
@@ -314,3 +316,12 @@ def test_check__says_that_the_token_ends(run: Run) -> None:
     assert lines[0] == "FDI-OK degraded: the token expires at 2020-01-01T00:00:00Z"
     assert lines[2] == "  The end of the token is 2020-01-01T00:00:00Z, and it was not renewed."
     assert lines[3].startswith("  -> Put a new token into the secret")
+
+
+def test_module__run_as_a_program__is_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["fdi_health", "--help"])
+    with contextlib.suppress(SystemExit):
+        runpy.run_module("fdi_health", run_name="__main__")
+    assert "doctor" in capsys.readouterr().out
