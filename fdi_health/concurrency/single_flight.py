@@ -30,7 +30,7 @@ class Call(Generic[Result]):
     Attributes:
         began: when it was submitted.
         deadline: when its time limit ends.
-        result: set when the call has ended within its limit. A later result is discarded, and this is cancelled.
+        result: set when the call has ended within its limit. If it ends later, this is cancelled.
         stage: what the call is waiting for, in words for people; written by the work.
 
     """
@@ -58,6 +58,7 @@ class SingleFlight(Generic[Key, Result]):
         limit_seconds: the time limit of a call, counted from its submission.
         keep: called under `lock` with each result that came in time, before callers see it.
         clock: reads both clocks.
+        keep_late: called under `lock` with each result that came too late. Callers never see it. None discards it.
 
     Attributes:
         lock: reentrant. A thread that holds it sees a call in progress or its kept result, never neither.
@@ -70,8 +71,10 @@ class SingleFlight(Generic[Key, Result]):
         limit_seconds: float,
         keep: Callable[[Key, Result], None],
         clock: Callable[[], Instant] = now,
+        keep_late: Callable[[Key, Result], None] | None = None,
     ) -> None:
         self.lock = threading.RLock()
+        self._keep_late = keep_late
         self._submit, self._limit_seconds, self._keep, self._clock = submit, limit_seconds, keep, clock
         self._calls: dict[Key, Call[Result]] = {}
         self._stuck: Counter[Key] = Counter()
@@ -121,6 +124,8 @@ class SingleFlight(Generic[Key, Result]):
             if self._finish(key, call):
                 self._keep(key, result)
                 call.result.set_result(result)
+            elif self._keep_late is not None:
+                self._keep_late(key, result)
 
     def _finish(self, key: Key, call: Call[Result]) -> bool:
         """Remove a call that has ended; return whether it ended in time, so that its result counts."""

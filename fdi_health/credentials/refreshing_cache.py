@@ -10,7 +10,8 @@ import contextvars
 import math
 import threading
 from concurrent.futures import wait
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from fdi_health.clock import Instant, now
 from fdi_health.concurrency.single_flight import Call, SingleFlight
@@ -56,7 +57,7 @@ class Snapshot(NamedTuple, Generic[Value]):
         value: the value.
         generation: the number of the read in this process. Two reads that return the same value differ in it.
         began: when that read began.
-        maybe_stale: whether the read began in the background. Then it may have returned what was refused meanwhile.
+        maybe_stale: whether the read began in the background or was late. Its value may have been refused since.
 
     """
 
@@ -72,26 +73,29 @@ class Snapshot(NamedTuple, Generic[Value]):
 class RefreshingCache(Generic[Value]):
     """Reads a value, one read at a time, each on a thread of its own, and keeps the newest. Thread-safe.
 
+    Callers do not wait for a late read, but its value is kept: a platform that freezes the process after each response
+    makes every background read late. The age of a value counts from the beginning of its read.
+
     Args:
-        read: returns the value within the deadline of its call. It may set `stage` of the call to `LOGIN`. It may raise
-            CheckError, or anything else that a vendor's library raises.
+        read: returns the value, within the deadline of its call if it can. It may set `stage` of the call to `LOGIN`.
+            It may raise CheckError, or anything else that a vendor's library raises.
         clock: reads both clocks.
-        max_read_seconds: the time limit of a read. A later result is discarded.
+        max_read_seconds: the time limit of a read.
 
     """
 
     def __init__(
         self,
-        read: Callable[[Call[Value | CheckError]], Value],
+        read: Callable[[Call[Any]], Value],
         clock: Callable[[], Instant] = now,
         max_read_seconds: float = MAX_READ_SECONDS,
     ) -> None:
         self._read, self._clock = read, clock
-        self._reads: SingleFlight[None, Value | CheckError] = SingleFlight(
-            _start_thread, max_read_seconds, self._keep, clock
+        self._reads: SingleFlight[None, Snapshot[Value] | CheckError] = SingleFlight(
+            _start_thread, max_read_seconds, self._keep, clock, self._keep_late
         )
         self._snapshot: Snapshot[Value] | None = None
-        self._newest: Call[Value | CheckError] = Call(_NEVER, 0.0)
+        self._newest: Call[Snapshot[Value] | CheckError] = Call(_NEVER, 0.0)
         self._newest_is_counted = True
         self._generation = 0
         self._in_background = False
@@ -146,11 +150,14 @@ class RefreshingCache(Generic[Value]):
             CheckError: `token_unavailable`, or the failure of the newest read while its back-off lasts.
 
         """
+        error: CheckError | None = None
         while True:
             with self._reads.lock:
                 snapshot = self._snapshot
                 if snapshot is not None and snapshot.generation > after_generation:
                     return snapshot
+                if error is not None and deadline.remaining() < _MIN_RETRY_SECONDS:
+                    raise copy_error(error)
                 call = self._in_progress()
                 joined_background = call is not None and self._in_background
                 if call is None:
@@ -161,33 +168,34 @@ class RefreshingCache(Generic[Value]):
             wait([call.result], timeout=min(deadline.remaining(), call.deadline.remaining()))
             is_late = not call.result.done() or call.result.cancelled()
             result = _timeout_error(call) if is_late else call.result.result()
-            if isinstance(result, CheckError) and (
-                not (is_late or joined_background) or deadline.remaining() < _MIN_RETRY_SECONDS
-            ):
-                raise copy_error(result)
+            if isinstance(result, CheckError):
+                if not (is_late or joined_background):
+                    raise copy_error(result)
+                error = result
 
     def _raise_if_backing_off(self) -> None:
         retries = self._unreadable - MAX_IMMEDIATE_READS
         if self._failure is not None and retries >= 0 and self.seconds_since_read() < back_off_seconds(retries):
             raise copy_error(self._failure)
 
-    def _in_progress(self) -> Call[Value | CheckError] | None:
+    def _in_progress(self) -> Call[Snapshot[Value] | CheckError] | None:
         """Return the read to join, or None. The newest read counts as failed here if it is late."""
         call = self._reads.in_progress(None)
         if call is None and not self._newest_is_counted:
             self._count_failure(_timeout_error(self._newest), is_late=True)
         return call
 
-    def _start(self, *, in_background: bool) -> Call[Value | CheckError] | None:
-        call = self._reads.start(None, self._work)
+    def _start(self, *, in_background: bool) -> Call[Snapshot[Value] | CheckError] | None:
+        generation = self._generation + 1
+        call = self._reads.start(None, partial(self._work, generation, in_background))
         if call is not None:
             self._newest, self._newest_is_counted, self._in_background = call, False, in_background
-            self._generation += 1
+            self._generation = generation
         return call
 
-    def _work(self, call: Call[Value | CheckError]) -> Value | CheckError:
+    def _work(self, generation: int, in_background: bool, call: Call[Any]) -> Snapshot[Value] | CheckError:
         try:
-            return self._read(call)
+            return Snapshot(self._read(call), generation, call.began, in_background)
         except CheckError as error:
             return copy_error(error)
         except BaseException as error:  # noqa: BLE001 -- a vendor's library may raise any class
@@ -198,15 +206,23 @@ class RefreshingCache(Generic[Value]):
                 next_step="Check the secrets manager's credentials and endpoint. The log names the line that failed.",
             )
 
-    def _keep(self, _: None, result: Value | CheckError) -> None:
+    def _keep(self, _: None, result: Snapshot[Value] | CheckError) -> None:
         """Take the result of the newest read, which came in time."""
         if isinstance(result, CheckError):
             self._count_failure(result, is_late=False)
-            return
-        self._newest_is_counted = True
+        else:
+            self._accept(result)
+
+    def _keep_late(self, _: None, result: Snapshot[Value] | CheckError) -> None:
+        """Take the value of a late read, unless there is a newer one."""
+        if isinstance(result, Snapshot) and (self._snapshot is None or result.generation > self._snapshot.generation):
+            self._accept(result._replace(maybe_stale=True))
+
+    def _accept(self, snapshot: Snapshot[Value]) -> None:
+        self._newest_is_counted |= snapshot.generation == self._generation
         self._failures = self._unreadable = 0
         self._failure = None
-        self._snapshot = Snapshot(result, self._generation, self._newest.began, self._in_background)
+        self._snapshot = snapshot
 
     def _count_failure(self, error: CheckError, *, is_late: bool) -> None:
         self._newest_is_counted = True
@@ -221,7 +237,7 @@ def copy_error(error: CheckError) -> CheckError:
     return CheckError(error.code, error.message, next_step=error.next_step)
 
 
-def _timeout_error(call: Call[Value | CheckError]) -> CheckError:
+def _timeout_error(call: Call[Any]) -> CheckError:
     message, next_step = LOGIN_ERRORS["timeout"] if call.stage == LOGIN else _READ_TIMED_OUT
     return CheckError("token_unavailable", message, next_step=next_step)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fdi_health.clock import now
 from fdi_health.credentials.refreshing_cache import LOGIN, MAX_READ_SECONDS, RefreshingCache, copy_error
@@ -176,7 +176,7 @@ class TokenProvider:
         token = snapshot.value
         return Token(token.value, snapshot.generation, token.expires_at, token.renewable, self._iam.secrets.values())
 
-    def _read(self, call: Call[_CachedToken | CheckError]) -> _CachedToken:
+    def _read(self, call: Call[Any]) -> _CachedToken:
         secret = self._store.read(call.deadline)
         content = parse_secret(secret.data, self._json_key)
         if isinstance(content, SecretToken):

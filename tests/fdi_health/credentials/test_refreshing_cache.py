@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Source:
-    """Returns 1, 2, 3, …; while it is closed, each read waits until its gate is opened."""
+    """Returns 1, 2, 3, …, or fails; while it is closed, each read waits until its gate is opened."""
 
     def __init__(self) -> None:
         self.gates: list[threading.Event] = []
         self.threads: list[threading.Thread] = []
-        self.closed = False
+        self.closed = self.fails = False
 
     def read(self, _: Call[Any]) -> int:
         gate = threading.Event()
@@ -34,6 +34,8 @@ class Source:
         number = len(self.gates)
         if self.closed:
             gate.wait(10)
+        if self.fails:
+            raise CheckError("token_unavailable", "gone")
         return number
 
     def open(self) -> None:
@@ -116,7 +118,7 @@ def test_late_read__of_an_impatient_caller__goes_on_for_others(source: Source) -
 
 
 @pytest.mark.parametrize("stopped", ["wall", "monotonic"])
-def test_late_result__by_either_clock__is_discarded(source: Source, stopped: str) -> None:
+def test_late_result__by_either_clock__is_kept_as_maybe_stale(source: Source, stopped: str) -> None:
     # A platform may freeze the process in the middle of a read, and one of the clocks with it.
     source.closed = True
     clock = Clock()
@@ -125,12 +127,38 @@ def test_late_result__by_either_clock__is_discarded(source: Source, stopped: str
     setattr(clock, stopped, getattr(clock, stopped) + 6)
     source.open()
     until(no_read_in_progress)
-    assert (cache.snapshot, cache.has_failed) == (None, True)
+    snapshot = cache.get(soon())
+    assert (snapshot.value, snapshot.maybe_stale, cache.has_failed) == (1, True, False)
+
+
+def test_late_result__of_an_older_read__does_not_replace_a_newer_value(source: Source) -> None:
+    source.closed = True
+    clock = Clock()
+    cache = RefreshingCache(source.read, clock)
+    get_error(cache)
+    until(lambda: bool(source.gates))
+    clock.wall += 6
+    source.closed = False
     assert cache.get(soon()).value == 2
-    assert cache.has_failed is False
+    source.open()
+    until(no_read_in_progress)
+    assert cache.get(soon()).value == 2
 
 
-def test_late_result__of_a_read_that_callers_wait_for__is_replaced_by_another_read(source: Source) -> None:
+def test_late_result__of_an_older_read__leaves_the_newest_read_to_fail(source: Source) -> None:
+    source.closed = True
+    clock = Clock()
+    cache = RefreshingCache(source.read, clock)
+    for number in (1, 2):
+        get_error(cache)
+        until(lambda number=number: len(source.gates) == number)  # type: ignore[misc] # a default binds the variable
+        clock.wall += 6
+    source.gates[0].set()
+    until(lambda: cache.snapshot is not None)
+    assert (cache.get(soon()).value, cache.has_failed) == (1, True)
+
+
+def test_late_result__of_a_read_that_callers_wait_for__is_returned(source: Source) -> None:
     source.closed = True
     clock = Clock()
     cache = RefreshingCache(source.read, clock)
@@ -145,12 +173,13 @@ def test_late_result__of_a_read_that_callers_wait_for__is_replaced_by_another_re
 
     thread = threading.Thread(target=freeze)
     thread.start()
-    assert cache.get(soon()).value == 2
+    assert cache.get(soon()).value == 1
     thread.join()
 
 
-def test_late_read__counts_as_a_failure__from_the_third_in_a_row(source: Source) -> None:
+def test_late_failure__counts__from_the_third_in_a_row(source: Source) -> None:
     clock = Clock()
+    source.fails = True
     cache = RefreshingCache(source.read, clock)
     failures = []
     for _ in range(3):
@@ -193,8 +222,7 @@ def test_stuck_reads__are_two_at_most__until_one_ends(source: Source) -> None:
     for number in (3, 4):
         source.gates[number - 3].set()
         until(lambda thread=source.threads[number - 3]: not thread.is_alive())  # type: ignore[misc] # a default binds the variable
-        clock.wall += 30  # the back-off ends
-        get_error(cache)
+        get_error(cache, after_generation=99)
         until(lambda number=number: len(source.gates) == number)  # type: ignore[misc] # a default binds the variable
         clock.wall += 6
 
