@@ -6,21 +6,17 @@ The function serves that file unchanged, so apispec is not needed where the func
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
+from docs.openapi_examples import examples
 from fdi_health import __version__
-from fdi_health.clock import Instant
-from fdi_health.errors import CheckError
-from fdi_health.evaluation import evaluate, hide_details
 from fdi_health.formats import FORMATS, METRICS
-from fdi_health.models import Instance, Policy, ProbeResult, Statistics, TaskCounts, Verdict
 from handlers.authentication import CHALLENGE
-from handlers.problems import PROBLEMS, RETRY_AFTER_SECONDS, problem_document
+from handlers.problems import PROBLEMS, RETRY_AFTER_SECONDS
 from handlers.routes import ROUTES
 from schemas import problem, verdict
 from schemas.query import FAILING_STATUSES
@@ -66,7 +62,7 @@ def document() -> bytes:
     for path, route in ROUTES.items():
         spec.path(path, operations={method.lower(): _operation(path, method) for method in (*route.methods, "OPTIONS")})
     made = spec.to_dict()
-    made["components"]["examples"] = _examples()
+    made["components"]["examples"] = examples()
     for name, schema in made["components"]["schemas"].items():
         # Every field is always there; the schemas say so only of those that they also read.
         if name not in ("Problem", "Readiness"):
@@ -243,32 +239,6 @@ def _schema_of(media_type: str) -> dict[str, Any]:
         statuses = {"enum": ["pass", "warn", "fail"]}
         return {"type": "object", "properties": {"status": statuses}, "required": ["status", "notes"]}
     return {"type": "string"}
-
-
-def _examples() -> dict[str, Any]:
-    """Return name → example: a problem's code, or `format.status.rights`."""
-    found: dict[str, Any] = {}
-    for code in PROBLEMS:
-        found[code] = {"value": problem_document(CheckError(code, "what is wrong, and what to do about it"))}
-    for status, abnormal in (("healthy", 0), ("unhealthy", 2)):
-        made = _example_verdict(abnormal)
-        for rights, shown in (("details", made), ("anonymous", hide_details(made))):
-            for name, form in FORMATS.items():
-                if status == "unhealthy" and form.status is not None:
-                    continue
-                text = form.render(shown).decode()
-                value = json.loads(text) if form.media_type.endswith("json") else text
-                found[f"{name}.{status}.{rights}"] = {"value": value}
-    return found
-
-
-def _example_verdict(abnormal: int) -> Verdict:
-    """Return the verdict on the vendor's documented example."""
-    instance = Instance("payments", "fae7ff6c-8e07-4cf8-9e67-589cab2f017c")
-    statistics = Statistics(TaskCounts(2, abnormal, 6, 8), TaskCounts(1, 0, 6, 0))
-    at = datetime(2026, 11, 25, 16, tzinfo=UTC)
-    found = ProbeResult(instance, statistics, None, Instant(at.timestamp(), 0.0), 0.051)
-    return evaluate([found], Policy(), at, 0.0, 0.058)
 
 
 if __name__ == "__main__":
