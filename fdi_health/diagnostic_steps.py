@@ -71,7 +71,7 @@ def tried(
         name: as in `Step`.
         place: as in `Step`.
         work: returns the finding; may raise CheckError or OSError.
-        is_iam: whether the step connects to IAM, whose network errors have their own next steps.
+        is_iam: whether the step connects to IAM. Its network errors have their own next steps.
         ca_folder_variable: the variable that names a folder of trusted CA certificates, or None.
 
     """

@@ -44,7 +44,7 @@ class TaskCounts(fields.Field[dict[str, int]]):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> dict[str, int]:  # noqa: ARG002 -- marshmallow's signature
         if not isinstance(value, dict):
             raise ValidationError("Not an object.")
-        # bool is an int in Python; in JSON it is no number (C19).
+        # bool is an int in Python; in JSON it is not a number (C19).
         faults = {
             name: ["Not an integer from 0 to 999,999,999,999."]
             for name in COUNTS

@@ -1,4 +1,4 @@
-"""Well-framed 200 and 204 responses whose body is not the statistics it should be."""
+"""Well-framed 200 and 204 responses with a body that is not the expected statistics."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _with_count(text: str) -> Response:
 
 
 def _with_note(note: bytes) -> Response:
-    """Return a healthy body with one more member, whose value is a string of these bytes."""
+    """Return a healthy body with one more member: a string of these bytes."""
     return body_response(_HEALTHY_BODY[:-1] + b', "note": "' + note + b'"}')
 
 

@@ -1,7 +1,7 @@
 """What the vendor documents: statistics documents, and the error codes with their status and message.
 
 Source: the API reference and error-code pages of ROMA Connect, as gathered in the project's notes on the upstream.
-A message marked "our words" belongs to a code whose text those notes do not give.
+The notes give no text for a code if its message is marked "our words".
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Responses whose framing or content coding is broken, or merely unusual, around a healthy document."""
+"""Responses with a broken or unusual framing or content coding around a healthy document."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-# A client may send a token of tens of kilobytes (C93); more than this is no head at all.
+# A client may send a token of tens of kilobytes (C93); more than this is not a head.
 MAX_HEAD_BYTES = 1024 * 1024
 
 # What a login needs and more; a longer body is read past and not kept.

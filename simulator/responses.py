@@ -87,7 +87,7 @@ def body_response(
 
 
 def json_response(document: object, status: int = 200, headers: Headers = ()) -> Response:
-    """Return a well-framed response whose body is the document as JSON."""
+    """Return a well-framed response with the document as JSON."""
     return body_response(json.dumps(document).encode(), status, headers=headers)
 
 

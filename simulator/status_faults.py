@@ -100,7 +100,7 @@ STATUS_FAULTS: dict[str, Behaviour] = {
         },
         500,
     ),
-    "error_msg_1mb": LazyResponse(_error_msg_1mb),  # valid JSON whose message is a megabyte
+    "error_msg_1mb": LazyResponse(_error_msg_1mb),  # valid JSON with a message of a megabyte
     "error_code_odd": json_response({"error_code": {"code": ["APIGW.0301"]}, "error_msg": ["no", 1]}, 500),
     "error_code_number": json_response({"error_code": 3081, "error_msg": 42, "request_id": REQUEST_ID}, 404),
     # Refused tokens, by their text; the first is refused however good the token is

@@ -62,7 +62,7 @@ def rest_api(question: Question) -> dict[str, Any]:
 
 
 def http_api(question: Question, stage: str = "$default") -> dict[str, Any]:
-    """Return the event of an HTTP API (payload format 2.0), whose path begins with the stage if it has a name."""
+    """Return the event of an HTTP API (payload format 2.0). Its path begins with the stage if that has a name."""
     path = question.path if stage == "$default" else f"/{stage}{question.path}"
     return {
         "version": "2.0",
@@ -117,7 +117,7 @@ def balancer_multi_value(question: Question) -> dict[str, Any]:
 
 
 def functiongraph(question: Question) -> dict[str, Any]:
-    """Return the event of FunctionGraph's APIG trigger, whose bodies are always in Base64, the empty one included."""
+    """Return the event of FunctionGraph's APIG trigger. Its bodies are always in Base64, the empty one included."""
     return {
         "httpMethod": question.method,
         "path": unquote(question.path, errors="surrogateescape") if question.path.isascii() else question.path,

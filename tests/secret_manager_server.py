@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 RIGHT = -1
-"""Stands for whatever checksum the payload has."""
+"""Stands for the correct checksum of the payload."""
 
 SERVICE = "google.cloud.secretmanager.v1.SecretManagerService"
 

@@ -1,8 +1,8 @@
 """`make soak`: callers for ten minutes while every dependency fails and recovers; each verdict must be true.
 
-Two servers are asked over one simulated upstream: functions-framework in one process from beginning to end, whose
-memory, threads and descriptors must stay as they are, and the container's server, with two workers, which is stopped
-and started again and again. Calm phases alternate with wild ones; in a calm phase not even `unknown` is right. A thread
+Two servers are asked over one simulated upstream. functions-framework runs in one process from beginning to end; its
+memory, threads and descriptors must stay as they are. The container's server, with two workers, is stopped and started
+again and again. Calm phases alternate with wild ones; in a calm phase not even `unknown` is right. A thread
 of the soak's own that ends before its time is a failure like any other.
 """
 
@@ -131,7 +131,7 @@ class Faults:
         self.found: list[str] = []
 
     def thread(self, work: Callable[[], object]) -> threading.Thread:
-        """Begin a thread whose end by an exception is a fault."""
+        """Start a thread. It is a fault if an exception ends it."""
 
         def guarded() -> None:
             try:
@@ -247,7 +247,7 @@ def chaos(truth: Truth, upstream: Simulator, iam: Iam, secret: Path, over: threa
                 iam.users["fdi-probe"] = User(password)
                 secret.with_suffix(".new").write_text(credentials(password))
                 secret.with_suffix(".new").replace(secret)
-            # Only here: a process whose first login fails leaves its credentials alone for 30 seconds.
+            # Only here: after a failed first login a process does not use its credentials for 30 seconds.
             if tokens and generator.random() < 0.1:
                 iam.play(*generator.choices(["status_503", "status_500", "silent", "html_200", "reset"], k=2))
             if generator.random() < 0.1:

@@ -134,6 +134,12 @@ def test_page__has_no_phrase_that_the_style_forbids(page: Path) -> None:
     assert re.findall(forbidden, page.read_text(), re.IGNORECASE) == []
 
 
+def test_source__has_no_word_that_the_style_forbids() -> None:
+    forbidden = re.compile(r"\b(?:whoever|whatever|whose|meanwhile)\b", re.IGNORECASE)
+    here = ROOT / "tests" / "test_docs.py"
+    assert not [title(path) for path in sources() if path != here and forbidden.search(path.read_text())]
+
+
 # docs/contract.md lists what the code has.
 
 

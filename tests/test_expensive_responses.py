@@ -24,7 +24,7 @@ INSTANCES = [f"i{number}" for number in range(64)]
 
 @pytest.fixture
 def simulator_process() -> Iterator[Callable[[str], str]]:
-    """Return a function that starts a simulator, in a process of its own, whose instances all play one behaviour."""
+    """Return a function that starts a simulator in a process of its own. All its instances play one behaviour."""
     started: list[subprocess.Popen[str]] = []
 
     def start(behaviour: str) -> str:

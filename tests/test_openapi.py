@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def process() -> Iterator[Application]:
     with Simulator(tokens=[TOKEN], project_id=PROJECT_ID) as upstream:
-        # Everything healthy: a 503 would be a fault to whoever tries to find faults.
+        # Everything healthy: schemathesis would report a 503 as a fault.
         base = settings_for(upstream) | {"FDI_INSTANCES": "orders=id-orders", "FDI_CACHE_SECONDS": "60"}
         made = Application(base)
         yield made

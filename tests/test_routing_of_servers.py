@@ -69,7 +69,7 @@ def test_empty_path__is_served_without_a_redirect(url: str, target: str) -> None
     status, headers, body = get(url, target)
 
     assert "location" not in headers
-    # Nobody listens at the endpoint: whatever is a verdict is unknown. A path of dots is not ours.
+    # No server listens at the endpoint, so every verdict is unknown. A path of dots is not ours.
     assert (status, headers.get("fdi-verdict")) == ((404, None) if target == "/." else (503, "unknown"))
     assert json.loads(body)["status"] in ("unknown", 404)
 

@@ -105,13 +105,13 @@ def test_two_days__with_credentials__need_no_person(
             statuses |= set(callers.map(lambda _: checked.verdict()["status"], range(3)))
             time.sleep(0.002)
             if hiccup and len(iam.logins) > logins:
-                # The login is repeated a real tenth of a second later: not the minutes that pass here meanwhile.
+                # The login is repeated a real tenth of a second later: not the minutes that pass here.
                 until(partial(more_logins, iam, logins + 1), RETRY_WAIT)
                 hiccup = False
             world.seconds += STEP
             world.frozen += STEP * freezing
 
-    # A renewal that IAM's hiccups kept failing may be announced meanwhile; nobody is ever paged.
+    # A renewal that IAM's hiccups kept failing may be announced before it succeeds; nobody is ever paged.
     assert statuses <= {"healthy", "degraded"}
     assert revoked > 3
     assert rotated > 3

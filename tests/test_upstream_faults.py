@@ -128,7 +128,7 @@ PREFIXES = {"retry_after_": "throttled"}
 
 
 def expected(name: str) -> tuple[str, str | None]:
-    """Return (status, error code) for a behaviour; what is not listed above is no valid statistics document."""
+    """Return (status, error code) for a behaviour; what is not listed above is not a valid statistics document."""
     if name in UNHEALTHY:
         return "unhealthy", None
     if name in DEGRADED:

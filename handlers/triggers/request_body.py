@@ -130,7 +130,7 @@ def _read_length(environ: Mapping[str, Any], length: int) -> bytes | None:
 def _read_chunks(environ: Mapping[str, Any]) -> bytes | None:
     """Return a chunked body, or its first 64 KiB and a byte; None for one that did not arrive whole.
 
-    granian ends a body whose chunks break off like one that is complete. Such a part of a JSON object is not JSON, and
+    granian treats a body with missing chunks like a complete one. Such a part of a JSON object is not JSON, and
     must not pass for a body that asks nothing.
     """
     body = _read(environ, MAX_BODY_BYTES + 1)

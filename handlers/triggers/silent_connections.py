@@ -43,7 +43,7 @@ def end_silent_connections(port: int, seconds: float) -> None:
 
 
 def _end_if_silent(descriptor: int, port: int, seconds: float) -> None:
-    # What we hold is a duplicate, so that the server may close its own meanwhile. The family only says how much room an
+    # This is a duplicate descriptor, so the server may close its own at any time. The family only says how much room an
     # address needs; descriptors that are not sockets have none.
     with contextlib.suppress(OSError), socket.fromfd(descriptor, socket.AF_INET6, socket.SOCK_STREAM) as connection:
         address = connection.getsockname()

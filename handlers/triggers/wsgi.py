@@ -53,7 +53,7 @@ def _path(request: Request) -> str:
 def _is_stopping() -> bool:
     """Whether SIGTERM has reached the gunicorn worker that runs us; it would wait 2 s for callers who keep connections.
 
-    The handler of SIGTERM is a method of the worker, whose `alive` is then false (gunicorn 27); False elsewhere.
+    The handler of SIGTERM is a method of the worker, and sets its `alive` to false (gunicorn 27). False elsewhere.
     """
     worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return getattr(worker, "alive", True) is False

@@ -75,7 +75,7 @@ def held_connections(server: Server, count: int, sent: bytes) -> Iterator[list[s
 
 @contextlib.contextmanager
 def in_threads(count: int, work: Callable[[], None]) -> Iterator[None]:
-    """Repeat some work in threads meanwhile."""
+    """Repeat some work in threads until the block ends."""
     over = threading.Event()
 
     def repeat() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def settings(upstream: Simulator) -> dict[str, str]:
-    """Return settings whose instance `crm` never responds."""
+    """Return settings with an instance, `crm`, that never responds."""
     found = settings_for(upstream)
     upstream.play("id-crm", "silent")
     return {**found, "FDI_DEADLINE_SECONDS": str(DEADLINE_SECONDS), "FDI_ANONYMOUS": "details"}

@@ -75,7 +75,7 @@ def test_zip__holds_only_pure_python(package: Path) -> None:
     with zipfile.ZipFile(package) as archive:
         names = archive.namelist()
         modes = {entry.external_attr >> 16 for entry in archive.infolist()}
-    assert modes == {0o100644}  # whoever unpacks it need not be whoever runs it
+    assert modes == {0o100644}  # one user may unpack it and another one run it
     assert {"main.py", "handlers/triggers/functiongraph.py", "requests/__init__.py"} <= set(names)
     assert not [name for name in names if name.endswith((".so", ".pyd", ".pyc"))]
     assert not {"fdi_health/__main__.py", "fdi_health/cli.py"} & set(names)

@@ -92,7 +92,7 @@ def test_rules__each_have_a_unit_test_and_use_existing_metrics(function_url: str
         for rule in group["rules"]
     }
     tests = (MONITORING / "rules_test.yml").read_text()
-    # A token whose end is known has one more family, which this function does not have.
+    # With a token of a known end there is one more family, which this function does not have.
     scraped = requests.get(f"{function_url}/metrics", headers={"X-Api-Key": KEY}, timeout=10).text
     written = set(re.findall(r"^(fdi_\w+)", scraped, re.MULTILINE)) | {"fdi_token_expiry_timestamp_seconds"}
     for alert, expression in rules.items():

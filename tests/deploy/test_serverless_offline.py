@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def url(upstream: Simulator, tmp_path: Path) -> Iterator[str]:
     program, port = osls(), free_port()
     settings = settings_for(upstream)
-    # The plugin runs the python3 on PATH, whatever the runtime says; it starts it with serverless.yml's variables alone
+    # The plugin ignores the runtime and runs the python3 on PATH; it starts it with serverless.yml's variables alone
     # unless these name others.
     environ = {
         **clean_environ(settings, tmp_path),

@@ -34,8 +34,8 @@ SOUND = {
             "cdc_abnormal",
             "bom",
             "extra_fields",
-            # "Any other member whose name ends in `_task_details`, or that is an object with an `abnormal_tasks_count`,
-            # is a further group": its abnormal tasks count.
+            # A further group is any other member with a name that ends in `_task_details`, or any other object with an
+            # `abnormal_tasks_count`: its abnormal tasks count.
             "flow_abnormal",
             "unnamed_group_abnormal",
         ),

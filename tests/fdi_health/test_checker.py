@@ -32,7 +32,7 @@ ONE = Instance("one", "id-one")
 
 @dataclass
 class StuckTokens:
-    """A token source whose renewal never comes to an end by itself."""
+    """A token source with a renewal that never ends by itself."""
 
     over: threading.Event = field(default_factory=threading.Event)
 

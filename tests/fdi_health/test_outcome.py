@@ -39,7 +39,7 @@ ALL = ("unhealthy", "unknown", "degraded")
         (["unknown"], ["unhealthy"], NOT_OK, 200),
         (["degraded"], [], OK, 200),
         (["healthy"], [], OK, 200),
-        # the fire drill fails whatever the fleet is
+        # the fire drill fails for every status
         (["healthy"], ["healthy"], NOT_OK, 503),
         (["unknown"], ["healthy"], NOT_OK, 503),
         (["degraded"], ["unhealthy", "healthy"], NOT_OK, 503),

@@ -68,7 +68,7 @@ def test_earlier_tokens_and_passwords__in_a_later_response__are_redacted(
     assert checked.verdict()["healthy"] is True
     (second,) = iam.issued
 
-    # A cut whose neighbours are not the letters beside it in the text: those would be taken for a part of the token.
+    # A cut between other letters than those beside it in the text: those would be taken for a part of the token.
     start = next(number for number in range(100, 300) if first[number - 1] not in "wW")
     end = next(number for number in range(400, 600) if first[number] not in "bB")
     second_end = next(number for number in range(300, 500) if second[number] not in "bB")

@@ -33,7 +33,7 @@ def basic(password: str, user: str = "anybody") -> str:
 
 @pytest.fixture
 def keyed(function: Callable[..., Function]) -> Callable[..., Function]:
-    """Return a maker of functions whose callers have keys and whose anonymous callers see the verdict."""
+    """Return a maker of functions with callers' keys, and a verdict without details for anonymous callers."""
 
     def make(*plays: Any, **settings: str | None) -> Function:
         base = {"FDI_CALLERS": "env://CALLERS", "CALLERS": CALLERS, "FDI_ANONYMOUS": "verdict"}

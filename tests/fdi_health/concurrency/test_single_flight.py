@@ -1,4 +1,4 @@
-"""One call per key at a time: who joins it, whose limit ends it, and how many may be stuck."""
+"""One call per key at a time: which callers join it, which limit ends it, and how many calls may be stuck."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Queue:
 
 
 class Flight:
-    """A single flight whose threads and clock a test moves by hand."""
+    """A single flight with threads and a clock that a test moves by hand."""
 
     def __init__(self, limit_seconds: float = 4.0) -> None:
         self.queue, self.clock = Queue(), Clock()

@@ -88,7 +88,7 @@ def test_renew__same_secret__is_read_once() -> None:
 @pytest.mark.parametrize("fault", ["APIGW.0301", "ROMA.1002", "ROMA.1000", "APIG.1002"])
 def test_check__secret_was_rotated__succeeds_with_one_read(
     function: Callable[..., Function], upstream: Simulator, tmp_path: Path, fault: str
-) -> None:  # C90, whatever the status that the token fault comes with
+) -> None:  # C90, for each status that a token fault comes with
     names = [f"i{number}" for number in range(10)]
     for name in names:
         upstream.play(name, "healthy")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Harness:
-    """An invocation whose context gives what was put there as its token."""
+    """An invocation with a context that returns a given token."""
 
     url = "functiongraph://agency"
     environ: ClassVar[Mapping[str, str]] = {}

@@ -43,7 +43,7 @@ except CheckError as error:
 
 @dataclass
 class Configuration:
-    """An external account's configuration, whose token service is on this machine."""
+    """An external account's configuration, with a token service on this machine."""
 
     folder: Path
     monkeypatch: pytest.MonkeyPatch
@@ -229,7 +229,7 @@ def test_credentials_file__folder__says_so(monkeypatch: pytest.MonkeyPatch, tmp_
 
 @pytest.fixture
 def service_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the process use a made-up service account, whose tokens the client makes itself."""
+    """Make the process use an invented service account. The client makes its tokens itself."""
     key = rsa.generate_private_key(65537, 2048)
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -104,7 +104,7 @@ def test_body__that_did_not_arrive_whole__is_broken(
 
 @pytest.mark.parametrize("cut", [b"{", b' \r\n{"fail_on":"degra', b'\xef\xbb\xbf{"instance":"a"', b'{"a":' * 2_000])
 def test_chunks__that_end_within_an_object__are_broken(cut: bytes) -> None:
-    # granian ends a body whose chunks break off like one that is complete.
+    # granian treats a body with missing chunks like a complete one.
     assert outcome(environ_of(io.BytesIO(cut), **CHUNKED)) == (b"", "malformed_query", False)
     # A body of a known length is complete, and then it is somebody's webhook.
     assert outcome(environ_of(io.BytesIO(cut), len(cut))) == (cut, None, True)

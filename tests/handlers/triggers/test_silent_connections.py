@@ -1,4 +1,4 @@
-"""Connections whose callers owe the rest of a request are ended, and no other."""
+"""Only connections that wait for the rest of a request are ended."""
 
 from __future__ import annotations
 
