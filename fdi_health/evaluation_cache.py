@@ -18,21 +18,9 @@ if TYPE_CHECKING:
     from fdi_health.models import Policy, ProbeResult, TokenState, Verdict
 
 
-class TargetResults(NamedTuple):
-    """The results of one target.
-
-    Attributes:
-        results: one per instance asked.
-        token_expires_at: when the target's token ends, in seconds since the epoch, if a warning is due; else None.
-
-    """
-
+class _Evaluation(NamedTuple):
     results: Sequence[ProbeResult]
     token_expires_at: float | None
-
-
-class _Evaluation(NamedTuple):
-    inputs: Sequence[TargetResults]
     verdict: Verdict
     oldest: Instant
     newest_monotonic: float
@@ -53,20 +41,27 @@ class EvaluationCache:
         self._last: _Evaluation | None = None
 
     def evaluate(
-        self, inputs: Sequence[TargetResults], began: Instant, present: Instant, token: TokenState | None
+        self,
+        results: Sequence[ProbeResult],
+        token_expires_at: float | None,
+        *,
+        began: Instant,
+        present: Instant,
+        token: TokenState | None,
     ) -> Verdict:
         """Return the verdict, details included.
 
         Args:
-            inputs: what was found, at least one result. The caller must not change it afterwards.
+            results: one per instance asked, at least one. The caller must not change it afterwards.
+            token_expires_at: when the token expires, in seconds since the epoch, if a warning is due; else None.
             began: when the check began.
             present: the time now, from which the age is counted.
             token: what is known of the token in use, or None.
 
         """
         last = self._last
-        if last is None or last.inputs != inputs:
-            last = self._last = self._evaluate(inputs)
+        if last is None or last.token_expires_at != token_expires_at or last.results != results:
+            last = self._last = self._evaluate(results, token_expires_at)
         details = last.verdict.details
         return last.verdict._replace(
             age_seconds=last.oldest.seconds_until(present),
@@ -74,10 +69,12 @@ class EvaluationCache:
             details=details and details._replace(token=token, is_fresh=last.newest_monotonic >= began.monotonic),
         )
 
-    def _evaluate(self, inputs: Sequence[TargetResults]) -> _Evaluation:
-        results = [
-            result._replace(token_expires_at=target.token_expires_at) for target in inputs for result in target.results
-        ]
-        oldest = earliest([result.arrived for result in results])
-        verdict = evaluate(results, self._policy, checked_at=datetime.fromtimestamp(oldest.wall, UTC))
-        return _Evaluation(inputs, verdict, oldest, max(result.arrived.monotonic for result in results))
+    def _evaluate(self, results: Sequence[ProbeResult], token_expires_at: float | None) -> _Evaluation:
+        oldest = earliest(result.arrived for result in results)
+        verdict = evaluate(
+            [result._replace(token_expires_at=token_expires_at) for result in results],
+            self._policy,
+            checked_at=datetime.fromtimestamp(oldest.wall, UTC),
+        )
+        newest_monotonic = max(result.arrived.monotonic for result in results)
+        return _Evaluation(results, token_expires_at, verdict, oldest, newest_monotonic)

@@ -13,7 +13,7 @@ from fdi_health.credentials.iam_client import IamClient
 from fdi_health.credentials.refreshing_cache import MAX_READ_SECONDS
 from fdi_health.credentials.token_provider import TokenProvider
 from fdi_health.errors import CheckError, Fault
-from fdi_health.evaluation_cache import EvaluationCache, TargetResults
+from fdi_health.evaluation_cache import EvaluationCache
 from fdi_health.models import Instance, Policy
 from fdi_health.roma.client import Client
 from fdi_health.transport.client import Transport
@@ -133,8 +133,9 @@ class Service(NamedTuple):
         began = self.clock()
         results = target.checker.check_all(instances, target.tokens, deadline)
         target.tokens.record_results(results)
-        found = [TargetResults(results, target.tokens.expiring())]
-        return self.evaluations.evaluate(found, began, self.clock(), target.tokens.state())
+        return self.evaluations.evaluate(
+            results, target.tokens.expiring(), began=began, present=self.clock(), token=target.tokens.state()
+        )
 
     def is_ready(self) -> bool:
         """Whether the secret was read once and, if it contains IAM credentials, exchanged for a token."""

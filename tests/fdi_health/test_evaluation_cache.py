@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fdi_health.clock import Instant
 from fdi_health.errors import CheckError
 from fdi_health.evaluation import evaluate, hide_details
-from fdi_health.evaluation_cache import EvaluationCache, TargetResults
+from fdi_health.evaluation_cache import EvaluationCache
 from fdi_health.formats import FORMATS
 from fdi_health.models import Instance, Policy, ProbeResult, Statistics, TaskCounts, TokenState, Verdict
 from schemas.query import FAILING_STATUSES
@@ -44,7 +44,8 @@ TOKENS = st.none() | st.builds(TokenState, st.sampled_from(["token", "credential
 class Check(NamedTuple):
     """The inputs of one verdict, and how its caller sees it."""
 
-    inputs: list[TargetResults]
+    results: list[ProbeResult]
+    token_expires_at: float | None
     began: Instant
     present: Instant
     token: TokenState | None
@@ -58,10 +59,10 @@ def checks(draw: st.DrawFn) -> list[Check]:
     pool = draw(st.lists(RESULTS, min_size=1, max_size=4))
     # Equal results that are not the same object, as two probes may bring.
     results = st.sampled_from(pool) | st.sampled_from(pool).map(lambda result: result._replace())
-    targets = st.builds(TargetResults, st.lists(results, min_size=1, max_size=3), EXPIRY)
     check = st.builds(
         Check,
-        st.lists(targets, min_size=1, max_size=2),
+        st.lists(results, min_size=1, max_size=5),
+        EXPIRY,
         INSTANTS,
         INSTANTS,
         TOKENS,
@@ -74,11 +75,10 @@ def checks(draw: st.DrawFn) -> list[Check]:
 def fresh(check: Check) -> Verdict:
     """Evaluate in the plainest way, result by result."""
     results, ages = [], []
-    for target in check.inputs:
-        for result in target.results:
-            results.append(result._replace(token_expires_at=target.token_expires_at))
-            ages.append(max(0.0, check.present.wall - result.arrived.wall))
-            ages.append(max(0.0, check.present.monotonic - result.arrived.monotonic))
+    for result in check.results:
+        results.append(result._replace(token_expires_at=check.token_expires_at))
+        ages.append(max(0.0, check.present.wall - result.arrived.wall))
+        ages.append(max(0.0, check.present.monotonic - result.arrived.monotonic))
     return evaluate(
         results,
         POLICY,
@@ -98,12 +98,15 @@ def shown(verdict: Verdict, check: Check) -> Verdict:
 
 
 @given(checks())
-def test_evaluation_cache__whatever_changes_between_checks__gives_what_a_fresh_evaluation_gives(
+def test_evaluation_cache__any_change_between_checks__gives_what_a_fresh_evaluation_gives(
     series: list[Check],
 ) -> None:
     cache = EvaluationCache(POLICY)
     for check in series:
-        verdict, expected = cache.evaluate(check.inputs, check.began, check.present, check.token), fresh(check)
+        verdict = cache.evaluate(
+            check.results, check.token_expires_at, began=check.began, present=check.present, token=check.token
+        )
+        expected = fresh(check)
         assert without_errors(verdict) == without_errors(expected)
         seen, expected_seen = shown(verdict, check), shown(expected, check)
         for form in ("json", "text", "openmetrics"):
@@ -123,7 +126,9 @@ def without_errors(verdict: Verdict) -> object:
 def test_evaluation_cache__same_results__are_evaluated_once() -> None:
     cache = EvaluationCache(POLICY)
     result = ProbeResult(ONE, STATISTICS[0], None, Instant(0, 0), 0.1)
-    first, second = (cache.evaluate([TargetResults([result], None)], Instant(1, 1), Instant(2, 2), None) for _ in "ab")
+    first, second = (
+        cache.evaluate([result], None, began=Instant(1, 1), present=Instant(2, 2), token=None) for _ in "ab"
+    )
     assert first.details is not None
     assert second.details is not None
     assert first.details.instances is second.details.instances
@@ -133,7 +138,7 @@ def test_evaluation_cache__a_task_turns_abnormal__is_unhealthy_at_once() -> None
     cache = EvaluationCache(POLICY)
     at = Instant(0, 0)
     statuses = [
-        cache.evaluate([TargetResults([ProbeResult(ONE, found, None, at, 0.1)], None)], at, at, None).status
+        cache.evaluate([ProbeResult(ONE, found, None, at, 0.1)], None, began=at, present=at, token=None).status
         for found in (STATISTICS[0], STATISTICS[1], STATISTICS[0])
     ]
     assert statuses == ["healthy", "unhealthy", "healthy"]

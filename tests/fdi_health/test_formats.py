@@ -101,7 +101,7 @@ FAIL_ON = st.sets(st.sampled_from(FAILING_STATUSES))
     copies=st.sampled_from([1, 100]),
     details=st.booleans(),
 )
-def test_first_512_bytes__say_all_that_matters_whatever_the_names_are(
+def test_first_512_bytes__any_names__contain_status_marker_and_reason(
     names: list[str], status: str, code: str, fail_on: set[str], copies: int, details: bool
 ) -> None:  # G05
     statistics = STATISTICS[status]

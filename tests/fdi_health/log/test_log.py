@@ -229,7 +229,7 @@ def test_platforms_request_id__is_in_the_line(context: Any, request_id: str | No
     assert request_of(None, {}, context).request_id == request_id
 
 
-def test_log__stands_alone_whatever_logging_a_platform_has_set_up(
+def test_log__logging_of_a_platform_is_set_up__stands_alone(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     logger = logging.getLogger("fdi_health")

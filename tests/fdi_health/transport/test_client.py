@@ -78,7 +78,9 @@ def test_header_block_that_python_reads_only_in_part__is_an_invalid_answer(
     assert code_of(transport) == "invalid_response"
 
 
-def test_header_block_whose_last_line_is_none__is_an_invalid_answer(transport: Transport, upstream: Simulator) -> None:
+def test_header_block__last_line_is_not_a_header__is_an_invalid_response(
+    transport: Transport, upstream: Simulator
+) -> None:
     # Python takes this one for the beginning of the body, and sees nothing wrong with that.
     upstream.play("i", raw_response(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nFrom x\r\n\r\n{}"))
     assert code_of(transport) == "invalid_response"
