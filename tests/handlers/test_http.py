@@ -192,6 +192,17 @@ def test_malformed_query__any_form__is_400_without_a_probe(
     assert upstream.requests == []
 
 
+@pytest.mark.parametrize("query", ["fail_on=\xff", "fail_on=unknown\xff", "instance=\x80", "fail_on\xff=unknown"])
+def test_query__bytes_that_are_not_utf_8__is_malformed(
+    function: Callable[..., Function], upstream: Simulator, query: str
+) -> None:
+    # WSGI keeps bytes as Latin-1 (PEP 3333), and some servers hand on what is not percent-encoded.
+    response = function("healthy").client.get("/", environ_overrides={"QUERY_STRING": query})
+
+    assert (response.status_code, response.get_json()["code"]) == (400, "malformed_query")
+    assert upstream.requests == []
+
+
 def test_unknown_instance__is_404_and_not_repeated(function: Callable[..., Function], upstream: Simulator) -> None:
     response = function("healthy").get("/?instance=FDI-OK")
 
