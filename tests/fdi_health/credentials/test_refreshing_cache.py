@@ -11,7 +11,7 @@ import pytest
 
 from fdi_health.credentials.refreshing_cache import LOGIN, RefreshingCache
 from fdi_health.errors import CheckError
-from tests.fdi_health.fake_secret_store import Clock, no_read_in_progress, soon, until
+from tests.fdi_health.fake_secret_store import Clock, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +42,12 @@ class Source:
         self.closed = False
         for gate in self.gates:
             gate.set()
+
+    def end_reads(self, number: int = 1) -> None:
+        """Wait until so many reads have started, open their gates, and wait for their ends."""
+        until(lambda: len(self.gates) >= number)
+        self.open()
+        until(lambda: not any(thread.is_alive() for thread in self.threads))
 
 
 @pytest.fixture
@@ -125,8 +131,7 @@ def test_late_result__by_either_clock__is_kept_as_maybe_stale(source: Source, st
     cache = RefreshingCache(source.read, clock)
     get_error(cache)
     setattr(clock, stopped, getattr(clock, stopped) + 6)
-    source.open()
-    until(no_read_in_progress)
+    source.end_reads()
     snapshot = cache.get(soon())
     assert (snapshot.value, snapshot.maybe_stale, cache.has_failed) == (1, True, False)
 
@@ -140,8 +145,7 @@ def test_late_result__of_an_older_read__does_not_replace_a_newer_value(source: S
     clock.wall += 6
     source.closed = False
     assert cache.get(soon()).value == 2
-    source.open()
-    until(no_read_in_progress)
+    source.end_reads()
     assert cache.get(soon()).value == 2
 
 
@@ -182,12 +186,11 @@ def test_late_failure__counts__from_the_third_in_a_row(source: Source) -> None:
     source.fails = True
     cache = RefreshingCache(source.read, clock)
     failures = []
-    for _ in range(3):
+    for number in (1, 2, 3):
         source.closed = True
         get_error(cache)
         clock.wall += 6
-        source.open()
-        until(no_read_in_progress)
+        source.end_reads(number)
         failures.append((cache.has_failed, cache.failure is not None))
     assert failures == [(True, False), (True, False), (True, True)]
 
