@@ -152,7 +152,7 @@ class Checker:
         if not missing:
             return pending
         try:
-            token = tokens.current(deadline)
+            authenticator = tokens.current(deadline)
         except CheckError as error:
             results.update((instance.instance_id, self._prober.unknown(instance, error, began)) for instance in missing)
             return pending
@@ -164,7 +164,9 @@ class Checker:
             with self._calls.lock:
                 if self._take_or_join(instance, results, pending):
                     continue
-                call = self._calls.start(instance.instance_id, partial(self._prober.probe, instance, token, tokens))
+                call = self._calls.start(
+                    instance.instance_id, partial(self._prober.probe, instance, authenticator, tokens)
+                )
             if call is None:
                 stuck = CheckError("timeout", "earlier requests for this instance are stuck, or no thread was free")
                 results[instance.instance_id] = self._prober.unknown(instance, stuck, began)

@@ -120,10 +120,11 @@ class CheckError(Exception):
             for fault in faults
         )
 
-    def with_next_step(self, next_step: str) -> CheckError:
-        """Return the same error with another next step."""
-        copied = CheckError(self.code, self.message)
-        copied.__dict__.update(self.__dict__, next_step=next_step)
+    def copy(self, *, message: str | None = None, next_step: str | None = None) -> CheckError:
+        """Return the same error, without its traceback, with another message or next step."""
+        copied = CheckError(self.code, self.message if message is None else message)
+        changed = {} if next_step is None else {"next_step": without_marker(next_step)}
+        copied.__dict__.update(self.__dict__, message=copied.message, **changed)
         return copied
 
     def __repr__(self) -> str:

@@ -125,7 +125,7 @@ def _evaluate_instance(result: ProbeResult, policy: Policy, *, token_works: bool
     status, reason = _status_and_reason(result, policy)
     error = result.error
     if error is not None and error.code == "token_rejected" and token_works:
-        error = error.with_next_step(_OTHERS_ACCEPT_STEP)
+        error = error.copy(next_step=_OTHERS_ACCEPT_STEP)
     statistics = None if result.error else result.statistics
     return InstanceVerdict(
         name=result.instance.name,

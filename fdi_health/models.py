@@ -96,16 +96,17 @@ class Policy(NamedTuple):
 
 
 class TokenState(NamedTuple):
-    """What may be shown of the token in use.
+    """What may be shown of the token or access key in use.
 
     Attributes:
-        kind: `token` if the secret holds the token, `credentials` if IAM issued it for credentials.
+        kind: `access_key` if the secret holds one, `token` if it holds a token, `credentials` if IAM issued the token
+            for credentials, `agency` if the platform issued a token or a temporary key for the function's agency.
         version: the version of the secret, as its secret store calls it, or None.
-        expires_at: when the token expires, in seconds since the epoch, or None if that is unknown.
+        expires_at: when the token or key expires, in seconds since the epoch, or None if that is unknown.
 
     """
 
-    kind: Literal["token", "credentials"]
+    kind: Literal["access_key", "token", "credentials", "agency"]
     version: str | None
     expires_at: float | None
 
@@ -225,25 +226,3 @@ class Verdict(NamedTuple):
     def marker(self) -> str:
         """The word for keyword checkers."""
         return self.outcome.marker
-
-
-class Token(NamedTuple):
-    """An IAM token; its repr hides the value.
-
-    Attributes:
-        value: the value of X-Auth-Token.
-        generation: the number of the read in this process. Two reads that return the same value differ in it.
-        expires_at: when it expires, in seconds since the epoch, or None if that is not known.
-        renewable: whether IAM issued it for credentials, so that a new login gives another one.
-        known_secrets: tokens and passwords that this process has used, for redaction.
-
-    """
-
-    value: str
-    generation: int
-    expires_at: float | None = None
-    renewable: bool = False
-    known_secrets: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        return f"Token(generation={self.generation}, expires_at={self.expires_at})"

@@ -1,4 +1,4 @@
-"""One probe of one instance: ask, renew a refused token, ask once more.
+"""One probe of one instance: ask, renew refused credentials, ask once more.
 
 A probe never raises a CheckError: an error is a value in its result.
 """
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from fdi_health.clock import Deadline, Instant
     from fdi_health.concurrency.single_flight import Call
-    from fdi_health.models import Instance, Statistics, Token
+    from fdi_health.credentials.authenticators import Signature, Token
+    from fdi_health.models import Instance, Statistics
     from fdi_health.roma.client import Client
 
 RENEWING = "renewing the token"
@@ -32,10 +33,10 @@ _REFUSED_AGAIN_STEP = (
 
 
 class TokenSource(Protocol):
-    """Provides the tokens of one target."""
+    """Provides the token or access key of one target."""
 
-    def current(self, deadline: Deadline) -> Token:
-        """Return the cached token, reading it first if there is none.
+    def current(self, deadline: Deadline) -> Token | Signature:
+        """Return the cached token or access key, reading it first if there is none.
 
         Raises:
             CheckError: `token_unavailable`.
@@ -43,8 +44,8 @@ class TokenSource(Protocol):
         """
         ...
 
-    def renew(self, refused: Token, deadline: Deadline) -> Token:
-        """Return a token read later than `refused`; it is read at most once for all callers.
+    def renew(self, refused: Token | Signature, deadline: Deadline) -> Token | Signature:
+        """Return one that was read later than `refused`, or `refused`. One read serves all callers.
 
         Raises:
             CheckError: `token_unavailable`.
@@ -65,11 +66,13 @@ class Prober:
     def __init__(self, client: Client, clock: Callable[[], Instant]) -> None:
         self._client, self._clock = client, clock
 
-    def probe(self, instance: Instance, token: Token, tokens: TokenSource, call: Call[ProbeResult]) -> ProbeResult:
+    def probe(
+        self, instance: Instance, authenticator: Token | Signature, tokens: TokenSource, call: Call[ProbeResult]
+    ) -> ProbeResult:
         """Return the result of one instance; `call` gives the deadline and is told the stage."""
         began = self._clock()
         try:
-            statistics = self._ask(instance, token, tokens, call)
+            statistics = self._ask(instance, authenticator, tokens, call)
         except CheckError as error:
             return self.unknown(instance, error, began)
         arrived = self._clock()
@@ -83,20 +86,22 @@ class Prober:
         arrived = self._clock()
         return ProbeResult(instance, None, error, arrived, began.seconds_until(arrived))
 
-    def _ask(self, instance: Instance, token: Token, tokens: TokenSource, call: Call[ProbeResult]) -> Statistics:
-        """Return the statistics; a refused token is renewed and the request sent once more."""
+    def _ask(
+        self, instance: Instance, authenticator: Token | Signature, tokens: TokenSource, call: Call[ProbeResult]
+    ) -> Statistics:
+        """Return the statistics; refused credentials are read again and the request is sent once more."""
         if call.deadline.expired:
             raise CheckError("timeout", "no thread was free before the deadline")
         try:
-            return self._client.statistics(instance, token, call.deadline)
+            return self._client.statistics(instance, authenticator, call.deadline)
         except CheckError as error:
             if error.code != "token_rejected":
                 raise
             call.stage = RENEWING
-            renewed = tokens.renew(token, call.deadline)
+            renewed = tokens.renew(authenticator, call.deadline)
             call.stage = ""
-            if renewed.value == token.value:
-                _improve_next_step(error, token, _REFUSED_AGAIN_STEP)
+            if renewed.is_same_secret(authenticator):
+                _improve_next_step(error, authenticator, _REFUSED_AGAIN_STEP)
                 raise
         try:
             return self._client.statistics(instance, renewed, call.deadline)
@@ -110,7 +115,7 @@ def too_late() -> CheckError:
     return CheckError("timeout", "no response before the deadline")
 
 
-def _improve_next_step(error: CheckError, token: Token, next_step: str) -> None:
+def _improve_next_step(error: CheckError, authenticator: Token | Signature, next_step: str) -> None:
     """Replace the general next step of a refusal; one that depends on the response is better and stays."""
-    if token.renewable and error.code == "token_rejected" and error.next_step in TOKEN_STEPS:
+    if authenticator.renewable and error.code == "token_rejected" and error.next_step in TOKEN_STEPS:
         error.next_step = next_step

@@ -1,5 +1,6 @@
 """A loopback server that plays ROMA Connect FDI's task statistics, correctly or with faults."""
 
+from simulator.access_keys import AccessKeys, SecretKey
 from simulator.documented_responses import (
     DOC_EXAMPLE,
     DOC_INSTANCE_ID,
@@ -28,9 +29,11 @@ __all__ = [
     "DOC_PROJECT_ID",
     "HEALTHY",
     "NO_TASKS",
+    "AccessKeys",
     "Iam",
     "Request",
     "Response",
+    "SecretKey",
     "Simulator",
     "User",
     "drip",

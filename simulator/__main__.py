@@ -66,6 +66,14 @@ def _user(text: str) -> tuple[str, User]:
     return name, User(password, domain)
 
 
+def _access_key(text: str) -> tuple[str, str]:
+    access_key, colon, secret_key = text.partition(":")
+    if not (access_key and colon and secret_key):
+        # Not with the text: it may hold a secret key.
+        raise argparse.ArgumentTypeError("must be ACCESS_KEY:SECRET_KEY, e.g. HPUAEXAMPLE:made-up")
+    return access_key, secret_key
+
+
 def _life(text: str) -> float:
     if text.isascii() and text.isdigit() and 1 <= len(text) <= 6 and int(text) > 0:
         return float(text)
@@ -107,6 +115,14 @@ def _parser() -> argparse.ArgumentParser:
         help="gets tokens at /v3/auth/tokens; repeatable",
     )
     parser.add_argument(
+        "--access-key",
+        action="append",
+        type=_access_key,
+        default=[],
+        metavar="ACCESS_KEY:SECRET_KEY",
+        help="accepted as the signature of a request; repeatable",
+    )
+    parser.add_argument(
         "--token-life", type=_life, default=LIFE_SECONDS, metavar="SECONDS", help="of those tokens (default: a day)"
     )
     parser.add_argument("--list-faults", action="store_true", help="print the names of all behaviours and exit")
@@ -124,6 +140,7 @@ def main() -> int:
         project_id=options.project_id,
         tokens=options.token or [os.environ.get("SIMULATOR_TOKEN") or "simulator-token"],
         restricted_tokens=options.restricted_token,
+        access_keys=dict(options.access_key),
         iam=Iam(dict(options.iam_user), life_seconds=options.token_life, project_id=options.project_id),
         latency_seconds=options.latency,
         port=options.port,

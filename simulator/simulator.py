@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import defaultdict, deque
+from email.utils import formatdate
 from threading import Lock
 from typing import TYPE_CHECKING, Self
 
-from simulator.documented_responses import DOC_PROJECT_ID, ERRORS, NO_TASKS, error_response
+from simulator.access_keys import AccessKeys, is_signed
+from simulator.documented_responses import DOC_PROJECT_ID, ERRORS, NO_TASKS, error_document, error_response
 from simulator.faults import behaviour_named
 from simulator.iam import PATH as IAM_PATH
 from simulator.request_parser import Request, project_of
-from simulator.responses import Responder, Response, body_response, statistics_response
+from simulator.responses import Responder, Response, body_response, json_response, statistics_response
 from simulator.server import HOST, LoopbackServer
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
 
     from simulator.iam import Iam
 
 _NO_TOKEN_MESSAGE = "Incorrect IAM authentication information: x-auth-token not found"  # noqa: S105 -- a message, no secret
 _SECOND = 1.0
-_SIGNED = re.compile(r"SDK-HMAC-SHA256 Access=([^,\s]+), *SignedHeaders=[^,\s]+, *Signature=[0-9a-f]{64}\Z")
 
 
 class _Script:
@@ -51,7 +51,7 @@ class Simulator:
         tokens: what X-Auth-Token may hold. `tokens` may be changed while the server runs.
         restricted_tokens: tokens of a user who sees no task: plain statistics come with eight zeros.
         iam: issues tokens under `/v3/auth/tokens`, which are accepted while they live; None for no such API.
-        access_keys: signed requests with one of these are accepted without a token; the vendor's own client sends such.
+        access_keys: verifies signed requests, which need no token; the key's ID → secret key, or an `AccessKeys`.
         latency_seconds: time before every response begins; may be changed while the server runs.
         port: 0 takes a free one.
         ssl_context: server-side context; with one, `url` is https.
@@ -68,7 +68,7 @@ class Simulator:
         tokens: Iterable[str],
         project_id: str = DOC_PROJECT_ID,
         restricted_tokens: Iterable[str] = (),
-        access_keys: Iterable[str] = (),
+        access_keys: Mapping[str, str] | AccessKeys | None = None,
         iam: Iam | None = None,
         latency_seconds: float = 0.0,
         port: int = 0,
@@ -78,7 +78,7 @@ class Simulator:
         self.project_id = project_id
         self.tokens: set[str] = set(tokens)
         self.restricted_tokens: set[str] = set(restricted_tokens)
-        self.access_keys: set[str] = set(access_keys)
+        self.access_keys = access_keys if isinstance(access_keys, AccessKeys) else AccessKeys(access_keys or {})
         self.iam = iam
         self.latency_seconds = latency_seconds
         self.limit_per_second: int | None = None
@@ -193,7 +193,7 @@ class Simulator:
         script = self._scripts.get(request.instance_id)
         if script is not None and script.refuses_any_token:
             return script.next_response(request)
-        refusal = None if self._is_signed(request) else self._refusal(request.token)
+        refusal = self._refusal_of_signed(request) if is_signed(request) else self._refusal(request.token)
         if refusal is not None:
             return refusal
         if project_of(request.target) != self.project_id:
@@ -205,10 +205,13 @@ class Simulator:
             return statistics_response(NO_TASKS, wait_seconds=response.steps[0][0])
         return response
 
-    def _is_signed(self, request: Request) -> bool:
-        """Whether the request names an access key of ours in place of a token; its signature is taken on trust."""
-        signed = _SIGNED.match(request.header("Authorization") or "")
-        return signed is not None and signed[1] in self.access_keys
+    def _refusal_of_signed(self, request: Request) -> Response | None:
+        why = self.access_keys.refuses(request)
+        if why is not None:
+            document = error_document(self._token_fault, f"Incorrect IAM authentication information: {why}")
+            date = formatdate(self.access_keys.clock(), usegmt=True)
+            return json_response(document, ERRORS[self._token_fault].status, headers=(("Date", date),))
+        return self._over_limit(str(request.header("Authorization")).partition(",")[0])
 
     def _refusal(self, token: str | None) -> Response | None:
         """Return the response to a token that is missing, wrong or over its limit, or None when it is accepted."""
@@ -222,10 +225,13 @@ class Simulator:
                 return error_response(
                     self._token_fault, f"Incorrect IAM authentication information: {why}" if why else None
                 )
+        return self._over_limit(token)
+
+    def _over_limit(self, user: str) -> Response | None:
         limit = self.limit_per_second
         if limit is not None:
             now = time.monotonic()
-            recent = self._recent[token]
+            recent = self._recent[user]
             while recent and recent[0] <= now - _SECOND:
                 recent.popleft()
             if len(recent) >= limit:

@@ -13,10 +13,11 @@ import pytest
 from werkzeug.datastructures import Headers
 
 from fdi_health.clock import Deadline
+from fdi_health.credentials.authenticators import Token
 from fdi_health.credentials.iam_client import IssuedToken
 from fdi_health.credentials.secret_format import parse_secret
 from fdi_health.errors import CheckError
-from fdi_health.models import Instance, Token
+from fdi_health.models import Instance
 from fdi_health.roma.client import Client
 from fdi_health.secret_stores import Secret, open_store, parse_secret_url
 from handlers.application import Application

@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 
     from tests.conftest import Function
 
-ACCESS_KEY = "HPUAEXAMPLE"
+ACCESS_KEY, SECRET_KEY = "HPUAEXAMPLE", "made-up"
 
 
 @pytest.fixture
 def roma() -> Iterator[Simulator]:
-    with Simulator(tokens=[], project_id=PROJECT_ID, access_keys=[ACCESS_KEY]) as simulator:
+    with Simulator(tokens=[], project_id=PROJECT_ID, access_keys={ACCESS_KEY: SECRET_KEY}) as simulator:
         yield simulator
 
 
-def client(roma: Simulator, access_key: str = ACCESS_KEY, project_id: str = PROJECT_ID) -> Any:
-    credentials = BasicCredentials(access_key, "made-up", project_id)
+def client(
+    roma: Simulator, access_key: str = ACCESS_KEY, secret_key: str = SECRET_KEY, project_id: str = PROJECT_ID
+) -> Any:
+    credentials = BasicCredentials(access_key, secret_key, project_id)
     return RomaClient.new_builder().with_credentials(credentials).with_endpoint(roma.url).build()
 
 

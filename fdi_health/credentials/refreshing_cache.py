@@ -157,7 +157,7 @@ class RefreshingCache(Generic[Value]):
                 if snapshot is not None and snapshot.generation > after_generation:
                     return snapshot
                 if error is not None and deadline.remaining() < _MIN_RETRY_SECONDS:
-                    raise copy_error(error)
+                    raise error.copy()
                 call = self._in_progress()
                 joined_background = call is not None and self._in_background
                 if call is None:
@@ -170,13 +170,13 @@ class RefreshingCache(Generic[Value]):
             result = _timeout_error(call) if is_late else call.result.result()
             if isinstance(result, CheckError):
                 if not (is_late or joined_background):
-                    raise copy_error(result)
+                    raise result.copy()
                 error = result
 
     def _raise_if_backing_off(self) -> None:
         retries = self._unreadable - MAX_IMMEDIATE_READS
         if self._failure is not None and retries >= 0 and self.seconds_since_read() < back_off_seconds(retries):
-            raise copy_error(self._failure)
+            raise self._failure.copy()
 
     def _in_progress(self) -> Call[Snapshot[Value] | CheckError] | None:
         """Return the read to join, or None. The newest read counts as failed here if it is late."""
@@ -197,7 +197,7 @@ class RefreshingCache(Generic[Value]):
         try:
             return Snapshot(self._read(call), generation, call.began, in_background)
         except CheckError as error:
-            return copy_error(error)
+            return error.copy()
         except BaseException as error:  # noqa: BLE001 -- a vendor's library may raise any class
             log_fault(error)
             return CheckError(
@@ -230,11 +230,6 @@ class RefreshingCache(Generic[Value]):
         self._unreadable = 0 if self._newest.stage == LOGIN else self._unreadable + 1
         if not is_late or self._failures > _MAX_UNREPORTED_TIMEOUTS:
             self._failure = error
-
-
-def copy_error(error: CheckError) -> CheckError:
-    """Return a copy to raise or to keep: an error that was raised keeps the frames of its raiser alive."""
-    return CheckError(error.code, error.message, next_step=error.next_step)
 
 
 def _timeout_error(call: Call[Any]) -> CheckError:

@@ -1,4 +1,4 @@
-"""Parses a secret: a bare token, JSON that contains one, or credentials that IAM exchanges for one.
+"""Parses a secret: an access key, credentials that IAM exchanges for a token, or a token.
 
 No message contains any part of a secret, not even the name of a key in it that is not one of ours.
 """
@@ -6,18 +6,32 @@ No message contains any part of a secret, not even the name of a key in it that 
 from __future__ import annotations
 
 import codecs
+import re
 from typing import Any, NamedTuple
 
 from fdi_health.clock import parse_timestamp
-from fdi_health.credentials.token_format import find_format_error
+from fdi_health.credentials.signer import AccessKey
+from fdi_health.credentials.token_format import find_format_error, is_placeholder
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import MAX_SECRET_BYTES
 from schemas import strict_json
 
 _CREDENTIALS_FORM = '{"username": "…", "password": "…", "domain_name": "…"}'
 
+_ACCESS_KEY_FORM = '{"access_key": "…", "secret_key": "…"}'
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_FORMS = f'Store the bare token, {{"token": "…"}}, or {_CREDENTIALS_FORM}.'
+_FORMS = f'Store {_ACCESS_KEY_FORM}, {_CREDENTIALS_FORM}, {{"token": "…"}}, or the bare token.'
+
+_ACCESS_KEY_FIELDS = frozenset({"access_key", "secret_key", "security_token"})
+_CREDENTIALS_FIELDS = frozenset({"username", "password", "domain_name"})
+
+_OTHER_NAMES = frozenset(
+    {"ak", "sk", "accesskey", "secretkey", "accesskeyid", "secretaccesskey", "securitytoken", "access", "secret"}
+)
+"""What other programs call the fields of an access key, in lower case and without `_` and `-`."""
+
+_KEY_PART = re.compile(r"[A-Za-z0-9._~+/=-]{1,16384}", re.ASCII)
+"""The characters that parts of an access key consist of; all of them may stand in a header."""
 
 
 class SecretToken(NamedTuple):
@@ -34,6 +48,19 @@ class SecretToken(NamedTuple):
 
     def __repr__(self) -> str:
         return f"SecretToken(expires_at={self.expires_at})"
+
+
+class SecretAccessKey(NamedTuple):
+    """An access key in a secret.
+
+    Attributes:
+        key: the access key.
+        expires_at: when a temporary key expires, in seconds since the epoch, or None if the secret does not say.
+
+    """
+
+    key: AccessKey
+    expires_at: float | None = None
 
 
 class Credentials(NamedTuple):
@@ -56,13 +83,14 @@ class Credentials(NamedTuple):
         return "Credentials()"
 
 
-def parse_secret(secret: bytes, key: str | None) -> SecretToken | Credentials:
+def parse_secret(secret: bytes, key: str | None) -> SecretAccessKey | SecretToken | Credentials:
     """Parse a secret.
 
     Args:
-        secret: a bare token; or a JSON object `{"token": …, "expires_at"?: …}` with an ISO 8601 timestamp; or
-            `{"username", "password", "domain_name", "project_id"?, "project_name"?}`.
-        key: the key of a JSON object (the fragment of the secret URL) that contains a token or such an object; or None.
+        secret: a JSON object `{"access_key", "secret_key", "security_token"?, "expires_at"?}` with an ISO 8601
+            timestamp; `{"username", "password", "domain_name", "project_id"?, "project_name"?}`;
+            `{"token", "expires_at"?}`; or a bare token.
+        key: the key of a JSON object (the fragment of the secret URL) that contains such an object or a token; or None.
 
     Raises:
         CheckError: `token_unavailable`, with what is wrong with the secret's format.
@@ -83,15 +111,27 @@ def parse_secret(secret: bytes, key: str | None) -> SecretToken | Credentials:
         document = nested
     elif key is not None:
         document = {name: document.get(name) for name in ("token", "expires_at")}
-    if "token" in document and "password" in document:
-        raise _unavailable("the secret contains both a token and credentials", "Keep one of the two. " + _FORMS)
+    kinds = [
+        *(["an access key"] if document.keys() & _ACCESS_KEY_FIELDS else []),
+        *(["a token"] if "token" in document else []),
+        *(["credentials"] if "password" in document else []),
+    ]
+    if len(kinds) > 1:
+        raise _unavailable(f"the secret contains both {' and '.join(kinds[:2])}", f"Keep one of the two. {_FORMS}")
+    if document.keys() & _ACCESS_KEY_FIELDS:
+        return _access_key(document)
     if "token" in document:
         token = _checked_token(_string_at(document, "token", '"token"'))
         return SecretToken(token, _expires_at(document.get("expires_at")))
-    if document.keys() & {"username", "password", "domain_name"}:
+    if document.keys() & _CREDENTIALS_FIELDS:
         return _credentials(document)
+    if any(name.replace("_", "").replace("-", "").casefold() in _OTHER_NAMES for name in document):
+        raise _unavailable(
+            'the secret contains an access key under other names than "access_key" and "secret_key"',
+            f"Store {_ACCESS_KEY_FORM}.",
+        )
     raise _unavailable(
-        'the secret is a JSON object without "token" and without credentials',
+        'the secret is a JSON object without "token", an access key or credentials',
         "Name the key of the token in the secret URL, e.g. …#token. " + _FORMS,
     )
 
@@ -134,6 +174,27 @@ def _checked_token(text: str) -> str:
     if error is not None:
         raise _unavailable(f"the secret {error.description}, so it was not sent", error.next_step)
     return text
+
+
+def _access_key(document: dict[str, Any]) -> SecretAccessKey:
+    parts = {name: document.get(name) for name in ("access_key", "secret_key", "security_token")}
+    if parts["security_token"] is None:
+        del parts["security_token"]
+    missing = [f'"{name}"' for name, value in parts.items() if not isinstance(value, str) or not value.strip()]
+    if missing:
+        raise _unavailable(
+            f"the access key in the secret has no text under {' and '.join(missing)}",
+            f'Store {_ACCESS_KEY_FORM}, and for a temporary key its "security_token" too.',
+        )
+    texts = {name: str(value).strip() for name, value in parts.items()}
+    for name, text in texts.items():
+        if not _KEY_PART.fullmatch(text) or is_placeholder(text):
+            problem = "a placeholder" if _KEY_PART.fullmatch(text) else "characters that no access key has"
+            raise _unavailable(
+                f'the access key in the secret has {problem} under "{name}", so it was not used',
+                "Store the text as IAM shows it, without quotes and spaces.",
+            )
+    return SecretAccessKey(AccessKey(**texts), _expires_at(document.get("expires_at")))
 
 
 def _credentials(document: dict[str, Any]) -> Credentials:

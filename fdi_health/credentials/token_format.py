@@ -121,7 +121,7 @@ def find_format_error(text: str) -> FormatError | None:
             return FormatError(description, next_step)
     if not re.fullmatch(_TOKEN68, text):
         return _INVALID_CHARACTER
-    if _is_placeholder(text):
+    if is_placeholder(text):
         return _PLACEHOLDER
     if _is_encoded_text(text):
         return _ENCODED
@@ -131,7 +131,8 @@ def find_format_error(text: str) -> FormatError | None:
     return _CUT_OFF if text.endswith("=") and len(text) % 4 else None
 
 
-def _is_placeholder(text: str) -> bool:
+def is_placeholder(text: str) -> bool:
+    """Whether a text stands for a secret that somebody forgot to put in, or is too short for one."""
     if len(text) < MIN_TOKEN_CHARACTERS or re.fullmatch(_SAME_CHARACTER, text) or re.search("x{8}|X{8}", text[:64]):
         return True
     if len(text) > _MAX_PLACEHOLDER_CHARACTERS:

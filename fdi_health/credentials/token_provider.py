@@ -1,16 +1,17 @@
-"""The token of one endpoint: it is cached, renewed, and reported if it expires soon and cannot be renewed."""
+"""The token or access key of one endpoint: cached, renewed, and reported if it expires soon and cannot be renewed."""
 
 from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fdi_health.clock import now
-from fdi_health.credentials.refreshing_cache import LOGIN, MAX_READ_SECONDS, RefreshingCache, copy_error
-from fdi_health.credentials.secret_format import SecretToken, parse_secret
-from fdi_health.models import Token, TokenState
+from fdi_health.credentials.authenticators import Signature, Token
+from fdi_health.credentials.refreshing_cache import MAX_READ_SECONDS, RefreshingCache
+from fdi_health.credentials.secret_reader import CachedSecret, SecretReader
+from fdi_health.credentials.signer import AccessKey
+from fdi_health.models import TokenState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +33,13 @@ _RENEWAL_INTERVAL_SECONDS = 5.0
 _MIN_RENEWAL_INTERVAL_SECONDS = 1.0
 """A token that lives for seconds would otherwise cost a login for every check."""
 
+_KEY_REREAD_SECONDS = 600.0
+"""How often the secret of an access key is read again in the background, so that a new key is in use before the old one
+is deleted."""
+
+_REFUSED_KEY_REREAD_SECONDS = 30.0
+"""How often the secret of a refused access key is read again: a corrected one is used at once."""
+
 _REREAD_SECONDS = 60.0
 """How often a secret is read again in the background while its token expires soon: somebody may have replaced it."""
 
@@ -41,28 +49,8 @@ _MAX_LOGINS_FOR_REFUSALS = 10
 _VERSION = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class _CachedToken:
-    """A token as it is kept; its repr hides the value.
-
-    Attributes:
-        value: a valid value of an HTTP header.
-        version: the secret's version, or None.
-        expires_at: when it expires, in seconds since the epoch by its issuer's clock, or None.
-        lifetime_seconds: how long it lives from the beginning of its read, or None if that is not known.
-        renewable: whether IAM issued it, so that a new login gives another one.
-
-    """
-
-    value: str = field(repr=False)
-    version: str | None
-    expires_at: float | None
-    lifetime_seconds: float | None
-    renewable: bool
-
-
 class TokenProvider:
-    """The token in one secret, or for the credentials in it.
+    """The token or access key in one secret, or the token for the credentials in it.
 
     Args:
         store: where the secret is.
@@ -83,15 +71,15 @@ class TokenProvider:
         clock: Callable[[], Instant] = now,
         max_read_seconds: float = MAX_READ_SECONDS,
     ) -> None:
-        self._store, self._iam, self._json_key = store, iam, key
+        self._iam, self._reader = iam, SecretReader(store, iam, key, clock)
         self._warn_seconds, self._clock = warn_seconds, clock
-        self._cache: RefreshingCache[_CachedToken] = RefreshingCache(self._read, clock, max_read_seconds)
+        self._cache: RefreshingCache[CachedSecret] = RefreshingCache(self._read, clock, max_read_seconds)
         self._refused_generation = 0
         self._logins_for_refusals: deque[Instant] = deque(maxlen=_MAX_LOGINS_FOR_REFUSALS)
         self._refusal: CheckError | None = None
 
-    def current(self, deadline: Deadline) -> Token:
-        """Return the cached token; the first caller reads it.
+    def current(self, deadline: Deadline) -> Token | Signature:
+        """Return the cached token or access key; the first caller reads it.
 
         If it expires soon, or has expired by our clocks, it is renewed in the background and nobody waits for that.
         It is used until ROMA Connect refuses it, since a clock may be wrong.
@@ -105,13 +93,14 @@ class TokenProvider:
             snapshot = self._cache.get(deadline)
         elif self._is_due(snapshot):
             self._cache.refresh_in_background()
-        return self._token(snapshot)
+        return self._authenticator(snapshot)
 
-    def renew(self, refused: Token, deadline: Deadline) -> Token:
-        """Return a token that was read later than `refused`. One read serves all callers.
+    def renew(self, refused: Token | Signature, deadline: Deadline) -> Token | Signature:
+        """Return a token or access key that was read later than `refused`. One read serves all callers.
 
         If ROMA Connect refuses one new token after the other, `refused` itself is returned: at most
-        `_MAX_LOGINS_FOR_REFUSALS` logins a minute are made for that.
+        `_MAX_LOGINS_FOR_REFUSALS` logins a minute are made for that. The same if the secret was read after its access
+        key was refused, for `_REFUSED_KEY_REREAD_SECONDS`.
 
         Raises:
             CheckError: `token_unavailable`.
@@ -120,6 +109,8 @@ class TokenProvider:
         # A probe that started earlier may report the refusal of an older token later.
         self._refused_generation = max(self._refused_generation, refused.generation)
         snapshot = self._cache.snapshot
+        if isinstance(refused, Signature) and self._was_read_after_refusal(refused):
+            return refused
         if (
             snapshot is not None
             and snapshot.generation == refused.generation
@@ -130,10 +121,10 @@ class TokenProvider:
             if len(logins) == _MAX_LOGINS_FOR_REFUSALS and logins[0].seconds_until(self._clock()) < _REREAD_SECONDS:
                 return refused
         snapshot = self._cache.get(deadline, after_generation=refused.generation)
-        if snapshot.maybe_stale and snapshot.value.value == refused.value:
+        if snapshot.maybe_stale and self._authenticator(snapshot).is_same_secret(refused):
             # The background read began before the refusal: the secret may have been rotated since.
             snapshot = self._cache.get(deadline, after_generation=snapshot.generation)
-        return self._token(snapshot)
+        return self._authenticator(snapshot)
 
     def record_results(self, results: Sequence[ProbeResult]) -> None:
         """Remember whether ROMA Connect refused the token in a check; a valid result of any instance proves it."""
@@ -147,10 +138,10 @@ class TokenProvider:
         """Raise CheckError if there is no token, or if it was refused and not accepted or renewed since."""
         snapshot, failure = self._cache.snapshot, self._cache.failure
         if snapshot is not None and snapshot.generation == self._refused_generation and failure is not None:
-            raise copy_error(failure)
+            raise failure.copy()
         self.current(deadline)
         if self._refusal is not None:
-            raise copy_error(self._refusal)
+            raise self._refusal.copy()
 
     def expiring(self) -> float | None:
         """Return when the token expires, in seconds since the epoch, if that is soon and it is not renewable; or None.
@@ -168,41 +159,49 @@ class TokenProvider:
         snapshot = self._cache.snapshot
         if snapshot is None:
             return None
-        token = snapshot.value
-        version = token.version if token.version and _VERSION.fullmatch(token.version) else None
-        return TokenState("credentials" if token.renewable else "token", version, token.expires_at)
+        secret = snapshot.value
+        version = secret.version if secret.version and _VERSION.fullmatch(secret.version) else None
+        return TokenState(secret.kind, version, secret.expires_at)
 
-    def _token(self, snapshot: Snapshot[_CachedToken]) -> Token:
-        token = snapshot.value
-        return Token(token.value, snapshot.generation, token.expires_at, token.renewable, self._iam.secrets.values())
+    def _authenticator(self, snapshot: Snapshot[CachedSecret]) -> Token | Signature:
+        secret, others = snapshot.value, self._iam.secrets.values()
+        if isinstance(secret.value, AccessKey):
+            return Signature(secret.value, self._reader.limit(secret.value), snapshot.generation, others)
+        return Token(secret.value, snapshot.generation, secret.expires_at, secret.renewable, others)
 
-    def _read(self, call: Call[Any]) -> _CachedToken:
-        secret = self._store.read(call.deadline)
-        content = parse_secret(secret.data, self._json_key)
-        if isinstance(content, SecretToken):
-            self._iam.secrets.add(content.value)
-            lifetime = None if content.expires_at is None else content.expires_at - call.began.wall
-            return _CachedToken(content.value, secret.version, content.expires_at, lifetime, renewable=False)
-        call.stage = LOGIN
+    def _was_read_after_refusal(self, refused: Signature) -> bool:
+        """Whether the newest read found the refused key, later than the refusal and a short time ago."""
+        snapshot, refused_at = self._cache.snapshot, refused.limit.refused_at
+        return (
+            snapshot is not None
+            and snapshot.generation == refused.generation
+            and refused_at is not None
+            and refused_at.seconds_until(snapshot.began) > 0
+            and self._cache.seconds_since_read() < _REFUSED_KEY_REREAD_SECONDS
+        )
+
+    def _read(self, call: Call[Any]) -> CachedSecret:
         snapshot = self._cache.snapshot
-        issued = self._iam.create_token(content, call.deadline)
-        if snapshot is not None and snapshot.generation == self._refused_generation:
+        secret = self._reader.read(call)
+        if secret.renewable and snapshot is not None and snapshot.generation == self._refused_generation:
             self._logins_for_refusals.append(call.began)
-        lifetime = issued.lifetime_seconds
-        if lifetime is None and issued.expires_at is not None:
-            lifetime = issued.expires_at - call.began.wall
-        return _CachedToken(issued.value, secret.version, issued.expires_at, lifetime, renewable=True)
+        return secret
 
-    def _seconds_left(self, snapshot: Snapshot[_CachedToken]) -> float | None:
+    def _seconds_left(self, snapshot: Snapshot[CachedSecret]) -> float | None:
         lifetime = snapshot.value.lifetime_seconds
         return None if lifetime is None else lifetime - snapshot.began.seconds_until(self._clock())
 
-    def _is_due(self, snapshot: Snapshot[_CachedToken]) -> bool:
+    def _is_due(self, snapshot: Snapshot[CachedSecret]) -> bool:
         """Whether to read another token now, although this one was not refused."""
         lifetime, left = snapshot.value.lifetime_seconds, self._seconds_left(snapshot)
-        if lifetime is None or left is None:
+        is_key = isinstance(snapshot.value.value, AccessKey)
+        if lifetime is None and not is_key:
             return False
         since = self._cache.seconds_since_read()
+        if is_key and since >= _KEY_REREAD_SECONDS:
+            return True
+        if lifetime is None or left is None:
+            return False
         # A token that had expired when it was read is used: reading it again at once would return the same.
         if lifetime > 0 and left <= min(MAX_RENEW_AHEAD_SECONDS, lifetime / 10):
             return since >= min(_RENEWAL_INTERVAL_SECONDS, max(_MIN_RENEWAL_INTERVAL_SECONDS, lifetime / 10))

@@ -26,7 +26,7 @@ class MappedError(NamedTuple):
 
 _TICKET = "Open a ticket with the vendor and give the request ID."
 ADDRESS_STEP = "Check FDI_REGION or FDI_ENDPOINT: the address is wrong, or ROMA Connect is not offered in that region."
-TOKEN = MappedError("token_rejected", "the token was refused")
+TOKEN = MappedError("token_rejected", "the credentials were refused")
 _NO_TOKEN = MappedError(
     "token_rejected",
     "ROMA Connect saw no token",

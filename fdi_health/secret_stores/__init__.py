@@ -38,11 +38,13 @@ class Secret(NamedTuple):
     Attributes:
         data: the bytes of the secret.
         version: the secrets manager's name for this version of the secret, or None if it has no versions.
+        of_agency: whether the platform issued it for the agency of the running function.
 
     """
 
     data: bytes
     version: str | None = None
+    of_agency: bool = False
 
     def __repr__(self) -> str:
         return f"Secret(version={self.version!r})"

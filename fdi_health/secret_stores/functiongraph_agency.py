@@ -1,12 +1,14 @@
-"""`functiongraph://agency`: the IAM token that FunctionGraph issues for the agency of the function.
+"""`functiongraph://agency`: what FunctionGraph issues for the agency of the function: an IAM token or a temporary key.
 
-Source: the vendor's FunctionGraph developer guide. `getToken()` of the invocation's context returns a token that is
-valid for 24 hours if the function has an agency.
+Source: the vendor's FunctionGraph developer guide. If the function has an agency, `getToken()` of the invocation's
+context returns a token that is valid for 24 hours, and `getSecurityAccessKey()`, `getSecuritySecretKey()` and
+`getSecurityToken()` return a temporary access key. The key is used where the context has no token.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error
 from fdi_health.secret_stores.invocation import invocation
@@ -21,24 +23,35 @@ if TYPE_CHECKING:
 class Agency:
     """The agency of the running function."""
 
-    def read(self, deadline: Deadline) -> Secret:  # noqa: ARG002 -- the token is in memory
-        """Return the agency's token; see `SecretStore.read`."""
-        get_token = getattr(invocation.get(), "getToken", None)
-        if get_token is None:
+    def read(self, deadline: Deadline) -> Secret:  # noqa: ARG002 -- it is in memory
+        """Return the agency's token or temporary key; see `SecretStore.read`."""
+        context = invocation.get()
+        get_token = getattr(context, "getToken", None)
+        if get_token is None and not hasattr(context, "getSecurityAccessKey"):
             raise build_error(
                 "could not be read: functiongraph://agency works only in a FunctionGraph function",
                 "Deploy this function there with functiongraph_handler, or set FDI_TOKEN to another secret URL.",
             )
-        try:
-            token = get_token()
-        except Exception:  # noqa: BLE001 -- the platform may raise anything for a function without an agency
-            token = None
-        if not isinstance(token, str) or not token:
+        token = _call(get_token)
+        if token is not None:
+            return Secret(token.encode("utf-8", "surrogateescape"), of_agency=True)
+        names = {"access_key": "AccessKey", "secret_key": "SecretKey", "security_token": "Token"}
+        key = {field: _call(getattr(context, f"getSecurity{name}", None)) for field, name in names.items()}
+        if None in key.values():
             raise build_error(
                 "does not exist: the function has no agency",
                 "Give the function an agency with a policy that allows roma:tasks:list and roma:tasks:get.",
             )
-        return Secret(token.encode("utf-8", "surrogateescape"))
+        return Secret(json.dumps(key).encode(), of_agency=True)
+
+
+def _call(get: Any) -> str | None:
+    """Return the text that a function of the platform's context returns, or None."""
+    try:
+        text = get()
+    except Exception:  # noqa: BLE001 -- the platform may raise anything for a function without an agency
+        return None
+    return text if isinstance(text, str) and text else None
 
 
 def open_store(url: SecretUrl, environ: Mapping[str, str]) -> Agency:  # noqa: ARG001 -- the signature of every store

@@ -78,6 +78,8 @@ class Transport:
 
     Attributes:
         endpoint, context: as given.
+        host: the value of the header `Host`: the name, and the port if the URL has one.
+        path_prefix: the path of the endpoint, without a slash at its end; may be empty.
         ca_folder_variable: the variable that names a folder of trusted CA certificates, or None.
 
     """
@@ -100,7 +102,7 @@ class Transport:
             self._proxies,
             connections,
         )
-        self._path_prefix = urlsplit(endpoint).path
+        self.host, self.path_prefix = urlsplit(endpoint)[1:3]
 
     @classmethod
     def open(
@@ -212,7 +214,7 @@ class Transport:
             with bound_to(exchange):
                 response = connection.pool.urlopen(
                     request.method,
-                    f"{self._path_prefix}{request.path}",
+                    f"{self.path_prefix}{request.path}",
                     body=request.body,
                     headers={"Accept-Encoding": "identity", **request.headers},
                     retries=_NO_RETRIES,

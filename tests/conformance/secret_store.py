@@ -19,6 +19,7 @@ from fdi_health.credentials.iam_client import IamClient
 from fdi_health.credentials.token_provider import TokenProvider
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import open_store, parse_secret_url
+from tests.fdi_health.fake_secret_store import token_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,7 +78,8 @@ def token_of(harness: Harness, key: str = "", seconds: float = SECONDS) -> str:
     url = parse_secret_url(f"{harness.url}{key}")
     began = time.monotonic()
     try:
-        return TokenProvider(open_store(url, harness.environ), NO_IAM, url.key).current(Deadline.after(seconds)).value
+        tokens = TokenProvider(open_store(url, harness.environ), NO_IAM, url.key)
+        return token_value(tokens.current(Deadline.after(seconds)))
     finally:
         assert time.monotonic() - began < seconds + SPARE_SECONDS
 
@@ -155,7 +157,7 @@ class SecretStoreSuite:
         tokens = TokenProvider(open_store(url, harness.environ), NO_IAM)
         refused = tokens.current(Deadline.after(SECONDS))
         harness.put(b"new-token")
-        assert tokens.renew(refused, Deadline.after(SECONDS)).value == "new-token"
+        assert token_value(tokens.renew(refused, Deadline.after(SECONDS))) == "new-token"
 
     def test_secret_store__concurrent_callers__share_one_read(self, harness: Harness) -> None:
         harness.put(b"s3cr3t")

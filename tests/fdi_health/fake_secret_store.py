@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fdi_health.clock import Deadline, Instant
+from fdi_health.credentials.authenticators import Token
 from fdi_health.credentials.iam_client import IamClient
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import Secret
@@ -17,6 +18,8 @@ from tests.conftest import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fdi_health.credentials.authenticators import Signature
 
 MINUTE = 60.0
 HOUR = 60 * MINUTE
@@ -76,3 +79,9 @@ def until(true: Callable[[], bool]) -> None:
             return
         time.sleep(0.02)
     pytest.fail("it never became true")
+
+
+def token_value(authenticator: Token | Signature) -> str:
+    """Return the token, where a test knows that the secret leads to one."""
+    assert isinstance(authenticator, Token)
+    return authenticator.value

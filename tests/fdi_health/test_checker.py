@@ -12,9 +12,10 @@ import pytest
 from fdi_health.checker import Checker
 from fdi_health.clock import Deadline, now
 from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
+from fdi_health.credentials.authenticators import Signature, Token
 from fdi_health.errors import CheckError
-from fdi_health.models import NO_COUNTS, Instance, Statistics, Token
-from fdi_health.roma.client import Client
+from fdi_health.models import NO_COUNTS, Instance, Statistics
+from fdi_health.roma.client import Authenticator, Client
 from fdi_health.transport.client import Transport
 from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
 from tests.fdi_health.fake_secret_store import Clock, until
@@ -39,7 +40,7 @@ class StuckTokens:
     def current(self, deadline: Deadline) -> Token:
         return Token("refused", 1)
 
-    def renew(self, refused: Token, deadline: Deadline) -> Token:
+    def renew(self, refused: Token | Signature, deadline: Deadline) -> Token | Signature:
         self.over.wait(5)
         return refused
 
@@ -53,7 +54,7 @@ class ScriptedClient(Client):
         self.gate = threading.Event()
         self.gate.set()
 
-    def statistics(self, instance: Instance, token: Token, deadline: Deadline) -> Statistics:
+    def statistics(self, instance: Instance, authenticator: Authenticator, deadline: Deadline) -> Statistics:
         self.asked += 1
         failure = self.failures.pop(0) if self.failures else None
         self.gate.wait(5)
@@ -263,8 +264,8 @@ def test_result_from_before_a_freeze__is_not_used(pool: DaemonThreadPool) -> Non
     slow = ScriptedClient()
     two = Instance("two", "id-two")
 
-    def statistics(instance: Instance, token: Token, deadline: Deadline) -> Statistics:
-        return (slow if instance == two else client).statistics(instance, token, deadline)
+    def statistics(instance: Instance, authenticator: Authenticator, deadline: Deadline) -> Statistics:
+        return (slow if instance == two else client).statistics(instance, authenticator, deadline)
 
     both = ScriptedClient()
     both.statistics = statistics  # type: ignore[method-assign] # one instance responds, the other one waits

@@ -57,7 +57,7 @@ def test_check__says_what_to_do(run: Run) -> None:
     assert lines[4] == "  sandbox   degraded   no tasks visible, 0 running (0 s)"
     assert lines[5].startswith("            -> Compare with the number of tasks in the console")
     assert lines[6] == (
-        "  crm       unknown    the token was refused "
+        "  crm       unknown    the credentials were refused "
         "(token_rejected, HTTP 401, APIGW.0301, request 7d1f0c5be2a94386b1c0de55a1e4f00d, 0 s)"
     )
     assert lines[7].startswith("            -> ROMA Connect accepts this token for other instances.")
@@ -215,7 +215,7 @@ def test_doctor__walks_the_whole_way(run: Run) -> None:
         ({"FDI_ENDPOINT": "https://a.invalid", "https_proxy": "127.0.0.1:9"}, 12, "the connection was refused"),
         ({"FDI_ENDPOINT": "https://a.invalid", "https_proxy": "socks5h://127.0.0.1:9"}, 12, "SOCKS proxy"),  # D47
         ({"FDI_ENDPOINT": f"https://{'a' * 80}.example"}, 12, "the host name could not be resolved"),
-        ({}, 13, "unknown: the token was refused (token_rejected, HTTP 401, APIGW.0301"),
+        ({}, 13, "unknown: the credentials were refused (token_rejected, HTTP 401, APIGW.0301"),
     ],
 )
 def test_doctor__says_where_it_broke(

@@ -114,7 +114,7 @@ def test_evaluation_cache__any_change_between_checks__gives_what_a_fresh_evaluat
 
 
 def without_errors(verdict: Verdict) -> object:
-    """Return the verdict with errors as text: `with_next_step` makes a new error each time, and errors have no `==`."""
+    """Return the verdict with errors as text: `CheckError.copy` makes new errors, and they have no `==`."""
     assert verdict.details is not None
     instances = [
         (*instance[:-1], instance.error and (repr(instance.error), instance.error.next_step))

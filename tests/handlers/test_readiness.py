@@ -60,7 +60,7 @@ def test_ready__stays_200_when_the_token_is_refused_later(
     assert checked.get().status_code == 503
     status, is_ready, (fault,) = ready(checked)
     assert (status, is_ready) == (200, True)
-    assert "the token was refused" in fault
+    assert "the credentials were refused" in fault
 
     upstream.tokens.add(TOKEN)
     assert checked.get().status_code == 200

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdi_health.credentials.secret_format import Credentials, SecretToken, parse_secret
+from fdi_health.credentials.secret_format import Credentials, SecretAccessKey, SecretToken, parse_secret
+from fdi_health.credentials.signer import AccessKey
 from fdi_health.errors import NEXT_STEPS, CheckError
 
 END = 1_763_913_600.0
@@ -90,7 +91,11 @@ def test_parse_secret__repr_of_the_result__hides_the_value() -> None:
         (b"MIIToken\0", None, ODD),
         ("MIIToken\u200b".encode(), None, ODD),  # C35
         ("\u201cMII\u201d".encode(), None, QUOTES),
-        (b'{"roma_token":"MII"}', None, 'the secret is a JSON object without "token" and without credentials'),  # C86
+        (
+            b'{"roma_token":"MII"}',
+            None,
+            'the secret is a JSON object without "token", an access key or credentials',
+        ),  # C86
         (b'{"token":""}', None, 'the JSON secret has no text under "token"'),
         (b'{"token":5}', None, 'the JSON secret has no text under "token"'),
         (b'{"token":null}', None, 'the JSON secret has no text under "token"'),
@@ -158,7 +163,7 @@ def test_parse_secret__repr_of_the_result__hides_the_value() -> None:
             None,
             'the credentials in the secret have no text under "username", "password"',
         ),
-        (b'{"iam":{}}', "iam", 'the secret is a JSON object without "token" and without credentials'),
+        (b'{"iam":{}}', "iam", 'the secret is a JSON object without "token", an access key or credentials'),
         *(
             (
                 b'{"username":"u","password":"p","domain_name":"d",%s}' % scope,
@@ -206,3 +211,100 @@ def test_parse_secret__credentials__returns_them(
     secret: bytes, key: str | None, project: tuple[str, str] | None
 ) -> None:
     assert parse_secret(secret, key) == Credentials("u", " p ", "d", project)
+
+
+@pytest.mark.parametrize(
+    ("secret", "key", "found"),
+    [
+        (b'{"access_key":"AK-one","secret_key":"Sk-one"}', None, AccessKey("AK-one", "Sk-one")),
+        (b'{"access_key":" AK-one\\n","secret_key":"Sk-one"}', None, AccessKey("AK-one", "Sk-one")),
+        (
+            b'{"access_key":"AK-one","secret_key":"Sk-one","security_token":null}',
+            None,
+            AccessKey("AK-one", "Sk-one"),
+        ),
+        (
+            b'{"access_key":"AK-one","secret_key":"Sk-one","security_token":"t0ken+/="}',
+            None,
+            AccessKey("AK-one", "Sk-one", "t0ken+/="),
+        ),
+        (b'{"roma":{"access_key":"AK-one","secret_key":"Sk-one"}}', "roma", AccessKey("AK-one", "Sk-one")),
+    ],
+)
+def test_parse_secret__access_key__returns_it(secret: bytes, key: str | None, found: AccessKey) -> None:
+    assert parse_secret(secret, key) == SecretAccessKey(found, None)
+
+
+def test_parse_secret__temporary_access_key_with_its_end__returns_both() -> None:
+    secret = (
+        b'{"access_key":"AK-one","secret_key":"Sk-one","security_token":"t0ken1","expires_at":"2025-11-23T16:00:00Z"}'
+    )
+    assert parse_secret(secret, None) == SecretAccessKey(AccessKey("AK-one", "Sk-one", "t0ken1"), END)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ('"access_key":"AK-one"', 'the access key in the secret has no text under "secret_key"'),
+        ('"secret_key":"s3cr3t-one"', 'the access key in the secret has no text under "access_key"'),
+        (
+            '"security_token":"s3cr3t-one"',
+            'the access key in the secret has no text under "access_key" and "secret_key"',
+        ),
+        ('"access_key":5,"secret_key":"s3cr3t-one"', 'the access key in the secret has no text under "access_key"'),
+        (
+            '"access_key":"AK-one","secret_key":["s3cr3t"]',
+            'the access key in the secret has no text under "secret_key"',
+        ),
+        ('"access_key":"AK-one","secret_key":" "', 'the access key in the secret has no text under "secret_key"'),
+        (
+            '"access_key":"AK-one","secret_key":"s3cr3t-one","security_token":""',
+            'the access key in the secret has no text under "security_token"',
+        ),
+        (
+            '"access_key":"AK-one","secret_key":"s3cr3t one"',
+            'the access key in the secret has characters that no access key has under "secret_key", so it was not used',
+        ),
+        (
+            '"access_key":"<your s3cr3t>","secret_key":"s3cr3t-one"',
+            'the access key in the secret has characters that no access key has under "access_key", so it was not used',
+        ),
+        (
+            '"access_key":"changeme","secret_key":"s3cr3t-one"',
+            'the access key in the secret has a placeholder under "access_key", so it was not used',
+        ),
+        (
+            '"access_key":"AK-one","secret_key":"s3cr3t-one","token":"MII"',
+            "the secret contains both an access key and a token",
+        ),
+        (
+            '"access_key":"AK-one","secret_key":"s3cr3t-one","password":"p"',
+            "the secret contains both an access key and credentials",
+        ),
+        (
+            '"access_key":"AK-one","secret_key":"s3cr3t-one","expires_at":"tomorrow"',
+            '"expires_at" of the JSON secret is not a timestamp of the years 2000 to 2099',
+        ),
+        *(
+            (
+                f'"{access}":"AK-one","{secret}":"s3cr3t-one"',
+                'the secret contains an access key under other names than "access_key" and "secret_key"',
+            )
+            for access, secret in [
+                ("ak", "sk"),
+                ("AK", "SK"),
+                ("accessKey", "secretKey"),
+                ("access-key-id", "secret-access-key"),
+                ("AccessKeyId", "SecretAccessKey"),
+                ("access", "secret"),
+            ]
+        ),
+    ],
+)
+def test_parse_secret__access_key_with_a_fault__names_the_field_and_no_value(members: str, message: str) -> None:
+    with pytest.raises(CheckError) as caught:
+        parse_secret(f"{{{members}}}".encode(), None)
+    assert (caught.value.code, caught.value.message) == ("token_unavailable", message)
+    assert "s3cr3t" not in str(caught.value.next_step)
+    if "other names" in message or "no text" in message:
+        assert '{"access_key": "…", "secret_key": "…"}' in str(caught.value.next_step)

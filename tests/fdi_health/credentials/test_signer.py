@@ -8,11 +8,11 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkcore.sdk_request import SdkRequest
 from huaweicloudsdkcore.signer.signer import Signer
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fdi_health.credentials.signer import AccessKey, sign
 
@@ -22,8 +22,10 @@ KEY = AccessKey("QTWAOYTTINDUT2QVKYUC", "MFyfvK41ba2giqM7Uio6PznpdUKGpownRZlmVmH
 NAMES = st.text(string.ascii_letters + string.digits + "-", min_size=1, max_size=12).map(lambda name: f"X-{name}")
 VALUES = st.text(st.characters(codec="ascii", exclude_categories=["C"]), max_size=20)
 HEADERS = st.dictionaries(NAMES, VALUES, max_size=4).filter(
-    lambda headers: len({name.lower() for name in headers}) == len(headers)
-    and not {name.lower() for name in headers} & {"x-sdk-date", "x-security-token", "x-sdk-content-sha256"}
+    lambda headers: (
+        len({name.lower() for name in headers}) == len(headers)
+        and not {name.lower() for name in headers} & {"x-sdk-date", "x-security-token", "x-sdk-content-sha256"}
+    )
 )
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 PATHS = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="%"), max_size=8), max_size=4).map(
@@ -94,16 +96,23 @@ def test_sign__any_request__has_the_vendors_signature(
 
 
 def test_sign__thousands_of_usual_requests__have_the_vendors_signature() -> None:
-    draw = random.Random(15)
+    draw = random.Random(15)  # noqa: S311 -- the same examples in every run
 
     def text(alphabet: str, longest: int) -> str:
         return "".join(draw.choices(alphabet, k=draw.randint(1, longest)))
 
     for _ in range(3000):
-        key = AccessKey(text(string.ascii_uppercase + string.digits, 20), text(string.ascii_letters + string.digits, 40))
-        path = f"/v2/{text(string.hexdigits, 32)}/fdi/instances/{text(string.ascii_letters + '-_', 36)}/statistics/tasks"
+        key = AccessKey(
+            text(string.ascii_uppercase + string.digits, 20), text(string.ascii_letters + string.digits, 40)
+        )
+        path = (
+            f"/v2/{text(string.hexdigits, 32)}/fdi/instances/{text(string.ascii_letters + '-_', 36)}/statistics/tasks"
+        )
         query = [(text(string.ascii_lowercase + "_-", 8), text(string.printable, 8)) for _ in range(draw.randint(0, 3))]
-        headers = {"Host": f"{text(string.ascii_lowercase, 20)}:{draw.randint(1, 65535)}", "X-Project-Id": text("0a", 32)}
+        headers = {
+            "Host": f"{text(string.ascii_lowercase, 20)}:{draw.randint(1, 65535)}",
+            "X-Project-Id": text("0a", 32),
+        }
         at = draw.randint(0, 4_102_444_800)
         ours = sign(key, "GET", path, query, headers, b"", at)
         assert ours == vendors_headers(key, "GET", path, query, headers, b"", at)

@@ -22,6 +22,7 @@ from tests.fdi_health.fake_secret_store import (
     no_read_in_progress,
     soon,
     static,
+    token_value,
     until,
 )
 
@@ -100,12 +101,15 @@ def test_expiring__default__starts_an_hour_ahead(left: float, announced: bool) -
 
 def test_current__token_with_expiry__returns_it() -> None:
     tokens, _ = held(Clock(), ending_in(100))
-    assert tokens.current(soon()).expires_at == START + 100
+    state = (tokens.current(soon()), tokens.state())[1]
+    assert state is not None
+    assert state.expires_at == START + 100
 
 
 def test_current__json_key_in_the_url__selects_the_token() -> None:
     assert (
-        TokenProvider(FakeSecretStore([b'{"roma":"MII-one-1"}']), NO_IAM, "roma").current(soon()).value == "MII-one-1"
+        token_value(TokenProvider(FakeSecretStore([b'{"roma":"MII-one-1"}']), NO_IAM, "roma").current(soon()))
+        == "MII-one-1"
     )
 
 

@@ -26,6 +26,7 @@ from tests.fdi_health.fake_secret_store import (
     no_read_in_progress,
     soon,
     static,
+    token_value,
     until,
 )
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fdi_health.clock import Deadline
-    from fdi_health.models import Token
+    from fdi_health.credentials.authenticators import Signature, Token
     from simulator import Iam as SimulatedIam
     from simulator import Simulator
     from tests.conftest import Function
@@ -44,7 +45,7 @@ def test_current__concurrent_callers__share_one_read() -> None:
     store = FakeSecretStore([b"MII-one-1"], wait_seconds=0.1)
     tokens = TokenProvider(store, NO_IAM)
     with ThreadPoolExecutor(24) as callers:
-        values = list(callers.map(lambda _: tokens.current(soon()).value, range(24)))
+        values = list(callers.map(lambda _: token_value(tokens.current(soon())), range(24)))
     assert values == ["MII-one-1"] * 24
     assert store.reads == 1
 
@@ -69,11 +70,11 @@ def test_renew__concurrent_callers__share_one_read() -> None:
     refused = tokens.current(soon())
 
     with ThreadPoolExecutor(10) as callers:
-        renewed = {token.value for token in callers.map(lambda _: tokens.renew(refused, soon()), range(10))}
+        renewed = {token_value(token) for token in callers.map(lambda _: tokens.renew(refused, soon()), range(10))}
 
     assert renewed == {"MII-two-2"}
     assert store.reads == 2
-    assert tokens.current(soon()).value == "MII-two-2"
+    assert token_value(tokens.current(soon())) == "MII-two-2"
 
 
 def test_renew__same_secret__is_read_once() -> None:
@@ -81,7 +82,7 @@ def test_renew__same_secret__is_read_once() -> None:
     tokens = TokenProvider(store, NO_IAM)
     refused = tokens.current(soon())
 
-    assert tokens.renew(refused, soon()).value == tokens.renew(refused, soon()).value == "MII-one-1"
+    assert token_value(tokens.renew(refused, soon())) == token_value(tokens.renew(refused, soon())) == "MII-one-1"
     assert store.reads == 2
 
 
@@ -150,7 +151,7 @@ def test_current__reads_hang__at_most_two_are_stuck() -> None:
     assert messages[2:] == ["earlier reads of the secret are stuck, or no thread was free"] * 2
     over.set()
     until(lambda: tokens.state() is not None)
-    assert tokens.current(soon()).value == "MII-one-1"  # a late value is kept
+    assert token_value(tokens.current(soon())) == "MII-one-1"  # a late value is kept
     assert store.reads == 2
 
 
@@ -160,7 +161,7 @@ def test_current__impatient_callers__do_not_end_the_read() -> None:
     for _ in range(5):
         with pytest.raises(CheckError, match="before the deadline"):
             tokens.current(soon(0.02))
-    assert tokens.current(soon()).value == "MII-one-1"
+    assert token_value(tokens.current(soon())) == "MII-one-1"
     assert store.reads == 1
 
 
@@ -174,7 +175,7 @@ def test_renew__joined_read_is_overdue__starts_another() -> None:
         waiting = [callers.submit(tokens.renew, refused, soon(3)) for _ in range(3)]
         time.sleep(0.1)
         store.hang = None
-        assert {token.result(1).value for token in waiting} == {"MII-two-2"}
+        assert {token_value(token.result(1)) for token in waiting} == {"MII-two-2"}
     over.set()
 
 
@@ -245,13 +246,13 @@ def test_renew__concurrent_refusals__count_as_one_login(
     for _ in range(10):
         refused, gate = tokens.current(soon()), threading.Barrier(24)
 
-        def renew(refused: Token = refused, gate: threading.Barrier = gate) -> str:
+        def renew(refused: Token | Signature = refused, gate: threading.Barrier = gate) -> str:
             gate.wait(5)
-            return tokens.renew(refused, soon()).value
+            return token_value(tokens.renew(refused, soon()))
 
         with ThreadPoolExecutor(24) as callers:
             renewed = {renewal.result() for renewal in [callers.submit(renew) for _ in range(24)]}
-        assert renewed == {tokens.current(soon()).value} != {refused.value}
+        assert renewed == {token_value(tokens.current(soon()))} != {token_value(refused)}
     assert len(iam.logins) == 11
     last = tokens.current(soon())
     assert tokens.renew(last, soon()) == last
@@ -271,7 +272,7 @@ def test_current__unreadable_secret__backs_off_to_30_seconds() -> None:  # H05
     assert read == [0, 1, 2, 3, 5, 9, 17, 33, 63, 93]
     store.secrets = [TOKEN.encode()]
     clock.wall += 30
-    assert tokens.current(soon()).value == TOKEN
+    assert token_value(tokens.current(soon())) == TOKEN
 
 
 def test_renew__unreadable_secret__backs_off() -> None:
@@ -295,7 +296,7 @@ def test_current__malformed_secret__backs_off_until_corrected() -> None:
     assert store.reads == 3
     store.secrets = [TOKEN.encode()]
     clock.wall += 1
-    assert tokens.current(soon()).value == TOKEN
+    assert token_value(tokens.current(soon())) == TOKEN
 
 
 @pytest.mark.parametrize("kind", [IsADirectoryError, AttributeError, TypeError, RuntimeError, SystemExit])
@@ -326,7 +327,7 @@ def test_current__impatient_joiner__does_not_end_the_read() -> None:
         time.sleep(0.05)
         hasty = callers.submit(tokens.current, soon(0.1))
         assert isinstance(hasty.exception(), CheckError)
-        assert patient.result().value == "MII-one-1"
+        assert token_value(patient.result()) == "MII-one-1"
 
 
 @pytest.mark.parametrize("stopped", ["wall", "monotonic"])
@@ -334,18 +335,18 @@ def test_current__token_expires_soon__is_renewed_in_the_background(stopped: str)
     clock = Clock()
     store = FakeSecretStore([b'{"token":"MII-one-1","expires_at":"2023-11-14T22:15:00Z"}', b"MII-two-2"])  # in 100 s
     tokens = TokenProvider(store, NO_IAM, clock=clock, warn_seconds=0)
-    assert tokens.current(soon()).value == "MII-one-1"
+    assert token_value(tokens.current(soon())) == "MII-one-1"
 
     clock.wall += 89 * (stopped != "wall")
     clock.monotonic += 89 * (stopped != "monotonic")
-    assert tokens.current(soon()).value == "MII-one-1"
+    assert token_value(tokens.current(soon())) == "MII-one-1"
     assert store.reads == 1
 
     clock.wall += 2 * (stopped != "wall")
     clock.monotonic += 2 * (stopped != "monotonic")
-    assert tokens.current(soon()).value == "MII-one-1"  # at once; the read goes on beside it
+    assert token_value(tokens.current(soon())) == "MII-one-1"  # at once; the read goes on beside it
     for _ in range(50):
-        if tokens.current(soon()).value == "MII-two-2":
+        if token_value(tokens.current(soon())) == "MII-two-2":
             break
         time.sleep(0.01)
     else:
@@ -360,7 +361,7 @@ def test_current__background_renewal_fails__keeps_the_token_and_waits() -> None:
     tokens.current(soon())
     clock.wall += 95
     for _ in range(5):
-        assert tokens.current(soon()).value == "MII-one-1"
+        assert token_value(tokens.current(soon())) == "MII-one-1"
         time.sleep(0.02)
     assert store.reads == 2
     clock.wall += 5
@@ -373,7 +374,7 @@ def test_expired_token__still_sent__until_refused() -> None:  # C89
     clock = Clock()
     store = FakeSecretStore([b'{"token":"MII-one-1","expires_at":"2020-01-01T00:00:00Z"}'])
     tokens = TokenProvider(store, NO_IAM, clock=clock)
-    assert [tokens.current(soon()).value for _ in range(3)] == ["MII-one-1"] * 3
+    assert [token_value(tokens.current(soon())) for _ in range(3)] == ["MII-one-1"] * 3
     assert store.reads == 1
 
 
@@ -392,7 +393,7 @@ def test_current__credentials_and_concurrent_callers__one_read_and_one_login(
 ) -> None:
     tokens, store, _ = with_credentials
     with ThreadPoolExecutor(24) as callers:
-        values = set(callers.map(lambda _: tokens.current(soon()).value, range(24)))
+        values = set(callers.map(lambda _: token_value(tokens.current(soon())), range(24)))
     assert values == set(iam.issued)
     assert (store.reads, len(iam.logins)) == (1, 1)
 
@@ -402,18 +403,18 @@ def test_current__issued_token__is_renewed_five_minutes_ahead(
     with_credentials: tuple[TokenProvider, FakeSecretStore, Clock], iam: SimulatedIam, stopped: str
 ) -> None:
     tokens, _, clock = with_credentials
-    first = tokens.current(soon()).value
+    first = token_value(tokens.current(soon()))
 
     def go(seconds: float) -> None:
         clock.wall += seconds * (stopped != "wall")
         clock.monotonic += seconds * (stopped != "monotonic")
 
     go(24 * HOUR - 5 * MINUTE - 1)
-    assert tokens.current(soon()).value == first
+    assert token_value(tokens.current(soon())) == first
     assert len(iam.logins) == 1
     go(2)
-    assert tokens.current(soon()).value == first  # nobody waits
-    until(lambda: tokens.current(soon()).value != first)
+    assert token_value(tokens.current(soon())) == first  # nobody waits
+    until(lambda: token_value(tokens.current(soon())) != first)
     assert len(iam.logins) == 2
     assert tokens.expiring() is None
 
@@ -423,10 +424,10 @@ def test_current__issued_at_is_missing__expiry_uses_our_clock(
 ) -> None:
     tokens, _, clock = with_credentials
     iam.tells = ("expires_at",)
-    first = tokens.current(soon()).value
+    first = token_value(tokens.current(soon()))
     clock.wall += 24 * HOUR - MINUTE
     tokens.current(soon())
-    until(lambda: tokens.current(soon()).value != first)
+    until(lambda: token_value(tokens.current(soon())) != first)
 
 
 def test_current__background_renewal_hangs__does_not_wait(
@@ -468,10 +469,10 @@ def test_expired_token__iam_is_unreachable__is_still_sent(
 ) -> None:
     # Our clock may be wrong: the upstream's refusal is what decides.
     tokens, _, clock = with_credentials
-    first = tokens.current(soon()).value
+    first = token_value(tokens.current(soon()))
     iam.play("status_500", for_ever=True)
     clock.wall += 30 * HOUR
-    assert tokens.current(soon()).value == first
+    assert token_value(tokens.current(soon())) == first
 
 
 def test_renew__credentials_and_concurrent_callers__one_read_and_one_login(
@@ -480,9 +481,9 @@ def test_renew__credentials_and_concurrent_callers__one_read_and_one_login(
     tokens, store, _ = with_credentials
     refused = tokens.current(soon())
     with ThreadPoolExecutor(24) as callers:
-        renewed = set(callers.map(lambda _: tokens.renew(refused, soon()).value, range(24)))
+        renewed = set(callers.map(lambda _: token_value(tokens.renew(refused, soon())), range(24)))
     assert len(renewed) == 1
-    assert refused.value not in renewed
+    assert token_value(refused) not in renewed
     assert (store.reads, len(iam.logins)) == (2, 2)
 
 
@@ -491,7 +492,7 @@ def test_expiring__token_expires_soon__is_reported(seconds_left: int) -> None:
     clock = Clock(wall=1_763_913_600.0 - seconds_left)
     tokens = TokenProvider(FakeSecretStore([static("2025-11-23T16:00:00Z")]), NO_IAM, clock=clock)
     assert tokens.expiring() is None
-    assert tokens.current(soon()).value == TOKEN
+    assert token_value(tokens.current(soon())) == TOKEN
     assert tokens.expiring() == 1_763_913_600.0
 
 
@@ -535,7 +536,7 @@ def test_state__issued_token__has_kind_and_expiry_but_no_value(
     assert state is not None
     assert (state.kind, state.version) == ("credentials", None)
     assert state.expires_at == pytest.approx(clock.wall + 24 * HOUR)
-    assert token.value not in repr(state) + repr(token)
+    assert token_value(token) not in repr(state) + repr(token)
 
 
 @pytest.mark.parametrize(("said", "told"), [("7", "7"), ("a1b2-c3", "a1b2-c3"), ("x y\n", None), ("v" * 65, None)])
@@ -615,7 +616,7 @@ def test_renew__background_read_in_progress__starts_another_read_after_it(brough
         renewed = [callers.submit(tokens.renew, refused, soon()) for _ in range(4)]
         time.sleep(0.1)
         over.set()
-        assert {token.result().value for token in renewed} == {"MII-two-2"}
+        assert {token_value(token.result()) for token in renewed} == {"MII-two-2"}
     assert store.reads == 3
 
 
@@ -627,7 +628,7 @@ def test_renew__background_read_returned_the_same__starts_another_read() -> None
     clock.wall += 95
     tokens.current(soon())
     until(lambda: tokens.current(soon()).generation == 2)
-    assert tokens.renew(refused, soon()).value == "MII-two-2"
+    assert token_value(tokens.renew(refused, soon())) == "MII-two-2"
 
 
 def test_check__new_token_is_refused_too__next_step_says_so(
@@ -669,7 +670,7 @@ def test_current__no_thread__is_token_unavailable(monkeypatch: pytest.MonkeyPatc
         patched.setattr(threading.Thread, "start", none_left)
         with pytest.raises(CheckError, match="no thread was free"):
             tokens.current(soon())
-    assert tokens.current(soon()).value == "MII-one-1"
+    assert token_value(tokens.current(soon())) == "MII-one-1"
 
 
 def test_check__other_error_after_a_renewal__keeps_its_next_step(function: Callable[..., Function]) -> None:

@@ -76,7 +76,7 @@ def test_verdict__is_one_line_with_what_was_found(
             {
                 "name": "two",
                 "status": "unknown",
-                "reason": "the token was refused",
+                "reason": "the credentials were refused",
                 "code": "token_rejected",
                 "upstream_status": 401,
                 "upstream_code": "APIGW.0301",

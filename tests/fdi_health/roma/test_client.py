@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fdi_health.clock import Deadline
+from fdi_health.credentials.authenticators import Token
 from fdi_health.errors import NEXT_STEPS, CheckError
-from fdi_health.models import Instance, Statistics, TaskCounts, Token
+from fdi_health.models import Instance, Statistics, TaskCounts
 from fdi_health.roma.client import Client
 from fdi_health.transport.client import Transport
 from fdi_health.transport.retry import Retries

@@ -1,0 +1,141 @@
+"""Limits the requests that are signed with an access key until ROMA Connect has accepted the key.
+
+More than five refused requests in a row lock a key for five minutes, for every program that uses it (the vendor's API
+Request Signing Guide). Twenty instances that are asked at once with a wrong secret key would lock it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
+from fdi_health.clock import format_timestamp
+from fdi_health.errors import CheckError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fdi_health.clock import Deadline, Instant
+
+MAX_UNPROVEN_REQUESTS = 2
+"""How many requests may be in progress with a key that has never been accepted. One would let an instance that does not
+respond block all others."""
+
+HOLD_SECONDS = (300.0, 900.0)
+"""How long a refused key is not used: the first time, and each time after that."""
+
+ACCEPTED_HOLD_SECONDS = 30.0
+"""The same for the first refusal of a key that was accepted before: the cause may pass soon, such as a wrong clock."""
+
+_STEP_ASIDE_SECONDS = 0.25
+
+
+class AccessKeyLimit:
+    """The use of one access key in this process. Thread-safe.
+
+    - A key that was never accepted is used by at most `MAX_UNPROVEN_REQUESTS` requests at once; the others wait.
+    - Any response of ROMA Connect other than a refusal proves the key. No response, or one of another server, does not.
+    - After a refusal nothing is sent for `HOLD_SECONDS`, then one request at a time until the key is accepted.
+
+    Args:
+        clock: reads both clocks.
+
+    """
+
+    def __init__(self, clock: Callable[[], Instant]) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._is_accepted = False
+        self._in_progress = self._holds = self._refusals = 0
+        self._hold_seconds = 0.0
+        self._refused_at: Instant | None = None
+        self._error: CheckError | None = None
+        self._unresponsive: set[str] = set()
+
+    @property
+    def refused_at(self) -> Instant | None:
+        """When the newest refusal came; None if the key was accepted since or was never refused."""
+        return self._refused_at
+
+    @contextlib.contextmanager
+    def permit(self, instance_id: str, deadline: Deadline) -> Iterator[None]:
+        """Wait until a request may be sent. The block sends it, and raises CheckError if it fails.
+
+        Raises:
+            CheckError: `token_rejected` if the key was refused and is not used now; `timeout` if no other request
+                proved the key before the deadline.
+
+        """
+        holds = self._begin(instance_id, deadline)
+        try:
+            yield
+        except CheckError as error:
+            if error.code == "token_rejected":
+                self._refused(error, holds)
+            elif error.upstream_code is not None:
+                self._accepted()
+            elif error.code == "timeout":
+                self._unresponsive.add(instance_id)
+            raise
+        else:
+            self._accepted()
+        finally:
+            with self._changed:
+                self._in_progress -= 1
+                self._changed.notify_all()
+
+    def _begin(self, instance_id: str, deadline: Deadline) -> int:
+        """Wait for a place; return the number of holds so far."""
+        with self._changed:
+            if instance_id in self._unresponsive:
+                # Others first: an instance that does not respond would prove nothing again.
+                self._changed.wait_for(self._is_decided, min(_STEP_ASIDE_SECONDS, deadline.remaining()))
+            while not self._is_accepted:
+                self._raise_if_held()
+                if self._in_progress < (MAX_UNPROVEN_REQUESTS if self._error is None else 1):
+                    break
+                if not self._changed.wait(deadline.remaining()) and deadline.expired:
+                    raise CheckError(
+                        "timeout",
+                        "the access key is new, and no response to the first requests with it came before the deadline",
+                    )
+            self._in_progress += 1
+            return self._holds
+
+    def _is_decided(self) -> bool:
+        return self._is_accepted or self._error is not None
+
+    def _raise_if_held(self) -> None:
+        if self._error is None or self._refused_at is None:
+            return
+        if self._refused_at.seconds_until(self._clock()) >= self._hold_seconds:
+            return
+        next_at = format_timestamp(self._refused_at.wall + self._hold_seconds)
+        raise self._error.copy(
+            message=f"the access key was refused at {format_timestamp(self._refused_at.wall)}: {self._error.message}",
+            next_step=f"{self._error.next_step} This process does not use the key again before {next_at}. "
+            "If the secret changes, it uses the new one at once.",
+        )
+
+    def _accepted(self) -> None:
+        with self._changed:
+            self._is_accepted = True
+            self._refusals = 0
+            self._error = self._refused_at = None
+            self._unresponsive.clear()
+
+    def _refused(self, error: CheckError, holds: int) -> None:
+        with self._changed:
+            if self._is_accepted:
+                self._is_accepted = False
+                self._hold_seconds = ACCEPTED_HOLD_SECONDS
+            elif holds == self._holds:
+                self._hold_seconds = HOLD_SECONDS[min(self._refusals, len(HOLD_SECONDS) - 1)]
+                self._refusals += 1
+            else:
+                # It was in progress together with the request that began this hold.
+                self._hold_seconds = max(self._hold_seconds, HOLD_SECONDS[0])
+                return
+            self._holds += 1
+            self._error, self._refused_at = error.copy(), self._clock()

@@ -1,0 +1,110 @@
+"""What authenticates requests to ROMA Connect: a token, or an access key that signs them.
+
+Both have the form that `roma.client.Authenticator` describes.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, NamedTuple
+
+from fdi_health.credentials.signer import AccessKey, sign
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from fdi_health.clock import Deadline
+    from fdi_health.credentials.access_key_limit import AccessKeyLimit
+
+_NO_LIMIT = nullcontext()
+
+
+class Token(NamedTuple):
+    """An IAM token; its repr hides the value.
+
+    Attributes:
+        value: the value of X-Auth-Token.
+        generation, renewable: see `Authenticator`.
+        known_secrets: what else this process has used lately, for redaction.
+        expires_at: when it expires, in seconds since the epoch, or None if that is not known.
+
+    """
+
+    value: str
+    generation: int
+    expires_at: float | None = None
+    renewable: bool = False
+    known_secrets: tuple[str, ...] = ()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The token and the other secrets."""
+        return (self.value, *self.known_secrets)
+
+    @property
+    def signs(self) -> bool:
+        """False: it is sent as it is."""
+        return False
+
+    def headers(self, host: str, path: str, project_id: str, seconds: float) -> dict[str, str]:  # noqa: ARG002 -- the signature of every authenticator
+        """Return the header that carries the token."""
+        return {"X-Auth-Token": self.value}
+
+    def permit(self, instance_id: str, deadline: Deadline) -> AbstractContextManager[None]:  # noqa: ARG002 -- as above
+        """Return a context that waits for nothing."""
+        return _NO_LIMIT
+
+    def is_same_secret(self, other: object) -> bool:
+        """Whether another read returned the same token."""
+        return isinstance(other, Token) and other.value == self.value
+
+    def __repr__(self) -> str:
+        return f"Token(generation={self.generation}, expires_at={self.expires_at})"
+
+
+class Signature(NamedTuple):
+    """Signs each request with an access key; its repr hides the key.
+
+    Attributes:
+        key: the access key.
+        limit: keeps a wrong key from being locked.
+        generation: see `Authenticator`.
+        known_secrets: what else this process has used lately, for redaction.
+
+    """
+
+    key: AccessKey
+    limit: AccessKeyLimit
+    generation: int
+    known_secrets: tuple[str, ...] = ()
+
+    @property
+    def renewable(self) -> bool:
+        """False: only a changed secret gives another key."""
+        return False
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The key and the other secrets."""
+        return (*(part for part in self.key if part), *self.known_secrets)
+
+    @property
+    def signs(self) -> bool:
+        """True."""
+        return True
+
+    def headers(self, host: str, path: str, project_id: str, seconds: float) -> dict[str, str]:
+        """Return the signed headers and the signature, which is valid for 15 minutes."""
+        signed = {"Host": host, "X-Project-Id": project_id}
+        return {**signed, **sign(self.key, "GET", path, (), signed, b"", seconds)}
+
+    def permit(self, instance_id: str, deadline: Deadline) -> AbstractContextManager[None]:
+        """Return a context that waits until a request with this key may be sent."""
+        return self.limit.permit(instance_id, deadline)
+
+    def is_same_secret(self, other: object) -> bool:
+        """Whether another read returned the same access key."""
+        return isinstance(other, Signature) and other.key == self.key
+
+    def __repr__(self) -> str:
+        return f"Signature(generation={self.generation})"
