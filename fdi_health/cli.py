@@ -25,7 +25,7 @@ from schemas.settings_fields import MARKER, NUMBER
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fdi_health.diagnostic_steps import StepStatus
+    from fdi_health.diagnostics.step import StepStatus
     from fdi_health.models import Status, Verdict
 
 EXIT: dict[Status, int] = {"healthy": 0, "degraded": 1, "unhealthy": 2, "unknown": 3}

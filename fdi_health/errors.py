@@ -2,9 +2,9 @@
 
 CheckError(code)
  ├─ of a result: the instance is unknown; the response is a verdict, by default with status 503
- │   ├─ token_unavailable      the secret could not be read, or holds no token
- │   ├─ token_rejected         the upstream refused the token
- │   ├─ forbidden              the token is good, its user may not ask this
+ │   ├─ token_unavailable      the secret could not be read, or holds neither key, credentials nor token
+ │   ├─ token_rejected         the upstream refused the credentials: token or access key
+ │   ├─ forbidden              the credentials are good, their user may not ask this
  │   ├─ instance_not_found     the upstream does not know the instance
  │   ├─ instance_not_running   the instance exists and is not running
  │   ├─ bad_request            the upstream refuses the request as we make it
@@ -40,9 +40,9 @@ from schemas.settings_fields import without_marker
 
 NEXT_STEPS = {
     "token_unavailable": "Check that FDI_TOKEN points at an existing secret and that this function may read it.",
-    "token_rejected": "Put a fresh IAM token into the secret (tokens live 24 hours and die with a change of the user's "
-    "password, keys or groups), or IAM credentials, which renew it; check that user, project and region match.",
-    "forbidden": "Grant the token's user roma:tasks:list and roma:tasks:get in this project.",
+    "token_rejected": "Put an access key into the secret, or a fresh IAM token (tokens live 24 hours and die with a "
+    "change of the user's password, keys or groups); check that user, project and region match.",
+    "forbidden": "Grant the user roma:tasks:list and roma:tasks:get in this project.",
     "instance_not_found": "Compare the ID in FDI_INSTANCES, the project and the region with the console.",
     "instance_not_running": "Start the instance in the console, or take it out of FDI_INSTANCES.",
     "bad_request": "Check FDI_ENDPOINT and any proxy on the way; if it goes on, open a ticket with the request ID.",

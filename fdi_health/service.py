@@ -15,6 +15,7 @@ from fdi_health.credentials.token_provider import TokenProvider
 from fdi_health.errors import CheckError, Fault
 from fdi_health.evaluation_cache import EvaluationCache
 from fdi_health.models import Instance, Policy
+from fdi_health.roma.api import Api
 from fdi_health.roma.client import Client
 from fdi_health.transport.client import Transport
 
@@ -30,6 +31,7 @@ class Target(NamedTuple):
 
     Attributes:
         transport: to ROMA Connect.
+        api: ROMA Connect's API.
         iam_transport: to IAM, or None if its endpoint is not known.
         secret: the secret with the token or the credentials.
         tokens: the token for all of the instances.
@@ -39,6 +41,7 @@ class Target(NamedTuple):
     """
 
     transport: Transport
+    api: Api
     iam_transport: Transport | None
     secret: ConfiguredSecret
     tokens: TokenProvider
@@ -84,13 +87,20 @@ class Service(NamedTuple):
             iam_transport = Transport.open(settings.iam_endpoint, environ, 1, transport.context)
         iam = IamClient(iam_transport, settings.project_id, clock)
         pool = DaemonThreadPool(settings.max_parallel)
-        client = Client(transport, settings.project_id, settings.optional_task_groups)
+        api = Api(transport, settings.project_id)
         target = Target(
             transport=transport,
+            api=api,
             iam_transport=iam_transport,
             secret=secret,
             tokens=TokenProvider(secret.store, iam, secret.url.key, settings.token_warn_seconds, clock, read_seconds),
-            checker=Checker(client, pool, settings.cache_seconds, settings.deadline_seconds, clock),
+            checker=Checker(
+                Client(api, settings.optional_task_groups),
+                pool,
+                settings.cache_seconds,
+                settings.deadline_seconds,
+                clock,
+            ),
             instances=tuple(Instance(name, instance_id) for name, instance_id in settings.instances),
         )
         return cls(

@@ -15,6 +15,8 @@ MAX_BODY_BYTES = 64 * 1024
 
 STATISTICS_PATH = re.compile(r"/v2/([^/?]*)/fdi/instances/([^/?]*)/statistics/tasks(?:\?.*)?", re.DOTALL)
 
+INSTANCE_PATH = re.compile(r"/v1/([^/?]*)/roma/instances/([^/?]*)/statistics(?:\?.*)?", re.DOTALL)
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

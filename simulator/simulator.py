@@ -6,13 +6,14 @@ import time
 from collections import defaultdict, deque
 from email.utils import formatdate
 from threading import Lock
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from simulator.access_keys import AccessKeys, is_signed
 from simulator.documented_responses import DOC_PROJECT_ID, ERRORS, NO_TASKS, error_document, error_response
 from simulator.faults import behaviour_named
 from simulator.iam import PATH as IAM_PATH
-from simulator.request_parser import Request, project_of
+from simulator.instance_statistics import instance_statistics_response, json_document
+from simulator.request_parser import INSTANCE_PATH, Request, project_of
 from simulator.responses import Responder, Response, body_response, json_response, statistics_response
 from simulator.server import HOST, LoopbackServer
 
@@ -38,6 +39,12 @@ class _Script:
         return behaviour if isinstance(behaviour, Response) else behaviour(request)
 
     @property
+    def last_document(self) -> Any:
+        """The JSON document of the behaviour that repeats, or None."""
+        behaviour = self._left[-1]
+        return json_document(behaviour) if isinstance(behaviour, Response) else None
+
+    @property
     def refuses_any_token(self) -> bool:
         behaviour = self._left[0]
         return isinstance(behaviour, Response) and not behaviour.token_checked
@@ -57,7 +64,9 @@ class Simulator:
         ssl_context: server-side context; with one, `url` is https.
         remember: how many of the newest requests `requests` holds; None is all of them.
 
-    `token_fault` is the error code that answers a refused token. `limit_per_second` is how many requests a token may
+    `instance_statistics` holds the response for an instance's own statistics (GetInstanceConnectionStatistic) if it is
+    not to be the sum of the task statistics that the instance plays. `token_fault` is the error code that answers a
+    refused token. `limit_per_second` is how many requests a token may
     make within any second before it gets 429, None for no limit.
 
     """
@@ -82,6 +91,7 @@ class Simulator:
         self.iam = iam
         self.latency_seconds = latency_seconds
         self.limit_per_second: int | None = None
+        self.instance_statistics: dict[str, Response] = {}
         self._token_fault = "APIGW.0301"  # noqa: S105 -- an error code, no secret
         self._scripts: dict[str, _Script] = {}
         self._seen: deque[Request] = deque(maxlen=remember)
@@ -185,7 +195,7 @@ class Simulator:
         if self.iam is not None and request.target.partition("?")[0] == IAM_PATH:
             return self.iam.respond(request)
         if request.instance_id is None:
-            return error_response("APIG.0101")
+            return self._choose_other(request)
         if request.method != "GET":
             # To HEAD no body may follow.
             body = b"" if request.method == "HEAD" else b"405 Method Not Allowed\n"
@@ -204,6 +214,19 @@ class Simulator:
         if response.statistics and request.token in self.restricted_tokens:
             return statistics_response(NO_TASKS, wait_seconds=response.steps[0][0])
         return response
+
+    def _choose_other(self, request: Request) -> Response:
+        """Choose the response to a request that is not about an instance's task statistics."""
+        match = INSTANCE_PATH.fullmatch(request.target)
+        if match is None:
+            return error_response("APIG.0101")
+        refusal = self._refusal_of_signed(request) if is_signed(request) else self._refusal(request.token)
+        if refusal is not None:
+            return refusal
+        response = self.instance_statistics.get(match[2], self._scripts.get(match[2]))
+        if response is None or match[1] != self.project_id:
+            return error_response("ROMA.00110002")
+        return response if isinstance(response, Response) else instance_statistics_response(response.last_document)
 
     def _refusal_of_signed(self, request: Request) -> Response | None:
         why = self.access_keys.refuses(request)

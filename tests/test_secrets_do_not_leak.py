@@ -86,7 +86,7 @@ def test_raised_error__has_a_clean_traceback(
     checked = function("close")
     target = checked.process.service().target
 
-    client = Client(target.transport, PROJECT_ID)
+    client = Client(target.api)
 
     with pytest.raises(CheckError) as caught:
         client.statistics(Instance("one", "id-one"), Token(TOKEN, 1), Deadline.after(1))

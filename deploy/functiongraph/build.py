@@ -17,8 +17,7 @@ OURS = ("handlers", "schemas", "fdi_health")
 NOT_NEEDED = (
     "fdi_health/__main__.py",
     "fdi_health/cli.py",
-    "fdi_health/diagnostics.py",
-    "fdi_health/diagnostic_steps.py",
+    "fdi_health/diagnostics/",
     "handlers/triggers/aws_lambda.py",
 )
 """The command line and the triggers of other platforms: their packages are not in the zip."""
@@ -49,7 +48,7 @@ def main() -> int:
         ours |= {str(path.relative_to(ROOT)): path for name in OURS for path in (ROOT / name).rglob("*.py")}
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, path in sorted({**theirs, **ours}.items()):
-                if name not in NOT_NEEDED:
+                if not name.startswith(NOT_NEEDED):
                     entry = zipfile.ZipInfo(name, _EPOCH)
                     entry.external_attr = _READABLE << 16
                     archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)

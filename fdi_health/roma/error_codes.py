@@ -32,7 +32,7 @@ _NO_TOKEN = MappedError(
     "ROMA Connect saw no token",
     "Check that no proxy on the way removes the header X-Auth-Token.",
 )
-FORBIDDEN = MappedError("forbidden", "the token's user may not read the task statistics")
+FORBIDDEN = MappedError("forbidden", "the user may not read the task statistics")
 NOT_FOUND = MappedError("instance_not_found", "ROMA Connect does not know the instance")
 THROTTLED = MappedError("throttled", "ROMA Connect is rate limiting")
 _GATEWAY_FAULT = MappedError("upstream_error", "ROMA Connect's gateway has a fault of its own", _TICKET)

@@ -111,7 +111,7 @@ _REFUSED_STEP = (
     "is not ROMA Connect's own."
 )
 _RIGHTS_OR_PROXY_STEP = (
-    "Grant the token's user roma:tasks:list and roma:tasks:get; if it has them, look for a proxy or firewall on the "
+    "Grant the user roma:tasks:list and roma:tasks:get; if it has them, look for a proxy or firewall on the "
     "way: the response has no error code of ROMA Connect."
 )
 

@@ -15,7 +15,8 @@ from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
 from fdi_health.credentials.authenticators import Signature, Token
 from fdi_health.errors import CheckError
 from fdi_health.models import NO_COUNTS, Instance, Statistics
-from fdi_health.roma.client import Authenticator, Client
+from fdi_health.roma.api import Api, Authenticator
+from fdi_health.roma.client import Client
 from fdi_health.transport.client import Transport
 from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
 from tests.fdi_health.fake_secret_store import Clock, until
@@ -94,7 +95,7 @@ def test_check__renewal_in_progress_at_the_deadline__is_token_unavailable(
 ) -> None:
     upstream.play("id-one", "healthy")
     transport, tokens = Transport.open(upstream.url, {}, 1), StuckTokens()
-    ours = checker(Client(transport, PROJECT_ID), pool)
+    ours = checker(Client(Api(transport, PROJECT_ID)), pool)
     (result,) = ours.check_all([ONE], tokens, Deadline.after(0.3))
     tokens.over.set()
     transport.close()

@@ -12,6 +12,8 @@ import pytest
 
 from fdi_health import diagnostics
 from fdi_health.transport.tls import CA_VARIABLES
+from simulator import HEALTHY, AccessKeys, Response, error_response, json_response, statistics_response
+from simulator.instance_statistics import instance_statistics_response
 from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
 from tests.fdi_health.conftest import PLAYS
 
@@ -55,13 +57,13 @@ def test_token__expired_or_expires_soon__is_a_warning_with_a_next_step(
     assert (steps["secret"]["status"], words in steps["secret"]["finding"]) == (status, True)
     assert (steps["secret"]["next_step"] is not None) is (status == "warning")
     if status == "warning":
-        assert "Store a new token in the secret" in steps["secret"]["next_step"]
+        assert "Store an access key in the secret" in steps["secret"]["next_step"]
 
 
 def test_token__expired__text_output_shows_a_warning(run: Run) -> None:
     _, out, _ = run("doctor", ROMA_TOKEN=token_that_ends(-60), **ONE)
     assert "\nWARN  secret " in out
-    assert "\n      -> Store a new token in the secret" in out
+    assert "\n      -> Store an access key in the secret" in out
 
 
 @pytest.mark.parametrize(
@@ -135,6 +137,7 @@ def test_iam__secret_contains_credentials__has_its_own_steps(run: Run, upstream:
         "DNS",
         "TCP",
         "instance orders",
+        "tasks of orders",
     ]
     assert steps["IAM DNS"]["finding"].startswith("IAM has ")
     assert steps["IAM TCP"]["finding"] == "connected to IAM"
@@ -235,3 +238,73 @@ def test_secret_store__raises_anything__step_fails(run: Run, monkeypatch: pytest
 def test_settings_error__contains_the_marker__is_replaced(run: Run) -> None:  # H03
     _, out, _ = run("doctor", FDI_INSTANCES="FDI-OK=abc", FDI_PROJECT_ID=PROJECT_ID)
     assert "FDI-OK" not in out
+
+
+def test_secret__access_key__is_named_and_needs_no_iam(run: Run, upstream: Simulator) -> None:
+    upstream.access_keys = AccessKeys({"HPUAEXAMPLE": "made-up-secret-key"})
+    secret = '{"access_key":"HPUAEXAMPLE","secret_key":"made-up-secret-key"}'
+    code, steps = walk(run, ROMA_TOKEN=secret, FDI_IAM_ENDPOINT="https://iam.invalid", **ONE)
+    assert (code, steps["secret"]["finding"]) == (0, "contains an access key")
+    assert not [name for name in steps if "IAM" in name]
+    assert steps["tasks of orders"]["status"] == "ok"
+
+
+def test_secret__temporary_access_key_ends_soon__is_a_warning(run: Run, upstream: Simulator) -> None:
+    upstream.access_keys = AccessKeys({"HPUAEXAMPLE": "made-up-secret-key"})
+    ends = datetime.now(UTC) + timedelta(seconds=600)
+    secret = {"access_key": "HPUAEXAMPLE", "secret_key": "made-up-secret-key", "expires_at": ends.isoformat()}
+    _, steps = walk(run, ROMA_TOKEN=json.dumps(secret), **ONE)
+    assert steps["secret"]["status"] == "warning"
+    assert "contains an access key, which expires at" in steps["secret"]["finding"]
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "finding"),
+    [
+        ({}, "ok", "the instance's own statistics agree: 23 tasks"),
+        ({"common": 9}, "warning", "this user sees 23 of the instance's 32 tasks"),
+        ({"cdc": 1, "flow": 2}, "warning", "this user sees 23 of the instance's 26 tasks"),
+        ({"flow": 3}, "warning", "the instance has 3 orchestration (flow) tasks, which CountTasks does not show"),
+        ({"common": -1}, "ok", "the instance's own statistics agree: 22 tasks"),
+    ],
+)
+def test_tasks__instance_has_more_than_count_tasks_shows__is_a_warning(
+    run: Run, upstream: Simulator, more: dict[str, int], status: str, finding: str
+) -> None:
+    upstream.instance_statistics["id-orders"] = instance_statistics_response(HEALTHY, more)
+    code, steps = walk(run, **ONE)
+    assert (code, steps["tasks of orders"]["status"], steps["tasks of orders"]["finding"]) == (0, status, finding)
+    assert (steps["tasks of orders"]["next_step"] is None) is (status == "ok")
+
+
+def test_tasks__count_tasks_shows_flow_tasks__are_compared_too(run: Run, upstream: Simulator) -> None:
+    flow = {**HEALTHY, "flow_task_details": HEALTHY["cdc_task_details"]}
+    upstream.play("id-orders", statistics_response(flow))
+    _, steps = walk(run, **ONE)
+    assert steps["tasks of orders"]["finding"] == "the instance's own statistics agree: 30 tasks"
+
+
+@pytest.mark.parametrize(
+    ("response", "reason"),
+    [
+        (error_response("APIG.1005"), "the user may not read the task statistics"),
+        (json_response({"fdi": {"all_common_tasks_count": "3"}}), "the response is not a statistics document of an"),
+        (json_response([]), "the response is not a statistics document of an instance"),
+    ],
+)
+def test_tasks__not_comparable__are_skipped_with_the_reason(
+    run: Run, upstream: Simulator, response: Response, reason: str
+) -> None:
+    upstream.instance_statistics["id-orders"] = response
+    code, steps = walk(run, **ONE)
+    assert (code, steps["tasks of orders"]["status"]) == (0, "skipped")
+    assert reason in steps["tasks of orders"]["finding"]
+
+
+def test_tasks__no_time_left__are_skipped(run: Run, upstream: Simulator) -> None:
+    for name in ("one", "two"):
+        upstream.play(f"id-{name}", "healthy")
+        upstream.instance_statistics[f"id-{name}"] = Response(end="hang")
+    _, steps = walk(run, FDI_INSTANCES="one=id-one,two=id-two", FDI_DEADLINE_SECONDS="0.4")
+    assert steps["tasks of one"]["finding"].endswith("no response before the deadline")
+    assert steps["tasks of two"]["finding"] == "not compared: no time is left"

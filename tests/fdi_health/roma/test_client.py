@@ -10,6 +10,7 @@ from fdi_health.clock import Deadline
 from fdi_health.credentials.authenticators import Token
 from fdi_health.errors import NEXT_STEPS, CheckError
 from fdi_health.models import Instance, Statistics, TaskCounts
+from fdi_health.roma.api import Api
 from fdi_health.roma.client import Client
 from fdi_health.transport.client import Transport
 from fdi_health.transport.retry import Retries
@@ -45,7 +46,8 @@ def ask(upstream: Simulator) -> Iterator[Callable[..., Statistics]]:
 
     def ask(play: Any, **kwargs: Any) -> Statistics:
         upstream.play(INSTANCE.instance_id, play)
-        client = Client(transport, PROJECT_ID, **kwargs)
+        optional_groups = kwargs.pop("optional_groups", ())
+        client = Client(Api(transport, PROJECT_ID, **kwargs), optional_groups)
         return client.statistics(INSTANCE, Token(TOKEN, 1), Deadline.after(2))
 
     yield ask

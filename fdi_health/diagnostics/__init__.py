@@ -1,7 +1,7 @@
 """The steps of the command `doctor`: tries each step to a verdict and reports the ones that fail.
 
 Settings → secret → IAM, if the secret contains credentials: DNS, TCP, TLS, login → ROMA Connect: DNS, TCP, TLS → each
-instance. Steps that are skipped are reported with the reason.
+instance → a comparison with the instance's own statistics. Steps that are skipped are reported with the reason.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from fdi_health.clock import Deadline, format_timestamp
 from fdi_health.credentials.refreshing_cache import RefreshingCache
 from fdi_health.credentials.secret_format import Credentials, parse_secret
-from fdi_health.diagnostic_steps import INSTANCE, NETWORK, SECRET, SETTINGS, Step, failed, network_steps, skipped, tried
+from fdi_health.diagnostics.comparison import comparison_steps
+from fdi_health.diagnostics.step import INSTANCE, NETWORK, SECRET, SETTINGS, Step, failed, network_steps, skipped, tried
 from fdi_health.errors import CheckError
 from fdi_health.evaluation import next_steps
 from fdi_health.formats.text_format import describe
@@ -30,7 +31,7 @@ _LOGIN_WARNING = (
     "Correct the secret before the next run: each run of doctor logs in once, and IAM locks a user after 5 failed "
     "logins within 15 minutes."
 )
-_NEW_TOKEN_STEP = "Store a new token in the secret, or IAM credentials, which are renewed automatically."  # noqa: S105 -- a sentence, not a password
+_NEW_TOKEN_STEP = "Store an access key in the secret, which does not expire, or a new token."  # noqa: S105 -- a sentence, not a password
 
 
 def steps(environ: Mapping[str, str]) -> Iterator[Step]:
@@ -76,6 +77,7 @@ def _target_steps(service: Service, target: Target) -> Iterator[Step]:
     verdict = service.check(target.instances, Deadline.after(service.deadline_seconds))
     instances, warnings = (verdict.details.instances, verdict.details.warnings) if verdict.details else ((), ())
     yield from (_instance_step(instance, warnings) for instance in instances)
+    yield from comparison_steps(target, instances, Deadline.after(service.deadline_seconds))
 
 
 def _token_steps(service: Service, target: Target) -> Iterator[Step]:
@@ -92,7 +94,9 @@ def _token_steps(service: Service, target: Target) -> Iterator[Step]:
         if is_iam:
             return "contains credentials"
         target.tokens.current(Deadline.after(service.deadline_seconds))
-        return f"contains a token{_describe_expiry(service, target)}"
+        state = target.tokens.state()
+        content = "an access key" if state is not None and state.kind == "access_key" else "a token"
+        return f"contains {content}{_describe_expiry(service, target)}"
 
     secret_step = tried("secret", SECRET, read)
     yield secret_step if is_iam else _warn_of_expiry(secret_step, service, target)
@@ -129,7 +133,7 @@ def _warn_of_expiry(step: Step, service: Service, target: Target) -> Step:
     Such a token is still used until it is refused, which the steps of the instances show.
     """
     state = target.tokens.state()
-    if not step.ok or state is None or state.kind != "token":
+    if not step.ok or state is None or state.kind == "credentials":
         return step
     expired = state.expires_at is not None and state.expires_at <= service.clock().wall
     if not expired and target.tokens.expiring() is None:

@@ -1,0 +1,179 @@
+"""Sends GET requests to ROMA Connect's API, and maps every response that is not the expected document to an error."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
+
+from fdi_health.errors import CheckError
+from fdi_health.redaction import redact
+from fdi_health.roma.access_key_errors import map_refused_key
+from fdi_health.roma.error_responses import ErrorResponse, is_html_page, map_error_response
+from fdi_health.transport.client import MAX_STATISTICS_BYTES
+from fdi_health.transport.retry import Retries, retry_after
+from schemas import strict_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from contextlib import AbstractContextManager
+
+    from fdi_health.clock import Deadline
+    from fdi_health.models import Instance
+    from fdi_health.transport.client import Response, Transport
+
+Document = TypeVar("Document")
+
+
+class Authenticator(Protocol):
+    """Authenticates requests to ROMA Connect: a token or an access key."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be shown: everything that this process has used lately, for redaction."""
+        ...
+
+    @property
+    def signs(self) -> bool:
+        """Whether it is an access key."""
+        ...
+
+    def headers(self, host: str, path: str, project_id: str, seconds: float) -> dict[str, str]:
+        """Return the headers that authenticate a GET.
+
+        Args:
+            host: the value of the header `Host`.
+            path: the whole path of the URL.
+            project_id: the project that the request is about.
+            seconds: the time, in seconds since the epoch.
+
+        """
+        ...
+
+    def permit(self, instance_id: str, deadline: Deadline) -> AbstractContextManager[None]:
+        """Return a context that waits until a request may be sent. Its block sends it and raises CheckError.
+
+        Raises:
+            CheckError: `token_rejected` or `timeout`, on entering.
+
+        """
+        ...
+
+
+class Api:
+    """ROMA Connect's API in one project.
+
+    Args:
+        transport: the endpoint.
+        project_id: the project.
+        retries: when to ask again.
+        wall: returns seconds since the epoch, for signatures and for a Retry-After that is a date.
+
+    Attributes:
+        project_id: as given.
+
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        project_id: str,
+        retries: Retries | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._transport = transport
+        self.project_id = project_id
+        self._retries = retries or Retries("ROMA Connect")
+        self._wall = wall
+
+    def get(
+        self,
+        path: str,
+        instance: Instance,
+        authenticator: Authenticator,
+        deadline: Deadline,
+        read: Callable[[Any], Document],
+        max_body_bytes: int = MAX_STATISTICS_BYTES,
+    ) -> Document:
+        """Return the document at a path; what may go better the next time is tried again, see `Retries.run`.
+
+        Args:
+            path: the path below the endpoint, beginning with a slash.
+            instance: the instance that the request is about.
+            authenticator: the token or access key.
+            deadline: when the response must be here.
+            read: makes the result from the parsed JSON. It raises CheckError for a document of the wrong form.
+            max_body_bytes: the largest body.
+
+        Raises:
+            CheckError: any result code but `token_unavailable`.
+
+        """
+
+        def attempt() -> Document:
+            with authenticator.permit(instance.instance_id, deadline):
+                whole_path = f"{self._transport.path_prefix}{path}"
+                headers = {
+                    **authenticator.headers(self._transport.host, whole_path, self.project_id, self._wall()),
+                    "Accept": "application/json",
+                    "Cache-Control": "no-cache, no-store",
+                    "User-Agent": "fdi-health",
+                }
+                response = self._transport.get(
+                    path, headers, deadline, instance_id=instance.instance_id, max_body_bytes=max_body_bytes
+                )
+                if response.status != 200:
+                    raise self._failure(response, authenticator)
+                return read(self._parse(response, authenticator))
+
+        return self._retries.run(attempt, deadline)
+
+    def _parse(self, response: Response, authenticator: Authenticator) -> Any:
+        # The beginning of a response that is too large may be a whole document, and its rest may contradict it.
+        fault = None if response.complete else "the response is too large"
+        if response.headers.get("Age", "0").strip() != "0":
+            fault = "a cache answered, not ROMA Connect"
+        if fault is None:
+            try:
+                return strict_json.loads(response.body)
+            except strict_json.InvalidJSON as error:
+                fault = f"the response is not valid JSON: {error}"
+        if is_html_page(response.headers.get("Content-Type"), response.body):
+            raise self._failure(response, authenticator)
+        raise CheckError("invalid_response", fault, upstream_status=200)
+
+    def _failure(self, response: Response, authenticator: Authenticator) -> CheckError:
+        try:
+            document = strict_json.loads(response.body)
+        except strict_json.InvalidJSON:
+            document = None
+        words = redacted_fields(document, authenticator.secrets)
+        failed = ErrorResponse(response.status, response.headers, response.body, document, self._transport.endpoint)
+        mapped = map_error_response(failed, words["upstream_message"])
+        if authenticator.signs and mapped.code == "token_rejected":
+            mapped = map_refused_key(failed, words["upstream_message"], self._wall())
+        return CheckError(
+            mapped.code,
+            mapped.message,
+            next_step=mapped.next_step,
+            upstream_status=response.status,
+            retry_after=retry_after(response.headers, self._wall()),
+            **words,
+        )
+
+
+class ErrorFields(TypedDict):
+    """What ROMA Connect says of an error."""
+
+    upstream_code: str | None
+    upstream_message: str | None
+    request_id: str | None
+
+
+def redacted_fields(document: Any, secrets: Collection[str]) -> ErrorFields:
+    """Return the upstream's code, message and request ID, safe to show to callers who may see details."""
+    members = document if isinstance(document, dict) else {}
+    return {
+        "upstream_code": redact(members.get("error_code"), secrets, 64),
+        "upstream_message": redact(members.get("error_msg"), secrets, 512),
+        "request_id": redact(members.get("request_id"), secrets, 64),
+    }

@@ -1,0 +1,43 @@
+"""Asks one instance for its own statistics, to compare them with what CountTasks says.
+
+Source: the vendor's API reference, GetInstanceConnectionStatistic, updated 2025-10-22. It counts three kinds of tasks,
+CountTasks returns two of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fdi_health.errors import CheckError
+
+if TYPE_CHECKING:
+    from fdi_health.clock import Deadline
+    from fdi_health.models import Instance
+    from fdi_health.roma.api import Api, Authenticator
+
+KINDS = ("common", "cdc", "flow")
+"""The kinds of tasks; "flow" are orchestration tasks."""
+
+MAX_BODY_BYTES = 256 * 1024
+_MAX_COUNT = 999_999_999_999
+
+
+def count_all_tasks(api: Api, instance: Instance, authenticator: Authenticator, deadline: Deadline) -> dict[str, int]:
+    """Return the number of all tasks of each of `KINDS`.
+
+    Raises:
+        CheckError: any result code but `token_unavailable`.
+
+    """
+    path = f"/v1/{api.project_id}/roma/instances/{instance.instance_id}/statistics"
+    return api.get(path, instance, authenticator, deadline, _read, MAX_BODY_BYTES)
+
+
+def _read(document: Any) -> dict[str, int]:
+    counts = document.get("fdi") if isinstance(document, dict) else None
+    found = {kind: counts.get(f"all_{kind}_tasks_count", 0) for kind in KINDS} if isinstance(counts, dict) else {}
+    if not found or not all(type(count) is int and 0 <= count <= _MAX_COUNT for count in found.values()):
+        raise CheckError(
+            "invalid_response", "the response is not a statistics document of an instance", upstream_status=200
+        )
+    return found
