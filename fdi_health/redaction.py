@@ -25,6 +25,9 @@ _WINDOW = 8
 _PIECE, _STEP = 5, 4
 """Any `_WINDOW` characters of a secret hold a piece of 5 that begins at a multiple of 4: 8 >= 5 + 4 - 1."""
 
+_SIGNATURE = re.compile("[0-9a-f]{8}(?: ?[0-9a-f]){56}", re.IGNORECASE)
+"""A signature of a request, which would be valid for 15 minutes; it is not kept, so any number of its form goes."""
+
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 """Tokens are ASCII: the case of other letters does not matter."""
 
@@ -33,8 +36,8 @@ def redact(text: Any, secrets: str | Collection[str], length: int) -> str | None
     """Return `text` without the secrets or any part of them, at most `length` characters long.
 
     Control, formatting, surrogate and unassigned characters go first, so that nothing hides in between, and white
-    space becomes single spaces; then parts of a secret become `[redacted]`, spaced out or not, and the healthy marker
-    becomes `FDI_OK`, so that a keyword checker never finds the marker in an unhealthy response.
+    space becomes single spaces. Then parts of a secret become `[redacted]`, spaced out or not, and so do signatures.
+    The healthy marker becomes `FDI_OK`, so that a keyword checker never finds the marker in an unhealthy response.
 
     Args:
         text: what another program sent, of any type.
@@ -48,7 +51,8 @@ def redact(text: Any, secrets: str | Collection[str], length: int) -> str | None
     if not isinstance(text, str):
         return None
     known = (secrets,) if isinstance(secrets, str) else tuple(secrets)
-    return MARKER.sub("FDI_OK", _replace_secrets(_printable(text[:_READ_CHARACTERS]), known))[:length].strip() or None
+    shown = _SIGNATURE.sub("[redacted]", _replace_secrets(_printable(text[:_READ_CHARACTERS]), known))
+    return MARKER.sub("FDI_OK", shown)[:length].strip() or None
 
 
 def _printable(text: str) -> str:

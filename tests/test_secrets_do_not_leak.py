@@ -22,7 +22,7 @@ from fdi_health.roma.client import Client
 from fdi_health.secret_stores import Secret, open_store, parse_secret_url
 from handlers.application import Application
 from handlers.request_context import RequestContext
-from simulator import fault_names
+from simulator import AccessKeys, SecretKey, fault_names
 from simulator.iam import FAULTS as IAM_FAULTS
 from simulator.responses import json_response
 from tests.conftest import CREDENTIALS, PASSWORD, PROJECT_ID, TOKEN
@@ -36,14 +36,18 @@ if TYPE_CHECKING:
     from tests.conftest import Function
 
 KEY = "Key-Canary5Jd8Wq2Zx6Rb"
+ACCESS_KEY, SECRET_KEY, SECURITY_TOKEN = "HPUACANARY7QX9ZR4WD2", "Sk-Canary8Lp3Vd6Xw1Qn5Bt9", "St-Canary4Gf7Hs2Jm9Kc0Ry"
+SIGNING = json.dumps({"access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "security_token": SECURITY_TOKEN})
 
 CANARY = re.compile(
     "|".join(
-        re.escape(secret[start : start + 8]) for secret in (TOKEN, PASSWORD, KEY) for start in range(len(secret) - 7)
+        re.escape(secret[start : start + 8])
+        for secret in (TOKEN, PASSWORD, KEY, ACCESS_KEY, SECRET_KEY, SECURITY_TOKEN)
+        for start in range(len(secret) - 7)
     ),
     re.IGNORECASE,
 )
-"""Any eight characters in a row of the token, the password or the caller's key, in any case."""
+"""Any eight characters in a row of a secret, in any case."""
 
 
 @pytest.fixture
@@ -151,9 +155,47 @@ def test_echoed_token__is_redacted(
     clean(response.text)
 
 
+@pytest.mark.parametrize("header", ["Authorization", "X-Security-Token"])
+@pytest.mark.parametrize("field", ["error_msg", "error_code", "request_id"])
+@pytest.mark.parametrize("status", [401, 500])
+def test_echoed_access_key_or_signature__is_redacted(
+    function: Callable[..., Function],
+    clean: Callable[..., None],
+    upstream: Simulator,
+    header: str,
+    field: str,
+    status: int,
+) -> None:
+    upstream.access_keys = AccessKeys({ACCESS_KEY: SecretKey(SECRET_KEY, SECURITY_TOKEN)})
+    signatures: list[str] = []
+
+    def answer(request: Request) -> SimulatedResponse:
+        echoed = str(request.header(header))
+        signatures.extend(re.findall("Signature=(.{12})", echoed))
+        return json_response({"error_code": "FDI.9999", "error_msg": "refused", field: echoed}, status)
+
+    checked = function(answer, ROMA_TOKEN=SIGNING)
+    response, ready = checked.get(), checked.get("/ready")
+
+    assert response.get_json()["status"] == "unknown"
+    clean(response.text, ready.text, checked.process.service(), checked.process.service().target)
+    assert signatures or header != "Authorization"
+    assert not [signature for signature in signatures if signature in response.text]
+
+
 @pytest.mark.parametrize(
     "secret",
     [
+        f'{{"access_key":"{ACCESS_KEY}"}}',
+        f'{{"secret_key":"{SECRET_KEY}"}}',
+        f'{{"ak":"{ACCESS_KEY}","sk":"{SECRET_KEY}"}}',
+        f'{{"access_key":"{ACCESS_KEY}","secret_key":["{SECRET_KEY}"]}}',
+        f'{{"access_key":"{ACCESS_KEY}","secret_key":"\'{SECRET_KEY}\'"}}',
+        f'{{"access_key":"{ACCESS_KEY}","secret_key":"{SECRET_KEY}","token":"{TOKEN}"}}',
+        f'{{"access_key":"{ACCESS_KEY}","secret_key":"{SECRET_KEY}","expires_at":"{SECURITY_TOKEN}"}}',
+        f'{{"access_key":"{ACCESS_KEY}","secret_key":"{SECRET_KEY}","security_token":7}}',
+        base64.b64encode(SIGNING.encode()).decode(),
+        f"{ACCESS_KEY}:{SECRET_KEY} ",
         f"{TOKEN[:10]}\n{TOKEN[10:]}",  # C34
         f"{TOKEN}\u200b",  # C35
         f"\u201c{TOKEN}\u201d",
