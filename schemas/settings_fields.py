@@ -63,8 +63,8 @@ class Endpoint(fields.Field[str]):
         self.example = example
 
     def _deserialize(self, value: str, attr: str | None, data: Any, **_: Any) -> str:  # noqa: ARG002 -- marshmallow's signature
-        match = _ENDPOINT.fullmatch(value)
-        if match is None or not 0 < int(match["port"] or 443) < 65536:
+        match = _match_endpoint(value)
+        if match is None:
             raise ValidationError(
                 f"must be https://HOST[:PORT][/PATH] with no user, query or fragment, e.g. {self.example}"
             )
@@ -73,6 +73,17 @@ class Endpoint(fields.Field[str]):
                 f"must begin with https:// (http:// is for loopback addresses only), e.g. {self.example}"
             )
         return value.removesuffix("/")
+
+
+def _match_endpoint(text: str) -> re.Match[str] | None:
+    match = _ENDPOINT.fullmatch(text)
+    return match if match is not None and 0 < int(match["port"] or 443) < 65536 else None
+
+
+def is_endpoint(text: str) -> bool:
+    """Whether a text is the base URL of an API; https, except to this machine itself."""
+    match = _match_endpoint(text)
+    return match is not None and (match["scheme"] == "https" or is_loopback(match["host"]))
 
 
 class Number(fields.Field[float]):

@@ -9,6 +9,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 from simulator.access_keys import AccessKeys, is_signed
+from simulator.csms import PATH as CSMS_PATH
+from simulator.csms import Csms
 from simulator.documented_responses import DOC_PROJECT_ID, ERRORS, NO_TASKS, error_document, error_response
 from simulator.faults import behaviour_named
 from simulator.iam import PATH as IAM_PATH
@@ -65,9 +67,9 @@ class Simulator:
         remember: how many of the newest requests `requests` holds; None is all of them.
 
     `instance_statistics` holds the response for an instance's own statistics (GetInstanceConnectionStatistic) if it is
-    not to be the sum of the task statistics that the instance plays. `token_fault` is the error code that answers a
-    refused token. `limit_per_second` is how many requests a token may
-    make within any second before it gets 429, None for no limit.
+    not to be the sum of the task statistics that the instance plays. `csms` holds secrets. `token_fault` is the error
+    code that answers a refused token. `limit_per_second` is how many requests a token may make within any second before
+    it gets 429, None for no limit.
 
     """
 
@@ -92,6 +94,7 @@ class Simulator:
         self.latency_seconds = latency_seconds
         self.limit_per_second: int | None = None
         self.instance_statistics: dict[str, Response] = {}
+        self.csms = Csms()
         self._token_fault = "APIGW.0301"  # noqa: S105 -- an error code, no secret
         self._scripts: dict[str, _Script] = {}
         self._seen: deque[Request] = deque(maxlen=remember)
@@ -217,12 +220,14 @@ class Simulator:
 
     def _choose_other(self, request: Request) -> Response:
         """Choose the response to a request that is not about an instance's task statistics."""
-        match = INSTANCE_PATH.fullmatch(request.target)
-        if match is None:
+        match, secret = INSTANCE_PATH.fullmatch(request.target), CSMS_PATH.fullmatch(request.target)
+        if match is None and secret is None:
             return error_response("APIG.0101")
         refusal = self._refusal_of_signed(request) if is_signed(request) else self._refusal(request.token)
         if refusal is not None:
             return refusal
+        if match is None:
+            return self.csms.respond(secret["name"], secret["version"]) if secret else error_response("APIG.0101")
         response = self.instance_statistics.get(match[2], self._scripts.get(match[2]))
         if response is None or match[1] != self.project_id:
             return error_response("ROMA.00110002")

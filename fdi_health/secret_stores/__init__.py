@@ -25,6 +25,7 @@ _MODULES = {
     "file": "fdi_health.secret_stores.file",
     "functiongraph": "fdi_health.secret_stores.functiongraph_agency",
     "gcpsecretmanager": "fdi_health.secret_stores.gcp_secret_manager",
+    "huaweicsms": "fdi_health.secret_stores.huawei_csms",
 }
 """URL scheme → module."""
 
@@ -51,7 +52,7 @@ class Secret(NamedTuple):
 
 
 class SecretStore(Protocol):
-    """One secret in one secrets manager. A store has this one method and keeps no state."""
+    """One secret in one secrets manager. A store has this one method, and keeps nothing of what it read."""
 
     @abstractmethod
     def read(self, deadline: Deadline) -> Secret:

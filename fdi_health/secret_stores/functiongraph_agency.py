@@ -8,7 +8,7 @@ context returns a token that is valid for 24 hours, and `getSecurityAccessKey()`
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error
 from fdi_health.secret_stores.invocation import invocation
@@ -26,17 +26,16 @@ class Agency:
     def read(self, deadline: Deadline) -> Secret:  # noqa: ARG002 -- it is in memory
         """Return the agency's token or temporary key; see `SecretStore.read`."""
         context = invocation.get()
-        get_token = getattr(context, "getToken", None)
-        if get_token is None and not hasattr(context, "getSecurityAccessKey"):
+        if not hasattr(context, "getToken") and not hasattr(context, "getSecurityAccessKey"):
             raise build_error(
                 "could not be read: functiongraph://agency works only in a FunctionGraph function",
                 "Deploy this function there with functiongraph_handler, or set FDI_TOKEN to another secret URL.",
             )
-        token = _call(get_token)
+        token = call_context("getToken")
         if token is not None:
             return Secret(token.encode("utf-8", "surrogateescape"), of_agency=True)
         names = {"access_key": "AccessKey", "secret_key": "SecretKey", "security_token": "Token"}
-        key = {field: _call(getattr(context, f"getSecurity{name}", None)) for field, name in names.items()}
+        key = {field: call_context(f"getSecurity{name}") for field, name in names.items()}
         if None in key.values():
             raise build_error(
                 "does not exist: the function has no agency",
@@ -45,10 +44,10 @@ class Agency:
         return Secret(json.dumps(key).encode(), of_agency=True)
 
 
-def _call(get: Any) -> str | None:
-    """Return the text that a function of the platform's context returns, or None."""
+def call_context(name: str) -> str | None:
+    """Return the text that a function of the current invocation's context returns, or None."""
     try:
-        text = get()
+        text = getattr(invocation.get(), name)()
     except Exception:  # noqa: BLE001 -- the platform may raise anything for a function without an agency
         return None
     return text if isinstance(text, str) and text else None
