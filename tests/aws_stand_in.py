@@ -1,4 +1,4 @@
-"""A loopback stand-in for AWS Secrets Manager and STS in the states that moto does not have."""
+"""A loopback stand-in for Secrets Manager, Parameter Store and STS in the states that moto does not have."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ if TYPE_CHECKING:
 
 
 class AwsStandIn:
-    """Answers GetSecretValue, and AssumeRoleWithWebIdentity with a refusal.
+    """Answers GetSecretValue and GetParameter alike, and AssumeRoleWithWebIdentity with a refusal.
 
     Attributes:
         answer: the document of a success.
         failures: (status, error code, message) that answer the next calls before the success does; the last one for
             good if `keep_failing`.
         sts_failure: (status, error code, message) that STS refuses with.
+        metadata: the answers of the metadata service by path, for the credentials of an EC2 instance.
         silent: whether it never answers.
         asked: the documents that were sent.
         regions: the region that each call was signed for.
+        schemes: the authentication scheme of each call.
 
     """
 
@@ -30,9 +32,11 @@ class AwsStandIn:
         self.failures: list[tuple[int, str, str]] = []
         self.keep_failing = False
         self.sts_failure = (400, "InvalidIdentityToken", "s3cr3t words")
+        self.metadata: dict[str, str] = {}
         self.silent = False
         self.asked: list[dict[str, Any]] = []
         self.regions: list[str] = []
+        self.schemes: list[str] = []
         self._over = threading.Event()
 
     def __enter__(self) -> Self:
@@ -43,19 +47,22 @@ class AwsStandIn:
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
 
+            def do_GET(self) -> None:
+                text = stand_in.metadata.get(self.path)
+                self._send(501 if text is None else 200, "text/plain", (text or "").encode())
+
+            def do_PUT(self) -> None:
+                self.do_GET()
+
             def do_POST(self) -> None:
                 if "X-Amz-Target" not in self.headers:
                     self._refuse_for_sts()
                     return
                 # AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, …
+                stand_in.schemes.append(self.headers["Authorization"].split()[0])
                 stand_in.regions.append(self.headers["Authorization"].split("/")[2])
                 status, document = stand_in.reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                body = json.dumps(document).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/x-amz-json-1.1")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                self._send(status, "application/x-amz-json-1.1", json.dumps(document).encode())
 
             def _refuse_for_sts(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
@@ -65,8 +72,11 @@ class AwsStandIn:
                     '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>'
                     f"<Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
                 ).encode()
+                self._send(status, "text/xml", body)
+
+            def _send(self, status: int, media_type: str, body: bytes) -> None:
                 self.send_response(status)
-                self.send_header("Content-Type", "text/xml")
+                self.send_header("Content-Type", media_type)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

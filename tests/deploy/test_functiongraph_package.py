@@ -31,7 +31,7 @@ class Context:
     def getUserData(self, name): return json.loads(sys.argv[3]).get(name)
     def getRemainingTimeInMilliSeconds(self): return 5000
 print(json.dumps([main.functiongraph_handler(event, Context()) for event in json.load(sys.stdin)]))
-heavy = {"flask", "functions_framework", "grpc", "boto3", "apig_wsgi", "click"} & set(sys.modules)
+heavy = {"flask", "functions_framework", "grpc", "botocore", "apig_wsgi", "click"} & set(sys.modules)
 assert not heavy, heavy
 outside = [m.__file__ for m in sys.modules.values() if "site-packages" in (getattr(m, "__file__", "") or "")]
 assert not outside, outside

@@ -94,7 +94,14 @@ def test_lambda_requirements__have_the_versions_of_the_root() -> None:
     ours = dict(LINES_A_LOCK_FILE_NEEDS.findall((ROOT / "deploy" / "lambda" / "requirements.txt").read_text()))
     assert ours
     assert ours.items() <= root.items()
-    assert not ours.keys() & {"grpcio", "functions-framework", "flask", "boto3", "google-cloud-secret-manager"}
+    assert not ours.keys() & {
+        "grpcio",
+        "functions-framework",
+        "flask",
+        "boto3",
+        "botocore",
+        "google-cloud-secret-manager",
+    }
 
 
 def test_template__passes_cfn_lint(package: Path) -> None:

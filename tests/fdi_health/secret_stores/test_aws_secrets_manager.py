@@ -1,28 +1,23 @@
-"""AWS Secrets Manager: boto3 against a moto server process, and against a stand-in for behaviors that moto lacks."""
+"""AWS Secrets Manager: botocore against a moto server process, and against a stand-in for behaviors that moto lacks."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
 import logging
-import os
 import socket
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import boto3
 import pytest
-import requests
 
 from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import InvalidSecretUrl, open_store, parse_secret_url
-from tests.aws_stand_in import AwsStandIn
 from tests.conformance.secret_store import SecretStoreSuite, message_of, token_of
 from tests.conftest import TOKEN
+from tests.fdi_health.secret_stores.aws_harness import EXPIRED_SIGNATURE, REGION, AwsTroubles, open_client
 from tests.servers import free_port
 
 if TYPE_CHECKING:
@@ -30,40 +25,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from simulator import Simulator
+    from tests.aws_stand_in import AwsStandIn
     from tests.conftest import Function
 
-REGION = "eu-west-1"
+pytestmark = pytest.mark.usefixtures("aws_environment")
+
 NO_CURRENT_VALUE = "no secret value for staging label: AWSCURRENT"
-EXPIRED_SIGNATURE = "Signature expired: 20251128T100000Z is now earlier than 20251128T105500Z"
 ARN = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:roma"
-
-
-@pytest.fixture(autouse=True)
-def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Let boto3 find made-up credentials and nothing of this machine's."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "made-up")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-
-
-@pytest.fixture(scope="module")
-def moto_url() -> Iterator[str]:
-    port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(  # noqa: S603 -- the project's own tool
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        url = f"http://127.0.0.1:{port}"
-        for _ in range(400):
-            with contextlib.suppress(requests.ConnectionError):
-                requests.get(f"{url}/moto-api/data.json", timeout=5)
-                break
-            time.sleep(0.05)
-        yield url
-        process.terminate()
 
 
 @dataclass
@@ -88,13 +56,17 @@ class Moto:
             self.client.delete_secret(SecretId="roma", ForceDeleteWithoutRecovery=True)
 
 
+@pytest.fixture(scope="module")
+def client(moto_server: str) -> Iterator[Any]:
+    opened = open_client("secretsmanager", moto_server)
+    opened.list_secrets()  # moto loads a service at its first request
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def moto(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Moto]:
-    requests.post(f"{moto_url}/moto-api/reset", timeout=5)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_url)
-    client = boto3.client("secretsmanager", region_name=REGION)
-    yield Moto(client)
-    client.close()
+def moto(client: Any, moto_url: str) -> Moto:
+    return Moto(client)
 
 
 class TestMoto(SecretStoreSuite):
@@ -110,12 +82,9 @@ class TestMoto(SecretStoreSuite):
 
 
 @dataclass
-class StandIn:
+class StandIn(AwsTroubles):
     """A secret in the stand-in."""
 
-    server: AwsStandIn
-    monkeypatch: pytest.MonkeyPatch
-    folder: Path
     url: str = f"awssecretsmanager://{ARN}"
     environ: Mapping[str, str] = field(default_factory=dict)
 
@@ -125,44 +94,10 @@ class StandIn:
     def remove(self) -> None:
         self.fail("ResourceNotFoundException")
 
-    def fail(self, code: str, status: int = 400, text: str = "", *, once: bool = False) -> None:
-        self.server.failures, self.server.keep_failing = [(status, code, f"s3cr3t words {text}")], not once
-
-    def be_silent(self) -> None:
-        self.server.silent = True
-
-    def be_gone(self) -> None:
-        self.monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
-
-    def use_web_identity(self, token_file: Path, failure: str = "InvalidIdentityToken", text: str = "") -> None:
-        self.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-        self.monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/s3cr3t-probe")
-        self.monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token_file))
-        self.server.sts_failure = (400, failure, f"s3cr3t words {text}")
-
-    def be_refused_by_sts(self, failure: str, text: str = "") -> None:
-        self.use_web_identity(self.folder / "token", failure, text)
-        (self.folder / "token").write_text("eyJ.made.up")
-
-    def be_silent_in_sts(self) -> None:
-        self.be_refused_by_sts("InvalidIdentityToken")
-        self.server.silent = True
-
-    def lose_pod_token(self) -> None:
-        self.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-        self.monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{self.server.url}/v1/credentials")
-        self.monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", str(self.folder / "s3cr3t-missing"))
-
-    def lose_credentials(self) -> None:
-        self.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-        self.monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
 
 @pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
-    with AwsStandIn() as server:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        yield StandIn(server, monkeypatch, tmp_path)
+def stand_in(aws_stand_in: AwsStandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
+    return StandIn(aws_stand_in, monkeypatch, tmp_path)
 
 
 class TestStandIn(SecretStoreSuite):
@@ -335,12 +270,12 @@ def test_sts__silent__leaves_no_thread_behind(stand_in: StandIn) -> None:
     began = time.monotonic()
     with pytest.raises(CheckError, match="before the deadline"):
         open_store(parse_secret_url(stand_in.url), {}).read(Deadline.after(0.6))
-    assert time.monotonic() - began < 0.6 + 1.3  # boto3 waits up to a second between its two attempts
+    assert time.monotonic() - began < 0.6 + 1.3  # botocore waits up to a second between its two attempts
 
 
 def test_credentials_source__refuses__error_is_about_credentials(stand_in: StandIn) -> None:
     stand_in.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    # The stand-in answers 501 to every GET.
+    # The stand-in answers 501 there.
     stand_in.monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{stand_in.server.url}/v1/credentials")
     assert "the source of this function's AWS credentials returned none" in message_of(stand_in, seconds=4)
 
@@ -411,12 +346,3 @@ def test_read__log_level_debug__does_not_log_the_secret(stand_in: StandIn, caplo
 def test_open_store__malformed_url__says_the_form(place: str) -> None:
     with pytest.raises(InvalidSecretUrl, match=r"^must be .*e\.g\. "):
         open_store(parse_secret_url(f"awssecretsmanager://{place}"), {})
-
-
-def test_boto3__other_store__is_not_imported() -> None:
-    program = (
-        "import sys, main, fdi_health.secret_stores.aws_secrets_manager\n"
-        "print(sorted(set(sys.modules) & {'boto3', 'botocore'}))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 -- ourselves
-    assert done.stdout.strip() == "[]"
