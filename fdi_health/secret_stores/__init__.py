@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fdi_health.clock import Deadline
 
 _MODULES = {
+    "awsparamstore": "fdi_health.secret_stores.aws_parameter_store",
     "awssecretsmanager": "fdi_health.secret_stores.aws_secrets_manager",
     "env": "fdi_health.secret_stores.environment",
     "file": "fdi_health.secret_stores.file",
