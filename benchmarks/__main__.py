@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from benchmarks import cached, calls, capacity, cold_start, cold_tls, load, platforms, rendering, warm
+from benchmarks import cached, calls, capacity, cold_secrets, cold_start, cold_tls, load, platforms, rendering, warm
 from tests.servers import ROOT
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def lines() -> Iterator[str]:
     for row in warm.rows():
         yield str(row)
     for row in cold_start.rows():
+        yield str(row)
+    for row in cold_secrets.rows():
         yield str(row)
     yield from cached.lines()
     yield from platforms.lines()

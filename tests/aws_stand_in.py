@@ -19,7 +19,7 @@ class AwsStandIn:
         failures: (status, error code, message) that answer the next calls before the success does; the last one for
             good if `keep_failing`.
         sts_failure: (status, error code, message) that STS refuses with.
-        metadata: the answers of the metadata service by path, for the credentials of an EC2 instance.
+        metadata: path → answer of the services that give an EC2 instance or a container its credentials.
         silent: whether it never answers.
         asked: the documents that were sent.
         regions: the region that each call was signed for.

@@ -123,21 +123,32 @@ def test_identity_service__silent__ends_near_the_deadline(
     assert stand_in.asked == []
 
 
+ROLE = {
+    "Code": "Success",
+    "AccessKeyId": "a",
+    "SecretAccessKey": "b",
+    "Token": "c",
+    "Expiration": "2099-01-01T00:00:00Z",
+}
+ROLES_PATH = "/latest/meta-data/iam/security-credentials/"
+
+
 @BOTH
-def test_metadata_service__answers__its_credentials_are_used_within_a_short_deadline(
-    stand_in: AwsStandIn, monkeypatch: pytest.MonkeyPatch, url: str
+@pytest.mark.parametrize(
+    ("variable", "path"), [("AWS_CONTAINER_CREDENTIALS_FULL_URI", "/role"), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "")]
+)
+def test_identity_service__answers__its_credentials_are_used_within_a_short_deadline(
+    stand_in: AwsStandIn, monkeypatch: pytest.MonkeyPatch, url: str, variable: str, path: str
 ) -> None:
-    role = {
-        "Code": "Success",
-        "AccessKeyId": "a",
-        "SecretAccessKey": "b",
-        "Token": "c",
-        "Expiration": "2099-01-01T00:00:00Z",
+    role = json.dumps(ROLE)
+    stand_in.metadata = {
+        "/role": role,
+        "/latest/api/token": "made-up",
+        ROLES_PATH: "probe",
+        f"{ROLES_PATH}probe": role,
     }
-    path = "/latest/meta-data/iam/security-credentials/"
-    stand_in.metadata = {"/latest/api/token": "made-up", path: "probe", f"{path}probe": json.dumps(role)}
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", stand_in.url)
+    monkeypatch.setenv(variable, f"{stand_in.url}{path}")
     assert open_store(parse_secret_url(url), {}).read(Deadline.after(1)).data == b"s3cr3t-token"
 
 
