@@ -11,7 +11,7 @@ import certifi
 from fdi_health.errors import CheckError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
@@ -93,13 +93,18 @@ def ca_folder_variable(environ: Mapping[str, str]) -> str | None:
     return variable if variable is not None and Path(environ[variable]).is_dir() else None
 
 
-def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext | CheckError:
+def tls_context(environ: Mapping[str, str], variables: Sequence[str] = CA_VARIABLES) -> ssl.SSLContext | CheckError:
     """Return the context that trusts the CA bundle of the environment, or the error that keeps us from making one.
 
     Host names are matched against the certificate's subjectAltName only (RFC 9525): any CA may write anything into a
     common name.
+
+    Args:
+        environ: the process's environment.
+        variables: those that may name the CA bundle; the first that is set counts.
+
     """
-    variable = _ca_variable(environ)
+    variable = _ca_variable(environ, variables)
     place = Path(environ[variable] if variable else certifi.where())
     try:
         if place.is_dir():
@@ -117,5 +122,5 @@ def tls_context(environ: Mapping[str, str]) -> ssl.SSLContext | CheckError:
     return context
 
 
-def _ca_variable(environ: Mapping[str, str]) -> str | None:
-    return next((name for name in CA_VARIABLES if environ.get(name)), None)
+def _ca_variable(environ: Mapping[str, str], variables: Sequence[str] = CA_VARIABLES) -> str | None:
+    return next((name for name in variables if environ.get(name)), None)
