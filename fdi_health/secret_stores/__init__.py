@@ -27,6 +27,7 @@ _MODULES = {
     "functiongraph": "fdi_health.secret_stores.functiongraph_agency",
     "gcpsecretmanager": "fdi_health.secret_stores.gcp_secret_manager",
     "huaweicsms": "fdi_health.secret_stores.huawei_csms",
+    "hashivault": "fdi_health.secret_stores.hashicorp_vault",
 }
 """URL scheme → module."""
 
