@@ -107,7 +107,7 @@ def find_endpoint(environ: Mapping[str, str]) -> str:
         return str(Endpoint(_ADDRESS_EXAMPLE).deserialize(address))
     except ValidationError as error:
         raise build_error(
-            "could not be read: the address in VAULT_ADDR is not usable", f"It {error.messages[0]}."
+            "could not be read: the address in VAULT_ADDR is not usable", f"Correct it: it {error.messages[0]}."
         ) from None
 
 

@@ -143,7 +143,7 @@ def _read_rules(policy_path: str, hint: str) -> tuple[Rule, ...]:
         f"Create it, or correct the mount and the path in the secret URL (MOUNT/PATH without data/). {hint}",
     )
     return (
-        # A token that has no right gets a longer text.
+        # For a token without the right, Vault puts these words into a list of errors: "1 error occurred: …".
         rule(403, r'invalid token|bad token|^\[\["permission denied"\]', _BAD_TOKEN),
         rule(403, "", forbidden),
         rule(404, "no handler for route|unsupported path", _NO_MOUNT),

@@ -248,11 +248,14 @@ def test_read__wrong_kv_version__says_so(vault: Vault) -> None:
     assert "no secrets engine at this mount" in failure(environ, "hashivault://nowhere/roma").message
 
 
-def test_read__expired_token__is_refused(secret: Harness) -> None:
-    secret.environ["VAULT_TOKEN"] = secret.vault.create_token("roma-2", ttl="1s", explicit_max_ttl="1s")
+def test_read__expired_or_used_up_token__is_refused(secret: Harness) -> None:
+    expiring = secret.vault.create_token("roma-2", ttl="1s", explicit_max_ttl="1s")
+    secret.environ["VAULT_TOKEN"] = secret.vault.create_token("roma-2", num_uses=1)
     assert read(secret.environ).version == "1"
-    time.sleep(1.2)
     assert "it is wrong, expired or revoked" in failure(secret.environ).message
+
+    time.sleep(1.1)
+    assert "it is wrong, expired or revoked" in failure({**secret.environ, "VAULT_TOKEN": expiring}).message
 
 
 def test_read__sealed_vault__says_so(tmp_path: Path) -> None:
@@ -439,6 +442,13 @@ def test_login__failure__is_not_retried(answer: Answer) -> None:
     with stand_in(reply(answer)) as (address, sent):
         assert failure({"VAULT_ADDR": address, **LOGIN}).message
         assert [(request.method, request.path) for request in sent] == [("POST", "/v1/auth/approle/login")]
+
+
+def test_read__token__costs_one_request() -> None:
+    with stand_in(reply(GOOD)) as (address, sent):
+        read({"VAULT_ADDR": address, "VAULT_TOKEN": "hvs.made-up"})
+    assert [(request.method, request.path) for request in sent] == [("GET", "/v1/secret/data/roma")]
+    assert sent[0].headers["X-Vault-Request"] == "true"
 
 
 def test_read__redirect__is_not_followed() -> None:
