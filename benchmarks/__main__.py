@@ -8,7 +8,19 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from benchmarks import cached, calls, capacity, cold_secrets, cold_start, cold_tls, load, platforms, rendering, warm
+from benchmarks import (
+    cached,
+    calls,
+    capacity,
+    cold_secrets,
+    cold_start,
+    cold_tls,
+    load,
+    platforms,
+    rendering,
+    signing,
+    warm,
+)
 from tests.servers import ROOT
 
 if TYPE_CHECKING:
@@ -32,6 +44,7 @@ def lines() -> Iterator[str]:
     for row in cold_secrets.rows():
         yield str(row)
     yield from cached.lines()
+    yield from signing.lines()
     yield from platforms.lines()
     yield from rendering.lines()
     yield ""

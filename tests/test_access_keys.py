@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fdi_health.clock import Instant, now
-from simulator import AccessKeys, SecretKey
+from fdi_health.credentials.authenticators import Signature
+from fdi_health.credentials.token_provider import TokenProvider
+from simulator import AccessKeys, SecretKey, json_response
 from simulator.access_keys import LOCK_SECONDS
+from tests.fdi_health.fake_secret_store import NO_IAM, FakeSecretStore, soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,6 +190,29 @@ def test_readiness__with_an_access_key__shows_its_kind_and_no_value(function: Ca
         "version": None,
         "expires_at": None,
     }
+
+
+def test_expired_signature__server_without_a_date__names_our_clock(function: Callable[..., Function]) -> None:
+    message = "Incorrect IAM authentication information: calc ak sk signature fail:signature expired"
+    refusal = json_response({"error_code": "APIGW.0301", "error_msg": message}, 401)
+    error = error_of(function(refusal, ROMA_TOKEN=SECRET))
+    assert error["message"].startswith("the signature has expired; this machine's clock says 20")
+    assert "If it is right and the key is temporary, store a new one." in error["next_step"]
+
+
+def test_secret_of_many_keys_in_turn__limits_are_kept_for_the_newest_four() -> None:
+    store = FakeSecretStore(
+        [json.dumps({"access_key": f"AK-{n}-one", "secret_key": "Sk-one"}).encode() for n in range(6)]
+    )
+    tokens = TokenProvider(store, NO_IAM)
+    found = tokens.current(soon())
+    limits = []
+    for _ in range(5):
+        assert isinstance(found, Signature)
+        limits.append(found.limit)
+        found = tokens.renew(found, soon())
+    assert len(set(map(id, limits))) == 5
+    assert repr(found) == "Signature(generation=6)"
 
 
 class Clock:

@@ -93,9 +93,9 @@ def _token_steps(service: Service, target: Target) -> Iterator[Step]:
         is_iam = isinstance(cache.get(Deadline.after(service.deadline_seconds)).value, Credentials)
         if is_iam:
             return "contains credentials"
-        target.tokens.current(Deadline.after(service.deadline_seconds))
-        state = target.tokens.state()
-        content = "an access key" if state is not None and state.kind == "access_key" else "a token"
+        content = (
+            "an access key" if target.tokens.current(Deadline.after(service.deadline_seconds)).signs else "a token"
+        )
         return f"contains {content}{_describe_expiry(service, target)}"
 
     secret_step = tried("secret", SECRET, read)

@@ -26,8 +26,8 @@ _MODULES = {
     "file": "fdi_health.secret_stores.file",
     "functiongraph": "fdi_health.secret_stores.functiongraph_agency",
     "gcpsecretmanager": "fdi_health.secret_stores.gcp_secret_manager",
-    "huaweicsms": "fdi_health.secret_stores.huawei_csms",
     "hashivault": "fdi_health.secret_stores.hashicorp_vault",
+    "huaweicsms": "fdi_health.secret_stores.huawei_csms",
 }
 """URL scheme → module."""
 

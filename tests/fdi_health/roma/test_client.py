@@ -150,8 +150,8 @@ def test_upstream_that_asks_for_fewer_calls__is_named_as_such(ask: Callable[...,
         ("Decrypt token fail", "incomplete, expired or from another region"),
         ("x-auth-token not found", "X-Auth-Token"),
         ("The token must be updated", "changed rights"),
-        ("the user decrypt-token of fail-expires", "Put a fresh IAM token"),
-        (None, "Put a fresh IAM token"),
+        ("the user decrypt-token of fail-expires", "or a fresh IAM token"),
+        (None, "or a fresh IAM token"),
     ],
 )
 def test_refused_token__text_decides_the_next_step(

@@ -112,9 +112,9 @@ def next_step_of(harness: Parameters) -> str:
 
 def test_read__secure_string__is_decrypted_and_has_its_version(parameters: Parameters) -> None:  # C87
     parameters.put(b"one")
-    assert read(parameters) == (b"one", "1")
+    assert read(parameters) == Secret(b"one", "1")
     parameters.put(b"two")
-    assert read(parameters) == (b"two", "2")
+    assert read(parameters) == Secret(b"two", "2")
     encrypted = parameters.client.get_parameter(Name=NAME)["Parameter"]["Value"]
     assert encrypted != "two"
 
@@ -140,7 +140,7 @@ def test_read__version_or_label__is_selected(parameters: Parameters) -> None:
     parameters.put(b"one")
     parameters.put(b"two")
     parameters.client.label_parameter_version(Name=NAME, ParameterVersion=1, Labels=["live"])
-    for selector, found in (("", (b"two", "2")), (":1", (b"one", "1")), (":live", (b"one", "1"))):
+    for selector, found in (("", Secret(b"two", "2")), (":1", Secret(b"one", "1")), (":live", Secret(b"one", "1"))):
         parameters.url = f"awsparamstore://{NAME}{selector}?region={REGION}"
         assert read(parameters) == found
 
@@ -153,7 +153,7 @@ def test_read__unknown_version__says_so(parameters: Parameters) -> None:
 
 def test_read__plain_string__is_returned(parameters: Parameters) -> None:
     parameters.client.put_parameter(Name=NAME, Value="plain", Type="String")
-    assert read(parameters) == (b"plain", "1")
+    assert read(parameters) == Secret(b"plain", "1")
 
 
 def test_read__string_list__is_refused(parameters: Parameters) -> None:
@@ -179,7 +179,7 @@ def test_read__request__has_the_name_as_written_and_asks_for_decryption(
     stand_in: Parameters, place: str, environ: dict[str, str], name: str | None, region: str
 ) -> None:  # C87
     stand_in.url, stand_in.environ = f"awsparamstore://{place}", environ
-    assert read(stand_in) == (b"s3cr3t", "7")
+    assert read(stand_in) == Secret(b"s3cr3t", "7")
     assert stand_in.server.asked == [{"Name": name or place, "WithDecryption": True}]
     assert stand_in.server.regions == [region]
 

@@ -21,6 +21,7 @@ from fdi_health.secret_stores import InvalidSecretUrl, Secret, open_store, parse
 from tests.certificates import issue, make_ca, tls_server
 from tests.conformance.secret_store import NO_IAM, SecretStoreSuite, message_of
 from tests.conftest import TOKEN
+from tests.fdi_health.fake_secret_store import token_value
 from tests.servers import free_port
 from tests.vault_server import (
     ROOT_TOKEN,
@@ -514,7 +515,7 @@ def test_read__24_concurrent_cold_callers__cost_one_login_and_one_read() -> None
         store = open_store(parse_secret_url(URL), {"VAULT_ADDR": address, **LOGIN})
         tokens = TokenProvider(store, NO_IAM)
         with ThreadPoolExecutor(24) as callers:
-            found = callers.map(lambda _: tokens.current(Deadline.after(SECONDS)).value, range(24))
+            found = callers.map(lambda _: token_value(tokens.current(Deadline.after(SECONDS))), range(24))
             assert set(found) == {TOKEN}
         assert len(sent) == 2
 

@@ -202,7 +202,7 @@ def test_agency__gives_the_token(with_agency: Callable[..., Handler], upstream: 
     assert context.tokens_given == 1
     assert {request.token for request in upstream.requests} == {TOKEN}
     ready = json.loads(answer_of(handler(functiongraph(Question(target="/ready")), context)).body)
-    assert ready["token"] == {"source": "functiongraph", "kind": "token", "version": None, "expires_at": None}
+    assert ready["token"] == {"source": "functiongraph", "kind": "agency", "version": None, "expires_at": None}
 
 
 def test_agency_token__refused__is_read_from_the_current_invocation(
