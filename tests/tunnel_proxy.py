@@ -18,6 +18,7 @@ class TunnelProxy:
     Args:
         ssl_context: of a proxy that is itself spoken to over TLS.
         refusal: the status that it refuses every tunnel with, or None.
+        destination: "HOST:PORT" of every tunnel, in place of the one that a request names, or None.
 
     Attributes:
         url: what a proxy variable is set to.
@@ -26,11 +27,13 @@ class TunnelProxy:
 
     """
 
-    def __init__(self, ssl_context: ssl.SSLContext | None = None, refusal: int | None = None) -> None:
+    def __init__(
+        self, ssl_context: ssl.SSLContext | None = None, refusal: int | None = None, destination: str | None = None
+    ) -> None:
         self.heads: list[str] = []
         self.seen = b""
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._ssl_context, self._refusal = ssl_context, refusal
+        self._ssl_context, self._refusal, self._destination = ssl_context, refusal, destination
         self.url = f"http{'s' if ssl_context else ''}://127.0.0.1:{self._listener.getsockname()[1]}"
         self._threads: list[threading.Thread] = []
 
@@ -80,7 +83,7 @@ class TunnelProxy:
             if self._refusal is not None:
                 caller.sendall(f"HTTP/1.1 {self._refusal} No\r\nContent-Length: 0\r\n\r\n".encode())
                 return
-            host, _, port = target.rpartition(":")
+            host, _, port = (self._destination or target).rpartition(":")
             with socket.create_connection((host, int(port)), 5) as upstream:
                 caller.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
                 back = threading.Thread(target=self._pump, args=(upstream, caller), daemon=True)

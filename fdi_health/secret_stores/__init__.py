@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "awsparamstore": "fdi_health.secret_stores.aws_parameter_store",
     "awssecretsmanager": "fdi_health.secret_stores.aws_secrets_manager",
+    "azurekeyvault": "fdi_health.secret_stores.azure_key_vault",
     "env": "fdi_health.secret_stores.environment",
     "file": "fdi_health.secret_stores.file",
     "functiongraph": "fdi_health.secret_stores.functiongraph_agency",
