@@ -148,6 +148,7 @@ class AzureStandIn:
         for server in self._servers:
             server.daemon_threads = True
             server.block_on_close = False
+            server.handle_error = _ignore  # type: ignore[method-assign] # clients that give up are what is tested
         self._servers[0].socket = self._context.wrap_socket(
             self._servers[0].socket, server_side=True, do_handshake_on_connect=False
         )
@@ -183,6 +184,10 @@ class AzureStandIn:
             "IDENTITY_ENDPOINT": f"http://{self.identity_host}/msi/token",
             "IDENTITY_HEADER": IDENTITY_HEADER,
         }
+
+
+def _ignore(request: Any, client_address: Any) -> None:
+    """Print nothing about a connection that the client ended."""
 
 
 def key_vault_error(code: str, inner: str | None = None) -> dict[str, Any]:

@@ -54,7 +54,7 @@ _ERRORS: dict[str, tuple[str, str]] = {
     ),
     "ServiceRequestError": _UNREACHABLE,
     "ServiceResponseError": _UNREACHABLE,
-    "DecodeError": OTHER_SERVER,
+    "ValueError": OTHER_SERVER,  # a response that is not Key Vault's, or a challenge for another resource
 }
 """Key Vault's error code, HTTP status, or the name of an exception class → description and next step."""
 
@@ -107,12 +107,11 @@ _ENTRA_ERRORS = {
 
 _ENTRA_CODE = re.compile(r"AADSTS(\d{4,9})", re.ASCII)
 _OTHER_TENANT = re.compile("not configured to acquire tokens for tenant")
-_NO_IDENTITY = re.compile("No identity has been assigned|Identity not found", re.IGNORECASE)
 _NO_FILE = re.compile(r"\[Errno (?:2|13|20|21)\]")
 
 
 def map_response_error(error: Any, host: str, status: int) -> CheckError:
-    """Map an AzureError. None of its text is kept.
+    """Map an AzureError, or the ValueError of an unexpected response. None of its text is kept.
 
     Args:
         error: the exception.
@@ -155,8 +154,6 @@ def _map_credentials_error(text: str, host: str, status: int) -> CheckError:
             f"could not be read: the token file that {_TOKEN_FILE_VARIABLE} names cannot be read",
             f"Mount the service account's projected token there, or unset {_TOKEN_FILE_VARIABLE}.",
         )
-    if _NO_IDENTITY.search(text):
-        return build_error(*_NO_CREDENTIALS)
     server = "the server that issues this function's credentials"
     if status == 429 or status >= 500:
         return build_error(f"could not be read: {server} failed (HTTP {status})", "Try again, then check its status.")

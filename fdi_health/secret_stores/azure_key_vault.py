@@ -18,7 +18,7 @@ from schemas.settings_fields import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from azure.keyvault.secrets import KeyVaultSecret
+    from azure.keyvault.secrets import SecretClient
 
     from fdi_health.clock import Deadline
     from fdi_health.secret_stores import SecretUrl
@@ -38,7 +38,7 @@ _DEFAULT_DOMAIN = "vault.azure.net"
 _VAULT = re.compile(r"(?=.{3,24}\Z)[A-Za-z](?:-?[A-Za-z0-9])+", re.ASCII)
 _SECRET = re.compile(r"[A-Za-z0-9-]{1,127}", re.ASCII)
 _VERSION = re.compile(r"[A-Za-z0-9]{32}", re.ASCII)
-_LOGGERS = ("azure", "azure.core", "azure.identity", "azure.keyvault", "msal", "msal.token_cache")
+_LOGGERS = ("azure.core", "azure.identity", "azure.keyvault", "msal", "msal.token_cache")
 
 _DEVELOPER_CREDENTIALS = (
     "broker",
@@ -87,15 +87,19 @@ class VaultSecret:
         from fdi_health.secret_stores.azure_transport import DeadlineTransport
 
         with DeadlineTransport(deadline) as transport:
+            client = self._client(transport)
             try:
-                secret = self._get(transport)
-            except AzureError as error:
-                raise transport.error or map_response_error(error, transport.host, transport.status) from None
-        if secret.value is None or not secret.id:
-            raise build_error(*OTHER_SERVER)
-        return Secret(secret.value.encode("utf-8", "surrogatepass"), secret.id.rpartition("/")[2] or None)
+                secret = client.get_secret(self.name, self.version)
+            except (AzureError, ValueError) as error:
+                failure = transport.error or map_response_error(error, transport.host, transport.status)
+            else:
+                failure = None if secret.value is not None and secret.id else build_error(*OTHER_SERVER)
+        # Raised inside `except`, it would keep the response, and with it the open connection, for as long as it lives.
+        if failure is not None:
+            raise failure
+        return Secret(str(secret.value).encode("utf-8", "surrogatepass"), str(secret.id).rpartition("/")[2] or None)
 
-    def _get(self, transport: DeadlineTransport) -> KeyVaultSecret:
+    def _client(self, transport: DeadlineTransport) -> SecretClient:
         from azure.identity import DefaultAzureCredential
         from azure.keyvault.secrets import SecretClient
 
@@ -121,7 +125,7 @@ class VaultSecret:
             raise map_file_error(error) from None
         except ValueError:
             raise map_settings_error() from None
-        client = SecretClient(
+        return SecretClient(
             f"https://{emulator or self.host}",
             credential,
             verify_challenge_resource=not emulator,
@@ -129,10 +133,6 @@ class VaultSecret:
             transport=transport,
             **_RETRIES,
         )
-        try:
-            return client.get_secret(self.name, self.version)
-        except ValueError:  # a response that is not Key Vault's, or a challenge for another resource
-            raise build_error(*OTHER_SERVER) from None
 
 
 def open_store(url: SecretUrl, environ: Mapping[str, str]) -> VaultSecret:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, ServiceRequestTimeoutError
 from azure.core.pipeline.transport import RequestsTransport
 
 from fdi_health.secret_stores import build_error
@@ -44,9 +44,9 @@ class DeadlineTransport(RequestsTransport):  # type: ignore[misc] # azure-core i
         self.session.auth = _keep_headers
 
     def send(self, request: Any, **kwargs: Any) -> Any:
-        """Send a request within the remaining time; raises CheckError at the deadline."""
+        """Send a request within the remaining time; raises AzureError at the deadline."""
         left = self._deadline.remaining()
-        if not left:
+        if not left or self.error:
             raise self._end()
         for name in ("connection_timeout", "read_timeout"):
             kwargs[name] = max(_MIN_SECONDS, min(kwargs.get(name, left), left))
@@ -58,25 +58,32 @@ class DeadlineTransport(RequestsTransport):  # type: ignore[misc] # azure-core i
             response = super().send(request, **kwargs)
         except AzureError:
             if self._deadline.expired:
-                raise self._end() from None
+                self._end()
             raise
         self.status = response.status_code
         return response
 
     def sleep(self, duration: float) -> None:
-        """Wait before a retry; raises CheckError if the retry would be after the deadline."""
+        """Wait before a retry; raises AzureError if the retry would be after the deadline."""
         if duration >= self._deadline.remaining():
             raise self._end()
         super().sleep(duration)
 
-    def _end(self) -> CheckError:
-        description = "could not be read before the deadline"
-        if self.status:
-            description += f": the last response was HTTP {self.status}"
-        self.error = build_error(
-            description, "Check the network path to Key Vault and to the source of credentials, then try again."
-        )
-        return self.error
+    def _end(self) -> AzureError:
+        """Record that the deadline ends the read, once, and return an exception that the libraries know."""
+        if self.error is None:
+            self.error = _build_timeout_error(self.status)
+        return ServiceRequestTimeoutError("the deadline ends this read")
+
+
+def _build_timeout_error(status: int) -> CheckError:
+    """Return the error of a read that took too long; the status is 0 if the last request had no response."""
+    description = "could not be read before the deadline"
+    if status:
+        description += f": the last response was HTTP {status}"
+    return build_error(
+        description, "Check the network path to Key Vault and to the source of credentials, then try again."
+    )
 
 
 def _keep_headers(request: Any) -> Any:

@@ -132,8 +132,8 @@ def error_of(seconds: float = 2.0, url: str = URL) -> CheckError:
         read(seconds, url)
     assert time.monotonic() - began < seconds + 0.3
     error = caught.value
-    assert error.code == "token_unavailable"
     assert error.__cause__ is None
+    assert error.code == "token_unavailable"
     assert error.next_step
     for word in ("s3cr3t", "acme", "roma", "canary", "AADSTS"):
         assert word not in error.message + error.next_step
@@ -199,7 +199,9 @@ def test_read__refused__says_why_and_is_not_retried(
     vault: AzureStandIn, status: int, document: Any, message: str
 ) -> None:  # C89
     vault.failures, vault.keep_failing = [(status, document)], True
-    assert message in error_of().message
+    error = error_of()
+    assert message in error.message
+    assert error.__context__ is None  # It would keep the response, and with it the open connection.
     assert len(vault.reads) == 1
 
 
@@ -394,7 +396,7 @@ def test_read__netrc__is_not_read(vault: AzureStandIn, tmp_path: Path, monkeypat
 
 
 def test_read__log_level_debug__logs_no_secret(principal: AzureStandIn, caplog: pytest.LogCaptureFixture) -> None:
-    for name in ("azure", "azure.core", "azure.identity", "msal", "urllib3"):
+    for name in ("azure", "azure.core", "azure.identity", "azure.keyvault", "msal", "urllib3"):
         caplog.set_level(logging.DEBUG, name)
     caplog.set_level(logging.DEBUG)
     read()
