@@ -12,12 +12,12 @@ from benchmarks import (
     cached,
     calls,
     capacity,
-    cold_secrets,
     cold_start,
     cold_tls,
     load,
     platforms,
     rendering,
+    secret_stores,
     signing,
     warm,
 )
@@ -41,8 +41,7 @@ def lines() -> Iterator[str]:
         yield str(row)
     for row in cold_start.rows():
         yield str(row)
-    for row in cold_secrets.rows():
-        yield str(row)
+    yield from secret_stores.lines()
     yield from cached.lines()
     yield from signing.lines()
     yield from platforms.lines()
