@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from werkzeug import Response
 
 from fdi_health.errors import CheckError
-from fdi_health.secret_stores.invocation import invocation
+from fdi_health.secret_stores.huawei.invocation import invocation
 from handlers import routes
 from handlers.problems import log_as_problem, problem
 

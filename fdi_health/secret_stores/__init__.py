@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from fdi_health.clock import Deadline
 
 _MODULES = {
-    "awsparamstore": "fdi_health.secret_stores.aws_parameter_store",
-    "awssecretsmanager": "fdi_health.secret_stores.aws_secrets_manager",
-    "azurekeyvault": "fdi_health.secret_stores.azure_key_vault",
+    "awsparamstore": "fdi_health.secret_stores.aws.parameter_store",
+    "awssecretsmanager": "fdi_health.secret_stores.aws.secrets_manager",
+    "azurekeyvault": "fdi_health.secret_stores.azure.key_vault",
     "env": "fdi_health.secret_stores.environment",
     "file": "fdi_health.secret_stores.file",
-    "functiongraph": "fdi_health.secret_stores.functiongraph_agency",
-    "gcpsecretmanager": "fdi_health.secret_stores.gcp_secret_manager",
-    "hashivault": "fdi_health.secret_stores.hashicorp_vault",
-    "huaweicsms": "fdi_health.secret_stores.huawei_csms",
+    "functiongraph": "fdi_health.secret_stores.huawei.agency",
+    "gcpsecretmanager": "fdi_health.secret_stores.google.secret_manager",
+    "hashivault": "fdi_health.secret_stores.vault.key_value",
+    "huaweicsms": "fdi_health.secret_stores.huawei.csms",
 }
 """URL scheme → module."""
 

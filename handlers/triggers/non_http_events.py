@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from marshmallow import ValidationError
 
 from fdi_health.errors import CheckError
-from fdi_health.secret_stores.invocation import invocation
+from fdi_health.secret_stores.huawei.invocation import invocation
 from handlers.authentication import ANONYMOUS
 from handlers.checks import run_check
 from handlers.problems import log_as_problem, problem_document

@@ -13,7 +13,7 @@ from fdi_health.credentials.token_provider import TokenProvider
 from fdi_health.errors import CheckError
 from fdi_health.models import TokenState
 from fdi_health.secret_stores import open_store, parse_secret_url
-from fdi_health.secret_stores.invocation import invocation
+from fdi_health.secret_stores.huawei.invocation import invocation
 from tests.conformance.secret_store import NO_IAM, SecretStoreSuite
 
 if TYPE_CHECKING:

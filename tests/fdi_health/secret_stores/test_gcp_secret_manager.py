@@ -291,7 +291,7 @@ def test_open_store__malformed_url__says_the_form(place: str) -> None:
 
 def test_grpc__other_store__is_not_imported() -> None:
     program = (
-        "import sys, main, fdi_health.secret_stores.gcp_secret_manager\n"
+        "import sys, main, fdi_health.secret_stores.google.secret_manager\n"
         "print(sorted(set(sys.modules) & {'grpc', 'google.auth', 'google.api_core', 'google_crc32c', 'flask'}))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603 -- ourselves

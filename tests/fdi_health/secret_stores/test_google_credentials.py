@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import open_store, parse_secret_url
-from fdi_health.secret_stores.google_credentials import find_credentials
+from fdi_health.secret_stores.google.credentials import find_credentials
 from tests.google_metadata_server import GoogleMetadataServer
 from tests.servers import ROOT, free_port
 from tests.tunnel_proxy import TunnelProxy

@@ -547,7 +547,7 @@ def run(program: str) -> str:
 
 
 def test_hvac__other_store__is_not_imported() -> None:
-    program = "import sys, main, fdi_health.secret_stores.hashicorp_vault\nprint('hvac' in sys.modules)"
+    program = "import sys, main, fdi_health.secret_stores.vault.key_value\nprint('hvac' in sys.modules)"
     assert run(program) == "False"
 
 

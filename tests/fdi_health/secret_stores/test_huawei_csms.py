@@ -12,7 +12,7 @@ import pytest
 from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import InvalidSecretUrl, open_store, parse_secret_url
-from fdi_health.secret_stores.invocation import invocation
+from fdi_health.secret_stores.huawei.invocation import invocation
 from simulator import AccessKeys, Simulator, json_response
 from simulator.csms import csms_error
 from simulator.responses import Response, body_response

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fdi_health.secret_stores import InvalidSecretUrl, open_store, parse_secret_url
-from fdi_health.secret_stores.invocation import invocation
+from fdi_health.secret_stores.huawei.invocation import invocation
 from handlers.triggers.functiongraph import Handler
 from tests.conformance.platform import PlatformSuite, Question, settings_for
 from tests.conftest import TOKEN

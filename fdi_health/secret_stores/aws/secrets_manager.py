@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fdi_health.secret_stores import Secret, build_error
-from fdi_health.secret_stores.aws_client import call, find_region, parse_region
-from fdi_health.secret_stores.aws_errors import NOT_DECRYPTED, Service, build_wrong_server_error
+from fdi_health.secret_stores.aws.client import call, find_region, parse_region
+from fdi_health.secret_stores.aws.errors import NOT_DECRYPTED, Service, build_wrong_server_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

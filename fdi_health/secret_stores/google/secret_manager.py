@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error, map_vendor_error
-from fdi_health.secret_stores.google_credentials import find_credentials
+from fdi_health.secret_stores.google.credentials import find_credentials
 from schemas.settings_fields import is_loopback
 
 if TYPE_CHECKING:

@@ -14,15 +14,15 @@ from marshmallow import ValidationError
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import build_error
 from fdi_health.secret_stores.file import File
-from fdi_health.secret_stores.vault_responses import rule
+from fdi_health.secret_stores.vault.responses import rule
 from schemas.settings_fields import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fdi_health.clock import Deadline
-    from fdi_health.secret_stores.hashicorp_vault import VaultAdapter
-    from fdi_health.secret_stores.vault_responses import Explanation
+    from fdi_health.secret_stores.vault.key_value import VaultAdapter
+    from fdi_health.secret_stores.vault.responses import Explanation
 
 SERVICE_ACCOUNT_TOKEN_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 -- a path
 """Where Kubernetes mounts the token of a pod's service account."""

@@ -21,7 +21,7 @@ from fdi_health.clock import Instant, now
 from fdi_health.credentials.signer import AccessKey, sign
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error
-from fdi_health.secret_stores.functiongraph_agency import call_context
+from fdi_health.secret_stores.huawei.agency import call_context
 from fdi_health.transport.client import Transport
 from fdi_health.transport.retry import Retries, retry_after
 from schemas import strict_json

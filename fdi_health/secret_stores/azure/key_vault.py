@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error
-from fdi_health.secret_stores.azure_errors import OTHER_SERVER, map_file_error, map_response_error, map_settings_error
+from fdi_health.secret_stores.azure.errors import OTHER_SERVER, map_file_error, map_response_error, map_settings_error
 from schemas.settings_fields import is_loopback
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from fdi_health.clock import Deadline
     from fdi_health.secret_stores import SecretUrl
-    from fdi_health.secret_stores.azure_transport import DeadlineTransport
+    from fdi_health.secret_stores.azure.transport import DeadlineTransport
 
 EMULATOR_VARIABLE = "KEY_VAULT_EMULATOR_HOST"
 AUTHORITY_VARIABLE = "AZURE_AUTHORITY_HOST"
@@ -84,7 +84,7 @@ class VaultSecret:
                 "could not be read: the libraries for Azure Key Vault are not installed",
                 "Run `pip install azure-identity azure-keyvault-secrets`, then restart the function.",
             ) from None
-        from fdi_health.secret_stores.azure_transport import DeadlineTransport
+        from fdi_health.secret_stores.azure.transport import DeadlineTransport
 
         with DeadlineTransport(deadline) as transport:
             client = self._client(transport)

@@ -14,14 +14,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from fdi_health.secret_stores import InvalidSecretUrl, build_error, map_vendor_error
-from fdi_health.secret_stores.aws_errors import FILE_ERRORS, map_error_response, map_file_error
+from fdi_health.secret_stores.aws.errors import FILE_ERRORS, map_error_response, map_file_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fdi_health.clock import Deadline
     from fdi_health.secret_stores import SecretUrl
-    from fdi_health.secret_stores.aws_errors import Service
+    from fdi_health.secret_stores.aws.errors import Service
 
 _REGION = re.compile(r"region=([a-z0-9-]{1,32})", re.ASCII)
 _REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")

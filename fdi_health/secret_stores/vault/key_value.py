@@ -16,8 +16,8 @@ from urllib.parse import unquote
 
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import MAX_SECRET_BYTES, InvalidSecretUrl, Secret, build_error
-from fdi_health.secret_stores.vault_login import find_endpoint, find_setting, is_header_value, log_in
-from fdi_health.secret_stores.vault_responses import COMMON_RULES, READ_RULES, map_transport_error, parse_response
+from fdi_health.secret_stores.vault.login import find_endpoint, find_setting, is_header_value, log_in
+from fdi_health.secret_stores.vault.responses import COMMON_RULES, READ_RULES, map_transport_error, parse_response
 from fdi_health.transport.client import Transport
 from fdi_health.transport.retry import ATTEMPTS, Retries
 from fdi_health.transport.tls import CA_VARIABLES, tls_context
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from fdi_health.clock import Deadline
     from fdi_health.secret_stores import SecretUrl
-    from fdi_health.secret_stores.vault_responses import Explanation, Rule
+    from fdi_health.secret_stores.vault.responses import Explanation, Rule
     from fdi_health.transport.client import Response
 
 _SEGMENT = re.compile(r"(?!\.{1,2}\Z)(?! )[^/\x00-\x1f\x7f]{1,256}(?<! )")

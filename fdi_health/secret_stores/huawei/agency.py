@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING
 
 from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error
-from fdi_health.secret_stores.invocation import invocation
+from fdi_health.secret_stores.huawei.invocation import invocation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

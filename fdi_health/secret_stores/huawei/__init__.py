@@ -1,0 +1,1 @@
+"""The secret stores of Huawei Cloud."""
