@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,9 @@ from schemas.settings_fields import MARKER
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+MAX_SECRETS = 16
+"""How many secrets are remembered; tokens may be 20 kB long."""
 
 _MAX_SEARCHES = 64
 _MAX_INDEXES = 20
@@ -127,3 +131,24 @@ def _index(secret: str) -> tuple[str, frozenset[str]]:
     compact = _compact(_printable(secret))
     starts = range(0, len(compact) - _PIECE + 1, _STEP) if len(compact) >= _WINDOW else ()
     return compact, frozenset(compact[start : start + _PIECE] for start in starts)
+
+
+class SecretHistory:
+    """The newest secrets of a process: an upstream may quote one that is no longer used. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: dict[str, None] = {}
+
+    def add(self, secret: str) -> None:
+        """Remember a secret as the newest; beyond `MAX_SECRETS` the oldest is forgotten."""
+        with self._lock:
+            self._values.pop(secret, None)
+            self._values[secret] = None
+            if len(self._values) > MAX_SECRETS:
+                del self._values[next(iter(self._values))]
+
+    def values(self) -> tuple[str, ...]:
+        """Return the secrets, the oldest first."""
+        with self._lock:
+            return tuple(self._values)

@@ -84,7 +84,8 @@ def sees_details(headers: Headers, application: Application, service: Service, d
 def presented_key(headers: Headers) -> bytes | None:
     """Return the key in a request, b"" for one that cannot be valid; None if there is no key.
 
-    A Bearer that looks like a JWT is the platform's own (schedulers, uptime checks), and so is any other scheme.
+    A Bearer that looks like a JWT is the platform's own (schedulers, uptime checks), and other
+    schemes are too.
     """
     key = headers.get("X-Api-Key")
     if key is not None:

@@ -33,7 +33,7 @@ def respond(context: RequestContext, application: Application) -> Response:
         invocation.reset(before)
     response.headers["Cache-Control"] = "no-store"
     response.headers["Vary"] = "Accept, Authorization, X-Api-Key"
-    # Browsers would take text that a format holds for HTML otherwise.
+    # Otherwise browsers may treat text in the body as HTML.
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 

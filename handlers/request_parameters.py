@@ -48,7 +48,7 @@ def deadline(context: RequestContext, own_seconds: float, asked_seconds: float |
     """Return the nearest of all deadlines, counted from the arrival: reading a body takes up some of the time.
 
     Args:
-        context: Prometheus says in a header how long it waits, and a platform how long the invocation may go on.
+        context: the request. Its scrape-timeout header and `seconds_left` limit the deadline.
         own_seconds: FDI_DEADLINE_SECONDS.
         asked_seconds: the `deadline` parameter, or None.
 

@@ -67,7 +67,7 @@ class Signature(NamedTuple):
 
     Attributes:
         key: the access key.
-        limit: keeps a wrong key from being locked.
+        limit: limits the requests with an unproven or refused key, so that it is not locked.
         generation: see `Authenticator`.
         known_secrets: what else this process has used lately, for redaction.
 

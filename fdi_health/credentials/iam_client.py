@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fdi_health.clock import now, parse_timestamp
 from fdi_health.credentials.cooldown import LoginOutcome, next_cooldown
 from fdi_health.credentials.iam_error_codes import map_error_response, map_login_error
-from fdi_health.credentials.secret_history import SecretHistory
 from fdi_health.credentials.token_format import find_format_error
 from fdi_health.errors import CheckError
+from fdi_health.redaction import SecretHistory
 from fdi_health.transport.exception_mapping import may_have_been_sent
 from fdi_health.transport.retry import ATTEMPTS, Retries, retry_after
 from schemas import strict_json
@@ -131,10 +131,10 @@ class IamClient:
                 return _parse_response(response)
             raise self._map_error(response, credentials)
 
-        # A lost response may have been a refusal, which IAM counts.
-        unproven = 1 if previous is not None and previous.counted_failures else _MAX_UNPROVEN_ATTEMPTS
+        # The request before may have counted as a failed login: then only one is sent.
+        max_attempts = 1 if previous is not None and previous.counted_failures else _MAX_UNPROVEN_ATTEMPTS
         try:
-            issued = self._retries.run(attempt, deadline, ATTEMPTS if accepted else unproven)
+            issued = self._retries.run(attempt, deadline, ATTEMPTS if accepted else max_attempts)
         except CheckError as error:
             outcome = LoginOutcome.UNCERTAIN if sent else LoginOutcome.NOT_SENT
             if error.code == "token_unavailable" and error.upstream_status in (401, 403):

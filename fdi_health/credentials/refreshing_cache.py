@@ -57,7 +57,8 @@ class Snapshot(NamedTuple, Generic[Value]):
         value: the value.
         generation: the number of the read in this process. Two reads that return the same value differ in it.
         began: when that read began.
-        maybe_stale: whether the read began in the background or was late. Its value may have been refused since.
+        maybe_stale: whether the read may have begun before the previous value was refused: it was in the background,
+            or late.
 
     """
 
@@ -109,7 +110,7 @@ class RefreshingCache(Generic[Value]):
 
     @property
     def failure(self) -> CheckError | None:
-        """Why the newest finished read failed, or None. A late read counts from the third failure in a row."""
+        """Why the newest finished read failed, or None. A late read is reported from the third failure in a row on."""
         with self._reads.lock:
             self._in_progress()
             return self._failure

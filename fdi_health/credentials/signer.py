@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _ALGORITHM = "SDK-HMAC-SHA256"
-_UNRESERVED = "~"
-"""RFC 3986, section 2.3: what `quote` would encode besides `-._`, letters and digits, which it never does."""
 
 
 class AccessKey(NamedTuple):
@@ -83,9 +81,9 @@ def sign(
 
 
 def _canonical_path(path: str) -> str:
-    encoded = quote(unquote(path), safe=f"/{_UNRESERVED}")
+    encoded = quote(unquote(path), safe="/")
     return encoded if encoded.endswith("/") else f"{encoded}/"
 
 
 def _encode(text: str) -> str:
-    return quote(text, safe=_UNRESERVED)
+    return quote(text, safe="")

@@ -98,9 +98,9 @@ class TokenProvider:
     def renew(self, refused: Token | Signature, deadline: Deadline) -> Token | Signature:
         """Return a token or access key that was read later than `refused`. One read serves all callers.
 
-        If ROMA Connect refuses one new token after the other, `refused` itself is returned: at most
-        `_MAX_LOGINS_FOR_REFUSALS` logins a minute are made for that. The same if the secret was read after its access
-        key was refused, for `_REFUSED_KEY_REREAD_SECONDS`.
+        `refused` itself is returned if ROMA Connect refuses one new token after the other, because at most
+        `_MAX_LOGINS_FOR_REFUSALS` logins a minute are made for that; and if the secret of an access key was read again
+        after the refusal, less than `_REFUSED_KEY_REREAD_SECONDS` ago.
 
         Raises:
             CheckError: `token_unavailable`.

@@ -17,9 +17,9 @@ from requests.utils import get_environ_proxies, select_proxy
 from fdi_health.errors import CheckError
 from fdi_health.transport.connections import Connections, is_reusable
 from fdi_health.transport.deadline_socket import Exchange, bound_to
-from fdi_health.transport.exception_mapping import FOREIGN, map_exception
+from fdi_health.transport.exception_mapping import LIBRARY_EXCEPTIONS, map_exception
 from fdi_health.transport.proxies import proxy_fault, proxy_url
-from fdi_health.transport.response_body import read_body
+from fdi_health.transport.strict_response import read_body
 from fdi_health.transport.tls import ca_folder_variable, tls_context
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ class Transport:
         """Return a transport with a CA bundle and proxies, both read now; connects to nothing.
 
         The CA bundle's variables are looked up in `environ`, the proxies' by requests, in the process's environment.
-        requests reads a netrc file, which would add or replace credentials: nothing here does. Plain HTTP, which only
-        this machine is asked over, never goes through a proxy: it would carry the token elsewhere in the clear.
+        No netrc file is read: it could replace credentials. Plain HTTP is for loopback only and never uses a proxy,
+        which would see the token.
 
         Args:
             endpoint: the base URL, without a slash at its end.
@@ -162,7 +162,7 @@ class Transport:
         try:
             response = self._send(request, exchange)
         except CheckError as error:
-            if error.code != "unreachable" or exchange.connected:
+            if error.code != "unreachable" or exchange.needed_connection:
                 raise
         else:
             # A rate limit is believed at once: one more request would only make it worse.
@@ -197,7 +197,7 @@ class Transport:
             raise self._no_context
         try:
             response = self._exchange(request, exchange)
-        except FOREIGN as error:
+        except LIBRARY_EXCEPTIONS as error:
             raise (
                 _timeout() if exchange.deadline.expired else map_exception(error, self.ca_folder_variable)
             ) from error
@@ -226,8 +226,8 @@ class Transport:
                 with contextlib.closing(response):
                     content, complete = read_body(response, exchange)
             reusable = is_reusable(exchange)
-            is_news = response.status == 200 and content != connection.last_body
-            exchange.may_be_stray = not exchange.connected and (is_news or not reusable)
+            differs_from_last = response.status == 200 and content != connection.last_body
+            exchange.may_be_stray = not exchange.needed_connection and (differs_from_last or not reusable)
             if response.status == 200 and complete and reusable and not exchange.may_be_stray:
                 keep_for = request.instance_id
         finally:

@@ -1,6 +1,6 @@
-"""Connections of urllib3 on sockets with a deadline, in pools of one, each kept for one instance.
+"""Connections of urllib3 on sockets with a deadline. Each pool has one connection, which is kept for one instance.
 
-`_new_conn` is a hook of urllib3 (2.8) without public documentation, and so are two in `strict_response`.
+`_new_conn` is a hook of urllib3 (2.8) without public documentation. `strict_response` uses three of http.client.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _Connection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         exchange = current_exchange()
-        exchange.connected = True
+        exchange.needed_connection = True
         try:
             addresses = resolve(self.host, self.port or 0)
         except socket.gaierror as error:

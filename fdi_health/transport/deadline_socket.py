@@ -45,7 +45,7 @@ class Exchange:
 
     Attributes:
         deadline, max_body_bytes: as given.
-        connected: whether a new connection was made for it; otherwise it went over a kept one.
+        needed_connection: whether it did not go over a kept connection.
         too_large: whether more bytes arrived than may.
         surplus: whether more bytes were read than the response has.
         may_be_stray: whether the response, over a kept connection, may belong to the request before: it differs from
@@ -56,7 +56,7 @@ class Exchange:
 
     def __init__(self, deadline: Deadline, max_body_bytes: int) -> None:
         self.deadline, self.max_body_bytes = deadline, max_body_bytes
-        self.connected = False
+        self.needed_connection = False
         self.too_large = False
         self.surplus = False
         self.may_be_stray = False
@@ -87,8 +87,8 @@ class Exchange:
             self._decodes = False
             _decoding.release()
 
-    def begin_decoding(self, received: int) -> None:
-        """Count received bytes and wait until they may be decoded.
+    def count_received(self, received: int) -> None:
+        """Count received bytes. Those of a large response may be decoded when this returns, see `MAX_DECODING`.
 
         Raises:
             ResponseTooLargeError: too many bytes have arrived.
@@ -111,7 +111,7 @@ _thread = threading.local()
 
 @contextlib.contextmanager
 def bound_to(exchange: Exchange) -> Iterator[None]:
-    """Serve one exchange with all sockets that this thread uses."""
+    """Apply the deadline and the limits of an exchange to every socket call of this thread."""
     _thread.exchange = exchange
     try:
         yield
@@ -127,33 +127,33 @@ def current_exchange() -> Exchange:
 
 
 class _WithDeadline:
-    """What both kinds of socket do; beside socket.socket or ssl.SSLSocket in the list of bases."""
+    """Makes a socket obey the deadline. It stands before socket.socket or ssl.SSLSocket in the list of bases."""
 
-    def _set_timeout(self: Any) -> Exchange:
+    def _begin_wait(self: Any) -> Exchange:
         exchange: Exchange = _thread.exchange
         exchange.end_decoding()
         self.settimeout(exchange.seconds_left())
         return exchange
 
     def recv_into(self, *args: Any) -> int:
-        exchange = self._set_timeout()
+        exchange = self._begin_wait()
         received: int = super().recv_into(*args)  # type: ignore[misc] # of the other base
-        exchange.begin_decoding(received)
+        exchange.count_received(received)
         return received
 
     def recv(self, *args: Any) -> bytes:
-        exchange = self._set_timeout()
+        exchange = self._begin_wait()
         received: bytes = super().recv(*args)  # type: ignore[misc] # of the other base
-        exchange.begin_decoding(len(received))
+        exchange.count_received(len(received))
         return received
 
     def send(self, *args: Any) -> int:
-        self._set_timeout()
+        self._begin_wait()
         sent: int = super().send(*args)  # type: ignore[misc] # of the other base
         return sent
 
     def sendall(self, *args: Any) -> None:
-        self._set_timeout()
+        self._begin_wait()
         super().sendall(*args)  # type: ignore[misc] # of the other base
 
 
@@ -166,5 +166,5 @@ class DeadlineSSLSocket(_WithDeadline, ssl.SSLSocket):
 
     def do_handshake(self, block: bool = False) -> None:
         """Perform the handshake; its timeout is a total one."""
-        self._set_timeout()
+        self._begin_wait()
         super().do_handshake(block)

@@ -2,7 +2,8 @@
 
 First match wins, over the exception and all its causes:
 
- a proxy's refusal of a tunnel               → blocked
+ a tunnel refused by a proxy, 4xx or 511     → blocked
+ a tunnel refused by a proxy, any other 5xx   → unreachable
  a certificate refused                       → tls_error
  a connection closed during TLS              → unreachable
  other TLS failures                          → tls_error
@@ -12,7 +13,8 @@ First match wins, over the exception and all its causes:
  a broken status line, header, chunk, length → invalid_response
  any other exception of these libraries      → unreachable
 
-If the connection to a proxy failed, the message says so, and all but TLS failures are `unreachable`.
+If the connection to a proxy failed, the message says so. Apart from a refused tunnel and TLS failures, that is
+`unreachable`.
 """
 
 from __future__ import annotations
@@ -32,7 +34,13 @@ from fdi_health.transport.tls import map_certificate_error
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FOREIGN = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
+LIBRARY_EXCEPTIONS = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,
+)
 """What a call may raise that is not ours."""
 
 _PROXY_ERRORS = (

@@ -17,7 +17,7 @@ def proxy_url(proxy: str | None) -> str | None:
 
 
 def proxy_fault(url: str | None) -> CheckError | None:
-    """Return why a proxy cannot be used, or None; no part of its URL is in the error, which may hold a password.
+    """Return why a proxy cannot be used, or None. The error contains no part of the URL, which may contain a password.
 
     Args:
         url: from `proxy_url`.

@@ -1,4 +1,4 @@
-"""When a request is sent again, how long the wait before is, and when a rate-limited server is left alone."""
+"""When a request is sent again, how long the wait before is, and how long nothing is sent after a 429 (the hold)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ATTEMPTS = 3
 """The most requests for one response."""
 
 MAX_HOLD_SECONDS = 5.0
-"""How long a rate-limited server is left alone at most; a Retry-After may ask for hours."""
+"""The longest hold; a Retry-After may ask for hours."""
 
 _FIRST_WAIT_SECONDS = 0.1
 _THROTTLED_SECONDS = 1.0
@@ -65,7 +65,7 @@ class Retries:
         self._held_until = -math.inf
 
     def run(self, attempt: Callable[[], Result], deadline: Deadline, attempts: int = ATTEMPTS) -> Result:
-        """Return what `attempt` returns, at the latest of its tries.
+        """Call `attempt` until it succeeds or must not be repeated; return its result or raise its last error.
 
         Connection errors, 408, 429, 502, 503 and 504 are retried with full jitter or after the server's `Retry-After`,
         never past the deadline. After a 429 nobody sends anything to this server for as long as it asked, at most
@@ -92,7 +92,7 @@ class Retries:
                 return attempt()
             except CheckError as error:
                 failure = error
-            if not _may_pass(failure):
+            if not _is_temporary(failure):
                 raise failure
             seconds = self._seconds_to_wait(failure, tried, deadline)
             if tried == attempts or seconds >= deadline.remaining():
@@ -135,7 +135,8 @@ def retry_after(headers: Mapping[str, str], wall_seconds: float) -> float | None
         return None
 
 
-def _may_pass(failure: CheckError) -> bool:
+def _is_temporary(failure: CheckError) -> bool:
+    """Whether another attempt may succeed."""
     if failure.code == "throttled":
         return True
     if failure.code in ("upstream_error", "bad_request"):

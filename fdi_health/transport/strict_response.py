@@ -1,4 +1,4 @@
-"""A response with unambiguous framing, which tells whether more bytes came than it has.
+"""A response with unambiguous framing, which tells whether more bytes came than it has; and how its body is read.
 
 Uses `begin`, `fp` and `_read_next_chunk_size` of http.client.HTTPResponse (read in Python 3.11 to 3.14), which are not
 documented.
@@ -11,10 +11,15 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
+from urllib3.exceptions import ProtocolError
+
+from fdi_health.errors import CheckError
 from fdi_health.transport.deadline_socket import current_exchange
 
 if TYPE_CHECKING:
     import socket
+
+    from urllib3 import BaseHTTPResponse
 
     from fdi_health.transport.deadline_socket import Exchange
 
@@ -29,8 +34,12 @@ _LENGTH = re.compile(r"[0-9]{1,18}(, *[0-9]{1,18})*")
 """Several lengths in one line are fine if they agree, which urllib3 checks (RFC 9110, 8.6)."""
 
 
+_PIECE_BYTES = 1024
+"""How much of a body is decoded between two checks of the deadline: a body may come in chunks of one byte."""
+
+
 class _ResponseStream(io.RawIOBase):
-    """The bytes of one response's connection; `stop` makes the buffer above it show only what it holds."""
+    """The bytes of one response's connection. After `stop` it has no more: a buffer then shows only what it holds."""
 
     def __init__(self, raw: io.RawIOBase) -> None:
         super().__init__()
@@ -88,7 +97,7 @@ class StrictResponse(http.client.HTTPResponse):
 
         """
         for _ in range(MAX_INTERIM_RESPONSES + 1):
-            # The base reads another head only while it has none.
+            # The base does nothing if it has headers.
             self.headers = self.msg = None  # type: ignore[assignment] # as the base's __init__ sets them
             super().begin()
             if self.status >= 200 or self.status == _SWITCHING_PROTOCOLS:
@@ -113,3 +122,33 @@ class StrictResponse(http.client.HTTPResponse):
         if size is None:
             raise ValueError("a chunk without a valid size")
         return int(size[1], 16)
+
+
+def read_body(response: BaseHTTPResponse, exchange: Exchange) -> tuple[bytes, bool]:
+    """Return the body and whether it is complete.
+
+    A body that breaks off is an error for 200 and 201. For other statuses its beginning is enough: it only explains the
+    status.
+
+    Raises:
+        CheckError: `invalid_response`, if the body is encoded.
+        TimeoutError: the deadline has passed.
+
+    """
+    body = b""
+    try:
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("identity", ""):
+            # With a status, which says that another attempt would bring the same (see `retry`).
+            message = "the response is encoded although we asked for none"
+            raise CheckError("invalid_response", message, upstream_status=response.status)
+        while piece := response.read(_PIECE_BYTES):
+            exchange.seconds_left()
+            body += piece
+            if len(body) > exchange.max_body_bytes:
+                return body, False
+    except (CheckError, ProtocolError):
+        if response.status in (200, 201) and not exchange.too_large:
+            raise
+        return body, False
+    return body, True

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fdi_health.credentials.authenticators import Token
-from fdi_health.credentials.secret_history import MAX_SECRETS, SecretHistory
-from fdi_health.redaction import redact
+from fdi_health.redaction import MAX_SECRETS, SecretHistory, redact
 from simulator import User
 from simulator.responses import json_response
 from tests.conftest import CREDENTIALS, PASSWORD, TOKEN
