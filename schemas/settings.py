@@ -66,7 +66,7 @@ class SettingsSchema(Schema):
         data_key="FDI_TOKEN",
         required=True,
         error_messages={
-            "required": "is missing: the URL of the secret with the credentials or the token, e.g. env://ROMA_CREDENTIALS"
+            "required": "is missing: the URL of the secret with the access key, e.g. file:///run/secrets/roma-key"
         },
     )
     iam_endpoint = Endpoint("https://iam.cn-north-4.myhuaweicloud.com", data_key="FDI_IAM_ENDPOINT", load_default=None)

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from simulator.documented_responses import DOC_INSTANCE_ID, DOC_PROJECT_ID
@@ -74,6 +75,13 @@ def _access_key(text: str) -> tuple[str, str]:
     return access_key, secret_key
 
 
+def _csms_secret(text: str) -> tuple[str, bytes]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and Path(path).is_file()):
+        raise argparse.ArgumentTypeError(f"{text!r} must be NAME=FILE, e.g. roma-key=roma-key.json")
+    return name, Path(path).read_bytes()
+
+
 def _life(text: str) -> float:
     if text.isascii() and text.isdigit() and 1 <= len(text) <= 6 and int(text) > 0:
         return float(text)
@@ -123,6 +131,14 @@ def _parser() -> argparse.ArgumentParser:
         help="accepted as the signature of a request; repeatable",
     )
     parser.add_argument(
+        "--csms-secret",
+        action="append",
+        type=_csms_secret,
+        default=[],
+        metavar="NAME=FILE",
+        help="a secret in CSMS; repeatable",
+    )
+    parser.add_argument(
         "--token-life", type=_life, default=LIFE_SECONDS, metavar="SECONDS", help="of those tokens (default: a day)"
     )
     parser.add_argument("--list-faults", action="store_true", help="print the names of all behaviours and exit")
@@ -147,6 +163,8 @@ def main() -> int:
         remember=_REQUESTS_REMEMBERED,
     )
     simulator.limit_per_second = options.limit_per_second
+    for name, value in options.csms_secret:
+        simulator.csms.put(name, value)
     for number in range(options.fleet):
         simulator.play(f"instance-{number:04}", "healthy")
     try:

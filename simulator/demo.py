@@ -159,7 +159,7 @@ def _show(port: int, upstream: str) -> None:
         f"curl -i '{url}/?fail_on=unknown'       # which statuses answer 503",
         f"curl -i '{url}/?deadline=0.5'          # answer sooner",
         f"curl -i '{url}/live'                   # is the process up",
-        f"curl -i '{url}/ready'                  # are settings and token in order",
+        f"curl -i '{url}/ready'                  # do settings and secret load",
         f"curl -i '{url}/?instance=nope'         # a problem says what to fix",
     ):
         print(f"  {line}")

@@ -6,32 +6,27 @@ No message contains any part of a secret, not even the name of a key in it that 
 from __future__ import annotations
 
 import codecs
-import re
 from typing import Any, NamedTuple
 
 from fdi_health.clock import parse_timestamp
-from fdi_health.credentials.signer import AccessKey
-from fdi_health.credentials.token_format import find_format_error, is_placeholder
+from fdi_health.credentials.access_key_format import (
+    ACCESS_KEY_FIELDS,
+    ACCESS_KEY_FORM,
+    SecretAccessKey,
+    parse_access_key,
+    refuse_other_names,
+)
+from fdi_health.credentials.token_format import find_format_error
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import MAX_SECRET_BYTES
 from schemas import strict_json
 
 _CREDENTIALS_FORM = '{"username": "…", "password": "…", "domain_name": "…"}'
 
-_ACCESS_KEY_FORM = '{"access_key": "…", "secret_key": "…"}'
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_FORMS = f'Store {_ACCESS_KEY_FORM}, {_CREDENTIALS_FORM}, {{"token": "…"}}, or the bare token.'
+_FORMS = f'Store {ACCESS_KEY_FORM}, {_CREDENTIALS_FORM}, {{"token": "…"}}, or the bare token.'
 
-_ACCESS_KEY_FIELDS = frozenset({"access_key", "secret_key", "security_token"})
 _CREDENTIALS_FIELDS = frozenset({"username", "password", "domain_name"})
-
-_OTHER_NAMES = frozenset(
-    {"ak", "sk", "accesskey", "secretkey", "accesskeyid", "secretaccesskey", "securitytoken", "access", "secret"}
-)
-"""What other programs call the fields of an access key, in lower case and without `_` and `-`."""
-
-_KEY_PART = re.compile(r"[A-Za-z0-9._~+/=-]{1,16384}", re.ASCII)
-"""The characters that parts of an access key consist of; all of them may stand in a header."""
 
 
 class SecretToken(NamedTuple):
@@ -48,19 +43,6 @@ class SecretToken(NamedTuple):
 
     def __repr__(self) -> str:
         return f"SecretToken(expires_at={self.expires_at})"
-
-
-class SecretAccessKey(NamedTuple):
-    """An access key in a secret.
-
-    Attributes:
-        key: the access key.
-        expires_at: when a temporary key expires, in seconds since the epoch, or None if the secret does not say.
-
-    """
-
-    key: AccessKey
-    expires_at: float | None = None
 
 
 class Credentials(NamedTuple):
@@ -97,6 +79,11 @@ def parse_secret(secret: bytes, key: str | None) -> SecretAccessKey | SecretToke
 
     """
     text = decode_secret(secret)
+    if key in ACCESS_KEY_FIELDS | _CREDENTIALS_FIELDS:
+        raise _unavailable(
+            "the secret URL selects one part of an access key or of credentials",
+            "Take the # and the name after it out of the secret URL: all parts are needed.",
+        )
     if key is None and (text[0] not in "{[" or text.startswith("{{")):
         return SecretToken(_checked_token(text))
     document = parse_json_object(text)
@@ -112,34 +99,32 @@ def parse_secret(secret: bytes, key: str | None) -> SecretAccessKey | SecretToke
     elif key is not None:
         document = {name: document.get(name) for name in ("token", "expires_at")}
     kinds = [
-        *(["an access key"] if document.keys() & _ACCESS_KEY_FIELDS else []),
+        *(["an access key"] if document.keys() & ACCESS_KEY_FIELDS else []),
         *(["a token"] if "token" in document else []),
         *(["credentials"] if "password" in document else []),
     ]
     if len(kinds) > 1:
         raise _unavailable(f"the secret contains both {' and '.join(kinds[:2])}", f"Keep one of the two. {_FORMS}")
-    if document.keys() & _ACCESS_KEY_FIELDS:
-        return _access_key(document)
+    if document.keys() & ACCESS_KEY_FIELDS:
+        return parse_access_key(document, _expires_at(document.get("expires_at")))
     if "token" in document:
         token = _checked_token(_string_at(document, "token", '"token"'))
         return SecretToken(token, _expires_at(document.get("expires_at")))
     if document.keys() & _CREDENTIALS_FIELDS:
         return _credentials(document)
-    if any(name.replace("_", "").replace("-", "").casefold() in _OTHER_NAMES for name in document):
-        raise _unavailable(
-            'the secret contains an access key under other names than "access_key" and "secret_key"',
-            f"Store {_ACCESS_KEY_FORM}.",
-        )
+    refuse_other_names(document)
     raise _unavailable(
         'the secret is a JSON object without "token", an access key or credentials',
-        "Name the key of the token in the secret URL, e.g. …#token. " + _FORMS,
+        "If a key of it contains one of these, name that key in the secret URL, e.g. …#roma. " + _FORMS,
     )
 
 
 def decode_secret(secret: bytes) -> str:
     """Return a secret as text, without outer white space and byte-order mark; raises CheckError."""
     if len(secret) > MAX_SECRET_BYTES:
-        raise _unavailable("the secret is longer than 64 KiB", "Store only the token or the credentials in it.")
+        raise _unavailable(
+            "the secret is longer than 64 KiB", "Store only the access key, the credentials or the token in it."
+        )
     if secret.startswith(_UTF_16):
         raise _unavailable("the secret is UTF-16, not UTF-8", "Store it again as UTF-8 text.")
     try:
@@ -147,7 +132,7 @@ def decode_secret(secret: bytes) -> str:
     except UnicodeDecodeError:
         raise _unavailable("the secret is not UTF-8 text", "Store it again as UTF-8 text.") from None
     if not text:
-        raise _unavailable("the secret is empty", "Store the token or the credentials in it.")
+        raise _unavailable("the secret is empty", f"Store the access key in it, e.g. {ACCESS_KEY_FORM}.")
     return text
 
 
@@ -156,7 +141,10 @@ def parse_json_object(text: str) -> dict[str, Any]:
     try:
         document = strict_json.loads(text.encode())
     except strict_json.InvalidJSON as error:
-        raise _unavailable(f"the secret is not valid JSON: {error}", "Store valid JSON.") from None
+        raise _unavailable(
+            f"the secret is not valid JSON: {error}",
+            f"Store valid JSON with straight double quotes and no comma before a brace, e.g. {ACCESS_KEY_FORM}.",
+        ) from None
     if not isinstance(document, dict):
         raise _unavailable("the secret is JSON but not an object", _FORMS)
     return document
@@ -174,27 +162,6 @@ def _checked_token(text: str) -> str:
     if error is not None:
         raise _unavailable(f"the secret {error.description}, so it was not sent", error.next_step)
     return text
-
-
-def _access_key(document: dict[str, Any]) -> SecretAccessKey:
-    parts = {name: document.get(name) for name in ("access_key", "secret_key", "security_token")}
-    if parts["security_token"] is None:
-        del parts["security_token"]
-    missing = [f'"{name}"' for name, value in parts.items() if not isinstance(value, str) or not value.strip()]
-    if missing:
-        raise _unavailable(
-            f"the access key in the secret has no text under {' and '.join(missing)}",
-            f'Store {_ACCESS_KEY_FORM}, and for a temporary key its "security_token" too.',
-        )
-    texts = {name: str(value).strip() for name, value in parts.items()}
-    for name, text in texts.items():
-        if not _KEY_PART.fullmatch(text) or is_placeholder(text):
-            problem = "a placeholder" if _KEY_PART.fullmatch(text) else "characters that no access key has"
-            raise _unavailable(
-                f'the access key in the secret has {problem} under "{name}", so it was not used',
-                "Store the text as IAM shows it, without quotes and spaces.",
-            )
-    return SecretAccessKey(AccessKey(**texts), _expires_at(document.get("expires_at")))
 
 
 def _credentials(document: dict[str, Any]) -> Credentials:

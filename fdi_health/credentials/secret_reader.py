@@ -6,9 +6,10 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from fdi_health.credentials.access_key_format import SecretAccessKey
 from fdi_health.credentials.access_key_limit import AccessKeyLimit
 from fdi_health.credentials.refreshing_cache import LOGIN
-from fdi_health.credentials.secret_format import Credentials, SecretAccessKey, parse_secret
+from fdi_health.credentials.secret_format import Credentials, parse_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,8 +27,8 @@ _MIN_UTF_8_BYTES = 32
 _MIN_TEXT_RUN_BYTES = 24
 """So many bytes of text in a row are rare in random bytes, and JSON credentials always have them."""
 
-_BARE = "Store the bare token, or IAM credentials as JSON."
-_NOT_WRAPPED = "Store it without this wrapping: the bare token, or IAM credentials as JSON."
+_BARE = 'Store the access key as JSON, {"access_key": "…", "secret_key": "…"}, or the bare token.'
+_NOT_WRAPPED = f"Store it without this wrapping. {_BARE}"
 
 
 class FormatError(NamedTuple):
@@ -63,7 +63,7 @@ _PATTERNS: tuple[tuple[str, str, str], ...] = (
         "is a key of another service",
         _BARE,
     ),
-    (r"(?s:.*)\s", "contains white space", f"Store it again without spaces and line breaks. {_BARE}"),
+    (r"(?s:.*)\s", "contains white space", f"Store a token without spaces and line breaks. {_BARE}"),
 )
 """Pattern for the beginning of a text, description, next step. The first match counts."""
 

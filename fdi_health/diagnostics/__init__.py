@@ -31,7 +31,7 @@ _LOGIN_WARNING = (
     "Correct the secret before the next run: each run of doctor logs in once, and IAM locks a user after 5 failed "
     "logins within 15 minutes."
 )
-_NEW_TOKEN_STEP = "Store an access key in the secret, which does not expire, or a new token."  # noqa: S105 -- a sentence, not a password
+_NEW_TOKEN_STEP = "Store a permanent access key in the secret, or renew what is in it."  # noqa: S105 -- a sentence, not a password
 
 
 def steps(environ: Mapping[str, str]) -> Iterator[Step]:
@@ -69,7 +69,10 @@ def _target_steps(service: Service, target: Target) -> Iterator[Step]:
     for step in network_steps(target.transport, service.deadline_seconds):
         is_reachable &= step.ok
         yield step
-    reasons = [*([] if has_token else ["no token"]), *([] if is_reachable else ["the endpoint is unreachable"])]
+    reasons = [
+        *([] if has_token else ["no usable credentials"]),
+        *([] if is_reachable else ["the endpoint is unreachable"]),
+    ]
     if reasons:
         for instance in target.instances:
             yield skipped(f"instance {instance.name}", INSTANCE, f"not checked: {' and '.join(reasons)}")
@@ -116,7 +119,8 @@ def _token_steps(service: Service, target: Target) -> Iterator[Step]:
         return f"IAM issued a token for the credentials in the secret{_describe_expiry(service, target)}"
 
     step = _warn_of_expiry(tried("IAM login", SECRET, log_in), service, target)
-    yield step if step.ok else step._replace(next_step=f"{step.next_step} {_LOGIN_WARNING}")
+    was_sent = target.iam_transport is not None
+    yield step if step.ok or not was_sent else step._replace(next_step=f"{step.next_step} {_LOGIN_WARNING}")
 
 
 def _describe_expiry(service: Service, target: Target) -> str:

@@ -119,7 +119,7 @@ _TOKEN_PHRASES: tuple[tuple[str, str], ...] = (
     ("token expires", "The token has expired. Put a new token into the secret."),
     (
         "decrypt token fail",
-        "The token is incomplete, expired or from another region. Put a new token into the secret.",
+        "The token is incomplete, expired or from another region, or it is no token. Put a new one into the secret.",
     ),
     ("x-auth-token not found", "Check that no proxy on the way removes the header X-Auth-Token."),
     (

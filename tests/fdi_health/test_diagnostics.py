@@ -57,13 +57,13 @@ def test_token__expired_or_expires_soon__is_a_warning_with_a_next_step(
     assert (steps["secret"]["status"], words in steps["secret"]["finding"]) == (status, True)
     assert (steps["secret"]["next_step"] is not None) is (status == "warning")
     if status == "warning":
-        assert "Store an access key in the secret" in steps["secret"]["next_step"]
+        assert "Store a permanent access key in the secret" in steps["secret"]["next_step"]
 
 
 def test_token__expired__text_output_shows_a_warning(run: Run) -> None:
     _, out, _ = run("doctor", ROMA_TOKEN=token_that_ends(-60), **ONE)
     assert "\nWARN  secret " in out
-    assert "\n      -> Store an access key in the secret" in out
+    assert "\n      -> Store a permanent access key in the secret" in out
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,10 @@ def test_token__expired__text_output_shows_a_warning(run: Run) -> None:
         (
             {"ROMA_TOKEN": ""},
             11,
-            {"instance payments": "not checked: no token", "instance orders": "not checked: no token"},
+            {
+                "instance payments": "not checked: no usable credentials",
+                "instance orders": "not checked: no usable credentials",
+            },
         ),
         (
             {"FDI_ENDPOINT": "https://roma.invalid"},
@@ -88,8 +91,8 @@ def test_token__expired__text_output_shows_a_warning(run: Run) -> None:
             {"FDI_ENDPOINT": "http://127.0.0.1:9", "ROMA_TOKEN": ""},
             11,
             {
-                "instance payments": "not checked: no token and the endpoint is unreachable",
-                "instance orders": "not checked: no token and the endpoint is unreachable",
+                "instance payments": "not checked: no usable credentials and the endpoint is unreachable",
+                "instance orders": "not checked: no usable credentials and the endpoint is unreachable",
             },
         ),
         (
@@ -110,7 +113,7 @@ def test_skipped_step__any_failure__has_the_reason(
 
 def test_skipped_step__text_output__is_marked(run: Run) -> None:
     _, out, _ = run("doctor", ROMA_TOKEN="", **ONE)
-    assert "skip  instance orders       0.000 s  not checked: no token\n" in out
+    assert "skip  instance orders       0.000 s  not checked: no usable credentials\n" in out
 
 
 def test_instances__several__are_checked_in_parallel(run: Run, upstream: Simulator) -> None:
@@ -166,7 +169,7 @@ def test_iam__unreachable__step_names_iam(run: Run, endpoint: str, step: str, fi
     assert (steps[step]["status"], steps[step]["finding"]) == ("failed", finding)
     assert steps[step]["next_step"].startswith(next_step)
     assert steps["IAM login"]["finding"] == "not tried: IAM is unreachable"
-    assert steps["instance orders"]["finding"] == "not checked: no token"
+    assert steps["instance orders"]["finding"] == "not checked: no usable credentials"
     assert steps["TCP"]["status"] == "ok"
 
 
@@ -201,7 +204,7 @@ def test_iam__login_refused__step_names_iam(run: Run, upstream: Simulator, iam: 
 
     assert (code, steps["secret"]["status"]) == (11, "ok")
     assert steps["IAM login"]["finding"].count("IAM refused")
-    assert steps["instance orders"]["finding"] == "not checked: no token"
+    assert steps["instance orders"]["finding"] == "not checked: no usable credentials"
     assert len(iam.logins) == 1
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from fdi_health.credentials.signer import AccessKey, sign
 from simulator import DOC_EXAMPLE, DOC_INSTANCE_ID, HEALTHY, NO_TASKS, fault_names
 from tests.simulator.wire import statistics_path
 
@@ -54,6 +55,31 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def get(url: str, instance_id: str, token: str) -> requests.Response:
     return requests.get(url + statistics_path(instance_id), headers={"X-Auth-Token": token}, timeout=2)
+
+
+def test_command__with_access_key_and_csms_secret__answers_signed_requests(tmp_path: Path) -> None:
+    file = tmp_path / "key.json"
+    file.write_text('{"access_key": "HPUAOFROMA"}')
+    with started("--access-key", "HPUAEXAMPLE:made-up-key", "--csms-secret", f"roma-key={file}") as (_, url):
+        headers = {"Host": url.removeprefix("http://")}
+        path = "/v1/p/secrets/roma-key/versions/latest"
+        signed = sign(AccessKey("HPUAEXAMPLE", "made-up-key"), "GET", path, (), headers, b"", time.time())
+        found = requests.get(url + path, headers=headers | signed, timeout=2)
+        assert found.json()["version"]["secret_string"] == '{"access_key": "HPUAOFROMA"}'
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "form"),
+    [
+        ("--access-key", "HPUAEXAMPLE", "must be ACCESS_KEY:SECRET_KEY"),
+        ("--csms-secret", "roma-key", "must be NAME=FILE"),
+        ("--csms-secret", "roma-key=nowhere", "must be NAME=FILE"),
+    ],
+)
+def test_command__malformed_key_or_secret__shows_the_form(option: str, text: str, form: str) -> None:
+    done = run(option, text)
+    assert done.returncode == 2
+    assert form in done.stderr
 
 
 def test_command__without_options__plays_the_documented_example() -> None:

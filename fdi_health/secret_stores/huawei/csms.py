@@ -22,6 +22,14 @@ from fdi_health.credentials.signer import AccessKey, sign
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error
 from fdi_health.secret_stores.huawei.agency import call_context
+from fdi_health.secret_stores.huawei.csms_errors import (
+    BY_TRANSPORT_CODE,
+    FOREIGN,
+    KEY_VARIABLES,
+    NO_CREDENTIALS,
+    UNREACHABLE,
+    map_error,
+)
 from fdi_health.transport.client import Transport
 from fdi_health.transport.retry import Retries, retry_after
 from schemas import strict_json
@@ -34,60 +42,17 @@ if TYPE_CHECKING:
     from fdi_health.secret_stores import SecretUrl
     from fdi_health.transport.client import Response
 
-KEY_VARIABLES = ("HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK", "HUAWEICLOUD_SDK_SECURITY_TOKEN")
 _PROJECT_VARIABLES = ("FDI_PROJECT_ID", "HUAWEICLOUD_SDK_PROJECT_ID")
 
 _NAME = re.compile("[a-zA-Z0-9_-]{1,64}", re.ASCII)
 _FORM = (
-    "must be huaweicsms:// and the secret's name, with ?region= if FDI_REGION does not name its region and "
-    "&project_id= if FDI_PROJECT_ID does not name its project, e.g. huaweicsms://roma-key?region=cn-north-4"
+    "must be huaweicsms:// and the secret's name, with ?region= unless FDI_REGION names its region and &project_id= "
+    "unless FDI_PROJECT_ID names its project"
 )
 
 _MAX_BODY_BYTES = 512 * 1024
 _HOLD_SECONDS = 300.0
 """How long refused credentials are not sent again: more than five refused requests lock an access key."""
-
-_MISSING = ("does not exist", "Create it, or correct its name, region and project in the secret URL.")
-_PENDING = ("is not in a state to be read", "Cancel its deletion, or name another secret in the secret URL.")
-_FORBIDDEN = (
-    "may not be read by this function",
-    "Allow csms:secretVersion:get on this secret, and kms:dek:decrypt on the key that encrypts it.",
-)
-_REFUSED = (
-    "could not be read: Huawei Cloud refuses this function's credentials",
-    f"Check {KEY_VARIABLES[0]} and {KEY_VARIABLES[1]}, or the agency of the function.",
-)
-_WRONG_CLOCK = (
-    "could not be read: this machine's clock is wrong, so Huawei Cloud refuses its signatures",
-    "Set this machine's clock, e.g. by NTP, then try again. A temporary key may also have expired.",
-)
-_THROTTLED = ("could not be read: CSMS is rate limiting", "Run fewer processes, or raise the quota.")
-_FAILED = ("could not be read: CSMS failed", "Try again. If it fails again, look at the vendor's status page.")
-_FOREIGN = (
-    "could not be read: another server answered in place of CSMS",
-    "Check the region in the secret URL, and proxy variables.",
-)
-_NO_CREDENTIALS = (
-    "could not be read: there are no credentials for CSMS",
-    f"Set {KEY_VARIABLES[0]} and {KEY_VARIABLES[1]}, or give the FunctionGraph function an agency.",
-)
-_BY_TRANSPORT_CODE = {
-    "timeout": ("could not be read before the deadline", "Check the network path to CSMS, then try again."),
-    "tls_error": (
-        "could not be read: the TLS connection to CSMS is not trusted",
-        "Check the CA bundle variables and any proxy that intercepts TLS.",
-    ),
-    "blocked": ("could not be read: the proxy refused the request", "Check HTTPS_PROXY, or exempt CSMS with NO_PROXY."),
-    "throttled": _THROTTLED,
-    "upstream_error": _FAILED,
-    "invalid_response": _FOREIGN,
-}
-_UNREACHABLE = ("could not be read: CSMS is unreachable", "Check the region in the secret URL and the network path.")
-_BY_CODE = {
-    **dict.fromkeys(("CSMS.0005", "CSMS.0106"), _MISSING),
-    **dict.fromkeys(("CSMS.0103", "CSMS.0107"), _PENDING),
-}
-_BY_STATUS = {401: _REFUSED, 403: _FORBIDDEN, 404: _MISSING}
 
 
 class _Refusal(NamedTuple):
@@ -118,8 +83,10 @@ class CsmsSecret:
         project_id = self.project_id or next(filter(None, map(self.environ.get, _PROJECT_VARIABLES)), None)
         if not region or not project_id:
             missing, parameter = ("project", "project_id") if region else ("region", "region")
+            variable = _PROJECT_VARIABLES[0] if region else "FDI_REGION"
             raise build_error(
-                f"could not be read: its {missing} is not known", f"Add {parameter}= to the query of the secret URL."
+                f"could not be read: its {missing} is not known",
+                f"Set {variable}, or add ?{parameter}= to the secret URL.",
             )
         credentials = self._credentials()
         refusal = self._refusal
@@ -152,11 +119,11 @@ class CsmsSecret:
         try:
             response = Retries("CSMS").run(attempt, deadline)
         except CheckError as error:
-            raise build_error(*_BY_TRANSPORT_CODE.get(error.code, _UNREACHABLE)) from None
+            raise build_error(*BY_TRANSPORT_CODE.get(error.code, UNREACHABLE)) from None
         finally:
             transport.close()
         if response.status != 200:
-            mapped = _map_error(response)
+            mapped = map_error(response)
             if response.status == 401:
                 self._refusal = _Refusal(credentials, now(), mapped)
             raise mapped
@@ -167,8 +134,8 @@ class CsmsSecret:
         endpoint = self.environ.get(variable, "").partition(",")[0].strip().removesuffix("/")
         if endpoint and not is_endpoint(endpoint):
             raise build_error(
-                f"could not be read: {variable} is not a URL that begins with https://",
-                "Unset it, or set it to the endpoint of CSMS.",
+                f"could not be read: {variable} is not a URL that begins with https:// (http:// to loopback only)",
+                "Unset it, or set it to the endpoint of CSMS, without a path.",
             )
         return endpoint or f"https://kms.{region}.myhuaweicloud.com"
 
@@ -186,23 +153,8 @@ class CsmsSecret:
         key = [call_context(f"getSecurity{name}") for name in ("AccessKey", "SecretKey", "Token")]
         access_key, secret_key, security_token = (part or "" for part in key)
         if not (access_key and secret_key and security_token):
-            raise build_error(*_NO_CREDENTIALS)
+            raise build_error(*NO_CREDENTIALS)
         return AccessKey(access_key, secret_key, security_token)
-
-
-def _map_error(response: Response) -> CheckError:
-    try:
-        document = strict_json.loads(response.body)
-    except strict_json.InvalidJSON:
-        document = None
-    inner = document.get("error") if isinstance(document, dict) else None
-    members = inner if isinstance(inner, dict) else document
-    if not isinstance(members, dict) or "error_code" not in members:
-        return build_error(*_FOREIGN)
-    if response.status == 401 and "signature expired" in str(members.get("error_msg")):
-        return build_error(*_WRONG_CLOCK)
-    default = _BY_STATUS.get(response.status, ("could not be read: CSMS refused the request", "Check the secret URL."))
-    return build_error(*_BY_CODE.get(str(members["error_code"]), default))
 
 
 def _parse(response: Response) -> Secret:
@@ -212,7 +164,7 @@ def _parse(response: Response) -> Secret:
         text, binary = version.get("secret_string"), version.get("secret_binary")
         version_id = version.get("version_metadata", {}).get("id")
     except (strict_json.InvalidJSON, KeyError, TypeError, AttributeError):
-        raise build_error(*_FOREIGN) from None
+        raise build_error(*FOREIGN) from None
     name = version_id if isinstance(version_id, str) else None
     if isinstance(text, str):
         return Secret(text.encode("utf-8", "surrogatepass"), name)
@@ -226,13 +178,15 @@ def open_store(url: SecretUrl, environ: Mapping[str, str]) -> CsmsSecret:
     """Return the secret that the URL names; raises InvalidSecretUrl."""
     pairs = parse_qsl(url.query, keep_blank_values=True)
     query = dict(pairs)
-    if (
-        not _NAME.fullmatch(url.place)
-        or (url.query and not pairs)
-        or len(pairs) != len(query)
-        or not query.keys() <= {"region", "project_id"}
-        or not REGION.fullmatch(query.get("region", "cn-north-4"))
-        or not INSTANCE_ID.fullmatch(query.get("project_id", "p"))
-    ):
-        raise InvalidSecretUrl(_FORM)
+    fault = None
+    if not _NAME.fullmatch(url.place):
+        fault = "the secret's name has 1 to 64 letters, digits, - and _"
+    elif (url.query and not pairs) or len(pairs) != len(query) or not query.keys() <= {"region", "project_id"}:
+        fault = "the query may have region= and project_id=, each once"
+    elif not REGION.fullmatch(query.get("region", "cn-north-4")):
+        fault = "the region is not one such as cn-north-4"
+    elif not INSTANCE_ID.fullmatch(query.get("project_id", "p")):
+        fault = "the project ID has letters, digits, - and _"
+    if fault is not None:
+        raise InvalidSecretUrl(f"{_FORM}: {fault}, e.g. huaweicsms://roma-key?region=cn-north-4")
     return CsmsSecret(url.place, query.get("region"), query.get("project_id"), environ)

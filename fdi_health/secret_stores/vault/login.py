@@ -49,8 +49,9 @@ _APPROLE_REFUSED: Explanation = (
         "wrong, expired or used up"
     ),
     (
-        "Create a new secret ID: vault write -f auth/approle/role/ROLE/secret-id. Its role needs secret_id_num_uses=0, "
-        "since every read logs in. Also check VAULT_NAMESPACE."
+        "Compare VAULT_ROLE_ID with `vault read auth/approle/role/ROLE/role-id`, or create a new secret ID: vault "
+        "write -f auth/approle/role/ROLE/secret-id. Its role needs secret_id_num_uses=0, since every "
+        "read logs in. Also check VAULT_NAMESPACE."
     ),
 )
 _NO_APPROLE_MOUNT: Explanation = (

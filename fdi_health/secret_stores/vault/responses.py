@@ -136,7 +136,11 @@ def _read_rules(policy_path: str, hint: str) -> tuple[Rule, ...]:
     """
     forbidden = (
         "may not be read by this function",
-        f'Give its token or role this policy: path "{policy_path}" {{ capabilities = ["read"] }}. {hint}',
+        (
+            f'Give its token or role this policy: path "{policy_path}" {{ capabilities = ["read"] }}. Or correct the '
+            "mount and the path in the secret URL (MOUNT/PATH without data/): Vault says the same of a path that no "
+            f"policy names. {hint}"
+        ),
     )
     missing = (
         "does not exist",

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdi_health.credentials.secret_format import Credentials, SecretAccessKey, SecretToken, parse_secret
+from fdi_health.credentials.access_key_format import SecretAccessKey
+from fdi_health.credentials.secret_format import Credentials, SecretToken, parse_secret
 from fdi_health.credentials.signer import AccessKey
 from fdi_health.errors import NEXT_STEPS, CheckError
 
@@ -267,7 +268,15 @@ def test_parse_secret__temporary_access_key_with_its_end__returns_both() -> None
         ),
         (
             '"access_key":"<your s3cr3t>","secret_key":"s3cr3t-one"',
-            'the access key in the secret has characters that no access key has under "access_key", so it was not used',
+            'the access key in the secret has a placeholder under "access_key", so it was not used',
+        ),
+        (
+            '"access_key":"AK-one","secret_key":"\u2026"',
+            'the access key in the secret has a placeholder under "secret_key", so it was not used',
+        ),
+        (
+            '"access_key":"s3cr3ts3cr3ts3cr3ts3cr3ts3cr3ts3cr3t1234","secret_key":"HPUA1234567890ABCDEF"',
+            '"access_key" and "secret_key" in the secret look swapped, so they were not used',
         ),
         (
             '"access_key":"changeme","secret_key":"s3cr3t-one"',
@@ -297,6 +306,7 @@ def test_parse_secret__temporary_access_key_with_its_end__returns_both() -> None
                 ("access-key-id", "secret-access-key"),
                 ("AccessKeyId", "SecretAccessKey"),
                 ("access", "secret"),
+                ("HUAWEICLOUD_SDK_AK", "HUAWEICLOUD_SDK_SK"),
             ]
         ),
     ],
@@ -308,3 +318,10 @@ def test_parse_secret__access_key_with_a_fault__names_the_field_and_no_value(mem
     assert "s3cr3t" not in str(caught.value.next_step)
     if "other names" in message or "no text" in message:
         assert '{"access_key": "…", "secret_key": "…"}' in str(caught.value.next_step)
+
+
+@pytest.mark.parametrize("key", ["access_key", "secret_key", "security_token", "username", "password", "domain_name"])
+def test_parse_secret__one_part_selected_by_the_url__is_refused(key: str) -> None:
+    with pytest.raises(CheckError, match="selects one part of an access key or of credentials") as caught:
+        parse_secret(b'{"access_key":"AK-one","secret_key":"Sk-one","username":"u","password":"p"}', key)
+    assert "Take the # and the name after it out of the secret URL" in str(caught.value.next_step)
