@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 MONITORING = ROOT / "deploy" / "monitoring"
 PLUGINS = Path("/usr/lib/nagios/plugins")
 INTERVAL = "1s"
-SECONDS_TO_FIRE = 8.0
-"""After these an alert fires, or never: a few intervals for the first scrapes, and 1 s for each rule's `for`."""
+SECONDS_FOR_OTHERS = 3.0
+"""In these an alert that should not fire would: an interval to scrape, one to evaluate, and 1 s for a rule's `for`."""
 
 
 def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -108,196 +109,175 @@ def test_rules__page_for_lost_rights_and_warn_for_other_warnings() -> None:  # G
     assert severity["FdiRightsLost"] == severity["FdiBlackboxDegraded"] == "page"
 
 
+SCENARIOS: dict[str, tuple[str, dict[str, str]]] = {
+    # What the instance plays, and the settings that differ.
+    "broken": ("doc_example", {"ROMA_TOKEN": json.dumps({"token": TOKEN})}),
+    "blind": ("refuses_token", {"ROMA_TOKEN": json.dumps({"token": TOKEN})}),
+    "rights lost, token expired": (
+        "no_tasks",
+        {"ROMA_TOKEN": json.dumps({"token": TOKEN, "expires_at": "2020-01-01T00:00:00Z"})},
+    ),
+    "rights lost": ("no_tasks", {}),
+    "healthy": ("healthy", {}),
+    "token expires soon": (
+        "healthy",
+        {
+            "FDI_TOKEN_WARN_SECONDS": "86400",
+            # More than the hour of FdiTokenExpiring.
+            "ROMA_TOKEN": json.dumps({"token": TOKEN, "expires_at": format_timestamp(time.time() + 7200)}),
+        },
+    ),
+    # Its own cache, 60 s at most, stands for one in between.
+    "cached": ("healthy", {"FDI_CACHE_SECONDS": "60"}),
+}
 ALERTS = {
-    # What the instance plays → the alerts that must fire.
-    "doc_example": {"FdiPipelinesBroken", "FdiNeverHealthy"},
-    "refuses_token": {"FdiProbeBlind", "FdiNeverHealthy"},
-    "no_tasks": {"FdiDegraded", "FdiRightsLost", "FdiTokenExpiring"},  # G04
+    # The job and the scenario → the alerts that must fire, and no others.
+    ("fdi-health", "broken"): {"FdiPipelinesBroken", "FdiNeverHealthy"},
+    ("fdi-health", "blind"): {"FdiProbeBlind", "FdiNeverHealthy"},
+    ("fdi-health", "rights lost, token expired"): {"FdiDegraded", "FdiRightsLost", "FdiTokenExpiring"},  # G04
+    ("fdi-health", "healthy"): set(),
+    ("fdi-health", "token expires soon"): {"FdiDegraded"},  # G04
+    ("without a key", "token expires soon"): {"FdiDegraded", "FdiRightsLost"},  # G04: it cannot see the counts
+    ("fdi-health", "cached"): {"FdiVerdictStale"},
+    ("fdi-health", "down"): {"FdiTargetDown"},
+    ("fdi-health", "another service"): {"FdiTargetDown"},
+    ("fdi-health-blackbox", "healthy"): set(),
+    ("fdi-health-blackbox", "rights lost"): set(),
+    ("fdi-health-blackbox", "broken"): {"FdiBlackboxFailing"},
+    ("fdi-health-blackbox-degraded", "healthy"): set(),
+    ("fdi-health-blackbox-degraded", "rights lost"): {"FdiBlackboxDegraded"},  # G04
+    ("fdi-health-blackbox-degraded", "blind"): {"FdiBlackboxDegraded"},
 }
 
 
-@pytest.mark.parametrize("play", ALERTS)
-def test_prometheus__with_each_status__fires_the_alerts(upstream: Simulator, tmp_path: Path, play: str) -> None:
-    prometheus = tool("prometheus")
-    settings = settings_for(upstream)
-    upstream.play("id-orders", play)
-    settings |= {"FDI_INSTANCES": "orders=id-orders", "ROMA_TOKEN": f'{{"token":"{TOKEN}"}}'}
-    if play == "no_tasks":
-        settings["ROMA_TOKEN"] = json.dumps({"token": TOKEN, "expires_at": "2020-01-01T00:00:00Z"})
-    home = tmp_path / "home"
-    home.mkdir()
-    with functions_framework(settings, home) as (url, _):
-        firing = _firing(prometheus, url.removeprefix("http://"), tmp_path, ALERTS[play])
-    assert firing == ALERTS[play]
+class Empty(BaseHTTPRequestHandler):
+    """Another service, which answers with nothing."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
 
-def test_prometheus__with_a_target_that_is_down_or_stale__fires(tmp_path: Path) -> None:
-    prometheus = tool("prometheus")
-    firing = _firing(prometheus, f"127.0.0.1:{free_port()}", tmp_path, {"FdiTargetDown"})
-    assert firing == {"FdiTargetDown"}
+@pytest.fixture(scope="module")
+def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Return the address of a running function for each scenario, and of two targets that are none."""
+    with contextlib.ExitStack() as started, ThreadPoolExecutor(4) as starters:
+        simulator = started.enter_context(Simulator(tokens=[TOKEN], project_id=PROJECT_ID))
 
+        def start(scenario: str) -> str:
+            play, changes = SCENARIOS[scenario]
+            instance = f"id-{scenario.replace(' ', '-').replace(',', '')}"
+            simulator.play(instance, play)
+            settings = settings_for(simulator) | {"FDI_INSTANCES": f"orders={instance}", **changes}
+            url, _ = started.enter_context(functions_framework(settings, tmp_path_factory.mktemp("home")))
+            return url.removeprefix("http://")
 
-def test_prometheus__with_a_response_of_another_service__fires(tmp_path: Path) -> None:
-    prometheus = tool("prometheus")
-
-    class Empty(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Empty) as server:
+        found = dict(zip(SCENARIOS, starters.map(start, SCENARIOS), strict=True))
+        server = started.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Empty))
+        started.callback(server.shutdown)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        firing = _firing(prometheus, f"127.0.0.1:{server.server_address[1]}", tmp_path, {"FdiTargetDown"})
-        server.shutdown()
-    assert firing == {"FdiTargetDown"}
+        yield found | {"another service": f"127.0.0.1:{server.server_address[1]}", "down": f"127.0.0.1:{free_port()}"}
 
 
-@pytest.mark.parametrize(("key", "firing"), [(KEY, {"FdiDegraded"}), ("", {"FdiDegraded", "FdiRightsLost"})])
-def test_prometheus__with_a_token_that_expires_soon__pages_only_where_it_cannot_see_the_counts(
-    upstream: Simulator, tmp_path: Path, key: str, firing: set[str]
-) -> None:  # G04
-    prometheus = tool("prometheus")
-    settings = settings_for(upstream) | {"FDI_INSTANCES": "orders=id-orders", "FDI_TOKEN_WARN_SECONDS": "86400"}
-    expires_at = format_timestamp(time.time() + 7200)  # more than the hour of FdiTokenExpiring
-    settings["ROMA_TOKEN"] = json.dumps({"token": TOKEN, "expires_at": expires_at})
-    home = tmp_path / "home"
-    home.mkdir()
-    with functions_framework(settings, home) as (url, _):
-        target = url.removeprefix("http://")
-        found = _firing(prometheus, target, tmp_path, firing | {"nothing"}, key=key, seconds=SECONDS_TO_FIRE)
-    assert found == firing
+@pytest.fixture(scope="module")
+def prometheus_url(
+    targets: dict[str, str], function_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Return the URL of a Prometheus with the configuration that is shipped, only faster and with our targets.
 
-
-@pytest.mark.parametrize(
-    ("job", "play", "firing"),
-    [
-        ("fdi-health-blackbox", "healthy", set()),
-        ("fdi-health-blackbox", "no_tasks", set()),
-        ("fdi-health-blackbox", "doc_example", {"FdiBlackboxFailing"}),
-        ("fdi-health-blackbox-degraded", "healthy", set()),
-        ("fdi-health-blackbox-degraded", "no_tasks", {"FdiBlackboxDegraded"}),  # G04
-        ("fdi-health-blackbox-degraded", "refuses_token", {"FdiBlackboxDegraded"}),
-    ],
-)
-def test_prometheus__with_the_blackbox_exporter_alone__pages_when_it_should(
-    upstream: Simulator, tmp_path: Path, job: str, play: str, firing: set[str]
-) -> None:
-    prometheus = tool("prometheus")
-    exporter = tool("prometheus-blackbox-exporter")
-    settings = settings_for(upstream)
-    upstream.play("id-orders", play)
-    home, folder, port = tmp_path / "home", tmp_path / "exporter", free_port()
-    home.mkdir()
-    folder.mkdir()
-    command = [exporter, f"--config.file={MONITORING / 'blackbox.yml'}", f"--web.listen-address=127.0.0.1:{port}"]
-    with (
-        functions_framework(settings | {"FDI_INSTANCES": "orders=id-orders"}, home) as (url, _),
-        running(command, f"http://127.0.0.1:{port}/-/healthy", folder),
-    ):
-        exporter_address = f"127.0.0.1:{port}"
-        found = _firing(
-            prometheus,
-            url,
-            tmp_path,
-            firing or {"nothing"},
-            job=job,
-            blackbox=exporter_address,
-            seconds=SECONDS_TO_FIRE,
-        )
-    assert found == firing
-
-
-def test_prometheus__with_a_verdict_from_a_cache__fires(upstream: Simulator, tmp_path: Path) -> None:
-    prometheus = tool("prometheus")
-    home = tmp_path / "home"
-    home.mkdir()
-    # Its own cache, 60 s at most, stands for one in between; the rule's patience is shortened to match.
-    settings = settings_for(upstream) | {"FDI_INSTANCES": "orders=id-orders", "FDI_CACHE_SECONDS": "60"}
-    with functions_framework(settings, home) as (url, _):
-        target = url.removeprefix("http://")
-        firing = _firing(prometheus, target, tmp_path, {"FdiVerdictStale"}, {"> 180": "> 3"})
-    assert firing == {"FdiVerdictStale"}
-
-
-def _firing(
-    prometheus: str,
-    target: str,
-    folder: Path,
-    awaited: set[str],
-    changes: dict[str, str] | None = None,
-    *,
-    job: str = "fdi-health",
-    key: str = KEY,
-    blackbox: str | None = None,
-    seconds: float = 30,
-) -> set[str]:
-    """Run Prometheus with the configuration that is shipped, only faster, and return the alerts that fire."""
+    One Prometheus watches all of them: it needs 5 s to find its targets after each start, whatever the intervals are.
+    """
+    prometheus, exporter = tool("prometheus"), tool("prometheus-blackbox-exporter")
+    folder, exporter_folder = tmp_path_factory.mktemp("prometheus"), tmp_path_factory.mktemp("exporter")
+    exporter_port, port = free_port(), free_port()
     rules = re.sub(r"for: \d+m", "for: 1s", (MONITORING / "rules.yml").read_text()).replace("[10m]", "[5s]")
-    for old, new in (changes or {}).items():
-        assert old in rules
-        rules = rules.replace(old, new)
-    (folder / "rules.yml").write_text(rules)
-    (folder / "fdi-health.key").write_text(key)
+    assert "> 180" in rules
+    (folder / "rules.yml").write_text(rules.replace("> 180", "> 3"))  # the age of a stale verdict
+    (folder / "fdi-health.key").write_text(KEY)
     configuration = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     configuration["global"] = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), INTERVAL)
-    (scrape,) = (found for found in configuration["scrape_configs"] if found["job_name"] == job)
-    configuration["scrape_configs"] = [scrape]
-    (shown,) = scrape["static_configs"][0]["targets"]
-    if blackbox is None:
-        scrape["static_configs"] = [{"targets": [target]}]
-        scrape["scheme"] = "http"
-        if not key:
-            del scrape["authorization"]
-    else:
-        scrape["static_configs"] = [{"targets": [shown.replace("https://fdi-health.example", target)]}]
-        scrape["scrape_timeout"] = INTERVAL
-        scrape["relabel_configs"][-1]["replacement"] = blackbox
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    port = free_port()
-    command = [prometheus, "--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{port}"]
-    command += ["--storage.tsdb.path=data", "--log.level=warn"]
-    api = f"http://127.0.0.1:{port}/api/v1/alerts"
-    firing: set[str] = set()
-    with running(command, api, folder):
-        end = time.monotonic() + seconds
-        while not awaited <= firing and time.monotonic() < end:
-            time.sleep(0.5)
-            alerts: list[dict[str, Any]] = requests.get(api, timeout=5).json()["data"]["alerts"]
-            firing = {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
-    return firing
-
-
-def test_prometheus__scrapes_every_series(function_url: str, tmp_path: Path) -> None:
-    prometheus = tool("prometheus")
-    folder = tmp_path / "prometheus"
-    folder.mkdir()
-    port = free_port()
-    configuration = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-        "scrape_configs": [
-            {
-                "job_name": "fdi-health",
-                "authorization": {"credentials": KEY},
-                "static_configs": [{"targets": [function_url.removeprefix("http://")]}],
-            }
-        ],
+    scrapes = {scrape["job_name"]: scrape for scrape in configuration["scrape_configs"]}
+    for job, scrape in scrapes.items():
+        (shown,) = scrape["static_configs"][0]["targets"]
+        watched = [targets[scenario] for of_job, scenario in ALERTS if of_job == job]
+        if job == "fdi-health":
+            scrape["scheme"] = "http"
+        else:
+            scrape["scrape_timeout"] = INTERVAL
+            scrape["relabel_configs"][-1]["replacement"] = f"127.0.0.1:{exporter_port}"
+            watched = [shown.replace("https://fdi-health.example", f"http://{target}") for target in watched]
+        scrape["static_configs"] = [{"targets": watched}]
+    plain = {name: value for name, value in scrapes["fdi-health"].items() if name != "authorization"} | {
+        "job_name": "without a key",
+        "static_configs": [{"targets": [targets[scenario] for job, scenario in ALERTS if job == "without a key"]}],
     }
+    every_series = scrapes["fdi-health"] | {
+        "job_name": "every series",
+        "static_configs": [{"targets": [function_url.removeprefix("http://")]}],
+    }
+    configuration["scrape_configs"] += [plain, every_series]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     command = [prometheus, "--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{port}"]
     command += ["--storage.tsdb.path=data", "--log.level=warn"]
-    query = f"http://127.0.0.1:{port}/api/v1/query"
-    with running(command, query, folder):
-        found: list[dict[str, Any]] = []
-        end = time.monotonic() + 20
-        while not found and time.monotonic() < end:
-            time.sleep(0.5)
-            parameters = {"query": 'fdi_abnormal_tasks_count{fdi_instance="payments",group="common"}'}
-            found = requests.get(query, params=parameters, timeout=5).json()["data"]["result"]
+    with (
+        running(
+            [
+                exporter,
+                f"--config.file={MONITORING / 'blackbox.yml'}",
+                f"--web.listen-address=127.0.0.1:{exporter_port}",
+            ],
+            f"http://127.0.0.1:{exporter_port}/-/healthy",
+            exporter_folder,
+        ),
+        running(command, f"http://127.0.0.1:{port}/api/v1/alerts", folder),
+    ):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def firing(prometheus_url: str, targets: dict[str, str]) -> dict[tuple[str, str], set[str]]:
+    """Return the alerts that fire for each job and scenario, some time after the last awaited one began to fire."""
+    addresses = {address: scenario for scenario, address in targets.items()}
+
+    def observe() -> dict[tuple[str, str], set[str]]:
+        found: dict[tuple[str, str], set[str]] = {watched: set() for watched in ALERTS}
+        alerts: list[dict[str, Any]] = requests.get(f"{prometheus_url}/api/v1/alerts", timeout=5).json()["data"][
+            "alerts"
+        ]
+        for labels in (alert["labels"] for alert in alerts if alert["state"] == "firing"):
+            # `absent` of FdiTargetDown has no instance: it fires until Prometheus has found its targets.
+            address = labels.get("instance", "").removeprefix("http://").partition("/")[0]
+            if address in addresses:
+                found[labels["job"], addresses[address]].add(labels["alertname"])
+        return found
+
+    end = time.monotonic() + 30
+    while not all(ALERTS[watched] <= found for watched, found in observe().items()) and time.monotonic() < end:
+        time.sleep(0.2)
+    time.sleep(SECONDS_FOR_OTHERS)
+    return observe()
+
+
+@pytest.mark.parametrize(("job", "scenario"), ALERTS)
+def test_prometheus__for_each_job_and_scenario__fires_these_alerts_and_no_others(
+    firing: dict[tuple[str, str], set[str]], job: str, scenario: str
+) -> None:  # G04
+    assert firing[job, scenario] == ALERTS[job, scenario]
+
+
+def test_prometheus__scrapes_every_series(prometheus_url: str) -> None:
+    parameters = {"query": 'fdi_abnormal_tasks_count{job="every series",fdi_instance="payments",group="common"}'}
+    found: list[dict[str, Any]] = []
+    end = time.monotonic() + 20
+    while not found and time.monotonic() < end:
+        answer = requests.get(f"{prometheus_url}/api/v1/query", params=parameters, timeout=5)
+        found = answer.json()["data"]["result"]
+        time.sleep(0.1)
     assert [series["value"][1] for series in found] == ["2"]
 
 
