@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from simulator import Simulator
 from tests.conftest import PROJECT_ID, TOKEN
 from tests.servers import functions_framework
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
-
-    from simulator import Simulator
 
 
 def settings(upstream: Simulator, **changes: str) -> dict[str, str]:
@@ -39,16 +38,34 @@ def settings(upstream: Simulator, **changes: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def server(upstream: Simulator, tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+SEND_SECONDS = 2.0
+"""More than a server that reads 100 MB needs for it. One that stops reading lets the client wait until this timeout."""
+
+
+def play_all(upstream: Simulator) -> None:
     for name, play in (("payments", "doc_example"), ("good", "healthy"), ("hung", "silent")):
         upstream.play(f"id-{name}", play)
+
+
+@pytest.fixture
+def server(upstream: Simulator, tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Return a server of one test, which may end it or read its log."""
+    play_all(upstream)
     with functions_framework(settings(upstream), tmp_path) as started:
         yield started
 
 
-def test_server__serves_every_method(server: tuple[str, subprocess.Popen[bytes]]) -> None:
-    url, _ = server
+@pytest.fixture(scope="module")
+def shared_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of one server for all tests of the module that leave it as it was."""
+    with Simulator(tokens=[TOKEN], project_id=PROJECT_ID) as simulator:
+        play_all(simulator)
+        with functions_framework(settings(simulator), tmp_path_factory.mktemp("home")) as (url, _):
+            yield url
+
+
+def test_server__serves_every_method(shared_url: str) -> None:
+    url = shared_url
     good = f"{url}/?instance=good"
     with requests.Session() as session:
         assert session.get(good, timeout=5).json()["healthy"] is True
@@ -68,14 +85,14 @@ def test_server__serves_every_method(server: tuple[str, subprocess.Popen[bytes]]
             assert session.get(f"{url}{path}", timeout=5).status_code == 404
 
 
-def test_very_long_url__is_refused_quickly(server: tuple[str, subprocess.Popen[bytes]]) -> None:  # C60
-    url, _ = server
+def test_very_long_url__is_refused_quickly(shared_url: str) -> None:  # C60
+    url = shared_url
     response = requests.get(f"{url}/?{'&instance=good' * 14_000}", timeout=5)
     assert response.status_code in (400, 414)
 
 
-def test_live__answers_while_every_check_hangs(server: tuple[str, subprocess.Popen[bytes]]) -> None:
-    url, _ = server
+def test_live__answers_while_every_check_hangs(shared_url: str) -> None:
+    url = shared_url
     requests.get(f"{url}/?instance=good", timeout=5)
 
     with ThreadPoolExecutor(50) as callers:
@@ -145,26 +162,28 @@ def test_caller__closing_early__logs_no_error(server: tuple[str, subprocess.Pope
 @pytest.mark.parametrize(
     ("method", "length", "status"), [("GET", 5, b"200"), ("PUT", 5, b"405"), ("POST", 65_537, b"405")]
 )
-def test_body__not_needed__is_not_waited_for(
-    server: tuple[str, subprocess.Popen[bytes]], method: str, length: int, status: bytes
-) -> None:
-    host, port = server[0].removeprefix("http://").split(":")
+def test_body__not_needed__is_not_waited_for(shared_url: str, method: str, length: int, status: bytes) -> None:
+    host, port = shared_url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=3) as connection:
         connection.sendall(f"{method} /live HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode())
         received = b"".join(iter(lambda: connection.recv(65536), b""))  # until the server ends the connection
     assert received.split()[1] == status
 
 
-@pytest.mark.parametrize("sent", [b"Content-Length: 5\r\n\r\nab", b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"])
-def test_body__never_sent__ends_the_connection_after_4_seconds(
-    server: tuple[str, subprocess.Popen[bytes]], sent: bytes
-) -> None:
-    host, port = server[0].removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=8) as connection:
-        began = time.monotonic()
-        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + sent)
-        assert connection.recv(65536) == b""
-        assert 3.5 < time.monotonic() - began < 5
+def test_body__never_sent__ends_the_connection_after_4_seconds(shared_url: str) -> None:
+    host, port = shared_url.removeprefix("http://").split(":")
+
+    def send(body: bytes) -> tuple[bytes, float]:
+        with socket.create_connection((host, int(port)), timeout=8) as connection:
+            began = time.monotonic()
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + body)
+            return connection.recv(65536), time.monotonic() - began
+
+    bodies = [b"Content-Length: 5\r\n\r\nab", b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"]
+    with ThreadPoolExecutor(len(bodies)) as callers:
+        for body, (received, seconds) in zip(bodies, callers.map(send, bodies), strict=True):
+            assert received == b"", body
+            assert 3.5 < seconds < 5, body
 
 
 def test_rest_of_a_body__occupies_no_thread(upstream: Simulator, tmp_path: Path) -> None:
@@ -182,8 +201,8 @@ def test_rest_of_a_body__occupies_no_thread(upstream: Simulator, tmp_path: Path)
             connection.close()
 
 
-def test_slow_body__uses_up_the_deadline(server: tuple[str, subprocess.Popen[bytes]]) -> None:
-    url, _ = server
+def test_slow_body__uses_up_the_deadline(shared_url: str) -> None:
+    url = shared_url
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=5) as connection:
         began = time.monotonic()
@@ -205,9 +224,9 @@ def test_endless_body__does_not_fill_the_memory(server: tuple[str, subprocess.Po
     for method, path, status in (("POST", "/?instance=good", 200), ("PUT", "/live", 405)):
         pieces = iter([b"x" * 1_000_000] * 100)
         try:
-            assert requests.request(method, f"{url}{path}", data=pieces, timeout=20).status_code == status
+            assert requests.request(method, f"{url}{path}", data=pieces, timeout=SEND_SECONDS).status_code == status
         except requests.ConnectionError:
-            continue  # the server may hang up on what it does not want
+            continue  # the server may hang up on what it does not want, or stop reading
     assert kibibytes() - before < 20_000
 
 
@@ -238,10 +257,8 @@ CHUNKED_HEAD = (
 
 
 @pytest.mark.parametrize("drippers", [6, 20])
-def test_dripping_chunked_bodies__delay_no_other_chunked_post(
-    server: tuple[str, subprocess.Popen[bytes]], drippers: int
-) -> None:  # H07
-    url, _ = server
+def test_dripping_chunked_bodies__delay_no_other_chunked_post(shared_url: str, drippers: int) -> None:  # H07
+    url = shared_url
     address = ("127.0.0.1", int(url.rpartition(":")[2]))
     over = threading.Event()
     with contextlib.ExitStack() as opened:

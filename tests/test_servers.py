@@ -91,8 +91,8 @@ def test_chunked_body__is_read_up_to_the_limit(server: str, size: int) -> None:
             yield b"x" * 1000
         yield b"x" * (size % 1000)
 
-    with contextlib.suppress(requests.ConnectionError):  # the rest of the body may meet a closed connection
-        response = requests.post(f"{server}/", data=body(), timeout=10)
+    with contextlib.suppress(requests.ConnectionError):  # the server may close the connection or stop reading
+        response = requests.post(f"{server}/", data=body(), timeout=3)
         assert response.headers["FDI-Verdict"] == "unhealthy"
     assert requests.get(f"{server}/live", timeout=10).status_code == 200
 

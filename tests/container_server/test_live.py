@@ -80,28 +80,28 @@ def assert_live_within(server: Server, seconds: float, callers: Callable[[], Abs
         "idle after a request",
     ],
 )
-def test_live__while_callers_hold_connections__answers_at_once(server: Server, count: int, sent: bytes) -> None:
-    assert_live_within(server, MAX_LIVE_SECONDS, lambda: held_connections(server, count, sent))
+def test_live__while_callers_hold_connections__answers_at_once(shared_server: Server, count: int, sent: bytes) -> None:
+    assert_live_within(shared_server, MAX_LIVE_SECONDS, lambda: held_connections(shared_server, count, sent))
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_live__while_64_callers_send_byte_sized_chunks__answers_at_once(server: Server, method: str) -> None:
+def test_live__while_64_callers_send_byte_sized_chunks__answers_at_once(shared_server: Server, method: str) -> None:
     sent = BYTE_SIZED_CHUNKS.replace(b"POST", method.encode())
 
     def send() -> None:
-        with server.connect(3) as caller:
+        with shared_server.connect(3) as caller:
             caller.sendall(sent)
             caller.recv(65536)
 
-    assert_live_within(server, MAX_LIVE_SECONDS, lambda: in_threads(64, send))
+    assert_live_within(shared_server, MAX_LIVE_SECONDS, lambda: in_threads(64, send))
 
 
-def test_live__while_heads_grow_byte_by_byte__answers_at_once(server: Server) -> None:
+def test_live__while_heads_grow_byte_by_byte__answers_at_once(shared_server: Server) -> None:
     head = b"GET /live HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"x" * 1500) for n in range(40))
 
     @contextlib.contextmanager
     def growing_heads() -> Iterator[None]:
-        with held_connections(server, 64, head) as callers:
+        with held_connections(shared_server, 64, head) as callers:
 
             def send_a_byte() -> None:
                 for caller in callers:
@@ -112,7 +112,7 @@ def test_live__while_heads_grow_byte_by_byte__answers_at_once(server: Server) ->
             with in_threads(1, send_a_byte):
                 yield
 
-    assert_live_within(server, MAX_LIVE_SECONDS, growing_heads)
+    assert_live_within(shared_server, MAX_LIVE_SECONDS, growing_heads)
 
 
 def test_live__while_200_callers_read_no_response_of_300_instances__answers_in_2_seconds(
