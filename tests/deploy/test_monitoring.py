@@ -165,7 +165,7 @@ class Empty(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Return the address of a running function for each scenario, and of two targets that are none."""
+    """Return the address of a running function for each scenario, and of two other targets."""
     with contextlib.ExitStack() as started, ThreadPoolExecutor(4) as starters:
         simulator = started.enter_context(Simulator(tokens=[TOKEN], project_id=PROJECT_ID))
 
@@ -190,7 +190,7 @@ def prometheus_url(
 ) -> Iterator[str]:
     """Return the URL of a Prometheus with the configuration that is shipped, only faster and with our targets.
 
-    One Prometheus watches all of them: it needs 5 s to find its targets after each start, whatever the intervals are.
+    One Prometheus watches all of them: after each start it needs 5 s to find its targets.
     """
     prometheus, exporter = tool("prometheus"), tool("prometheus-blackbox-exporter")
     folder, exporter_folder = tmp_path_factory.mktemp("prometheus"), tmp_path_factory.mktemp("exporter")
