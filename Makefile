@@ -22,11 +22,12 @@ run: export PORT := $(PORT)
 run: $(VENV)/.runtime ## Start the function against a simulated ROMA Connect on 127.0.0.1:8080
 	@$(BIN)/python -m simulator.demo
 
+# By default pytest-xdist starts the modules with the fewest tests last, and those take longest: tests/conftest.py sorts.
 test: check ## Check style, types and imports, and run every test, with coverage
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term-missing
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing
 
 test-fast: $(VENV)/.dev ## Run the tests that are not marked slow (takes less than a minute)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-faults: $(VENV)/.dev ## Run every combination of faults (takes a quarter of an hour)
 	ALL_FAULTS=1 $(BIN)/python -m pytest -n 2 -q tests/faults -p no:cacheprovider
