@@ -35,7 +35,8 @@ class AccessKeyLimit:
     """The use of one access key in this process. Thread-safe.
 
     - A key that was never accepted is used by at most `MAX_UNPROVEN_REQUESTS` requests at once; the others wait.
-    - Any response of ROMA Connect other than a refusal proves the key. No response, or one of another server, does not.
+    - A response of ROMA Connect other than a refusal proves the key. No response, or one of another server, does not;
+      neither does a rate limit or a fault of the gateway, which may come before the key is verified.
     - After a refusal nothing is sent for `HOLD_SECONDS`, then one request at a time until the key is accepted.
 
     Args:
@@ -73,7 +74,7 @@ class AccessKeyLimit:
         except CheckError as error:
             if error.code == "token_rejected":
                 self._refused(error, holds)
-            elif error.upstream_code is not None:
+            elif _proves_key(error):
                 self._accepted()
             elif error.code == "timeout":
                 self._unresponsive.add(instance_id)
@@ -139,3 +140,10 @@ class AccessKeyLimit:
                 return
             self._holds += 1
             self._error, self._refused_at = error.copy(), self._clock()
+
+
+def _proves_key(error: CheckError) -> bool:
+    """Whether the server verified the key before it failed."""
+    code = error.upstream_code
+    is_of_gateway = code is not None and code.startswith("API")
+    return code is not None and error.code != "throttled" and not (error.code == "upstream_error" and is_of_gateway)

@@ -103,7 +103,6 @@ def test_new_key__first_responses_do_not_come__others_time_out() -> None:
     "error",
     [
         CheckError("forbidden", "-", upstream_code="APIG.1005"),
-        CheckError("throttled", "-", upstream_code="APIG.0308"),
         CheckError("upstream_error", "-", upstream_code="FDI.9999"),
     ],
 )
@@ -118,6 +117,16 @@ def test_new_key__any_other_response_of_roma_connect__proves_it(error: CheckErro
 def test_new_key__no_response_of_roma_connect__proves_nothing(code: str) -> None:
     limit = AccessKeyLimit(Clock())
     use(limit, CheckError(code, "-"))
+    with limit.permit("a", soon()), limit.permit("b", soon()):
+        assert use(limit) == "not sent: timeout"
+
+
+@pytest.mark.parametrize(("code", "upstream_code"), [("throttled", "APIG.0308"), ("upstream_error", "APIG.0311")])
+def test_new_key__response_of_the_gateway_before_it_verifies_the_key__proves_nothing(
+    code: str, upstream_code: str
+) -> None:
+    limit = AccessKeyLimit(Clock())
+    use(limit, CheckError(code, "-", upstream_code=upstream_code))
     with limit.permit("a", soon()), limit.permit("b", soon()):
         assert use(limit) == "not sent: timeout"
 

@@ -1,0 +1,53 @@
+"""No course of events lets one process lock an access key that ROMA Connect has not accepted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from simulator import AccessKeys, Response
+from simulator.documented_responses import error_document
+from simulator.responses import json_response
+from tests.test_access_keys import ACCESS_KEY, SECRET_KEY, WRONG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from simulator import Simulator
+    from tests.conftest import Function
+
+FORTY = ",".join(f"i{number}=id-{number}" for number in range(40))
+WRONG_SIGNATURE = "Incorrect IAM authentication information: verify aksk signature fail"
+
+
+@pytest.fixture(autouse=True)
+def keys(upstream: Simulator) -> AccessKeys:
+    """Let the upstream know the access key and no token."""
+    upstream.tokens.clear()
+    upstream.access_keys = AccessKeys({ACCESS_KEY: SECRET_KEY})
+    return upstream.access_keys
+
+
+def before_the_key(response: Response) -> Response:
+    """Return the response as one that the gateway sends before it verifies the key."""
+    return replace(response, token_checked=False)
+
+
+def rate_limit(seconds: int) -> Response:
+    document = error_document("APIG.0308", "policy user over ratelimit, limit:60, time:1 second")
+    return before_the_key(json_response(document, 429, headers=(("Retry-After", str(seconds)),)))
+
+
+def play_forty(upstream: Simulator, *behaviours: str | Response) -> None:
+    for number in range(40):
+        upstream.play(f"id-{number}", *behaviours)
+
+
+def test_new_wrong_key__rate_limit_before_the_key_is_verified__does_not_prove_the_key(
+    function: Callable[..., Function], keys: AccessKeys, upstream: Simulator
+) -> None:
+    play_forty(upstream, rate_limit(0), "healthy")
+    function(FDI_INSTANCES=FORTY, ROMA_TOKEN=WRONG, FDI_DEADLINE_SECONDS="1.5").get()
+    assert 1 <= keys.failures[ACCESS_KEY] <= 2
