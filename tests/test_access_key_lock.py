@@ -10,7 +10,7 @@ import pytest
 from simulator import AccessKeys, Response
 from simulator.documented_responses import error_document
 from simulator.responses import json_response
-from tests.test_access_keys import ACCESS_KEY, SECRET_KEY, WRONG
+from tests.test_access_keys import ACCESS_KEY, SECRET, SECRET_KEY, WRONG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,3 +51,12 @@ def test_new_wrong_key__rate_limit_before_the_key_is_verified__does_not_prove_th
     play_forty(upstream, rate_limit(0), "healthy")
     function(FDI_INSTANCES=FORTY, ROMA_TOKEN=WRONG, FDI_DEADLINE_SECONDS="1.5").get()
     assert 1 <= keys.failures[ACCESS_KEY] <= 2
+
+
+def test_new_key__rate_limit__holds_the_requests_that_wait_for_the_key(
+    function: Callable[..., Function], upstream: Simulator
+) -> None:
+    play_forty(upstream, rate_limit(1).after(0.1), "healthy")
+    verdict = function(FDI_INSTANCES=FORTY, ROMA_TOKEN=SECRET, FDI_DEADLINE_SECONDS="0.9").verdict()
+    assert {instance["error"]["code"] for instance in verdict["instances"]} == {"throttled"}
+    assert len(upstream.requests) <= 4  # 40 without the hold

@@ -111,6 +111,9 @@ class Api:
 
         def attempt() -> Document:
             with authenticator.permit(instance.instance_id, deadline):
+                hold = self._retries.hold(deadline)
+                if hold is not None:
+                    raise hold
                 whole_path = f"{self._transport.path_prefix}{path}"
                 headers = {
                     **authenticator.headers(self._transport.host, whole_path, self.project_id, self._wall()),

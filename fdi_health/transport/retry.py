@@ -91,7 +91,9 @@ class Retries:
             try:
                 return attempt()
             except CheckError as error:
-                failure = error
+                # A request that was not sent because of a rate limit says nothing about the failure before it.
+                if failure is None or error.code != "throttled" or error.upstream_status is not None:
+                    failure = error
             if not _is_temporary(failure):
                 raise failure
             seconds = self._seconds_to_wait(failure, tried, deadline)
@@ -99,13 +101,24 @@ class Retries:
                 raise failure
             self._wait(seconds)
 
+    def hold(self, deadline: Deadline) -> CheckError | None:
+        """Return the error of a request that is not sent now because of an earlier 429, or None.
+
+        For an attempt that waited before it could send: the 429 may have come in that time.
+        """
+        left = self._held_until - deadline.clock()
+        if left <= 0:
+            return None
+        message = f"{self._whom} asked for fewer requests a moment ago, so this one was not sent"
+        return CheckError("throttled", message, retry_after=left)
+
     def _wait_for_hold(self, deadline: Deadline) -> CheckError | None:
         """Wait until the server may be asked again; return the error if that is too late."""
-        while (left := self._held_until - deadline.clock()) > 0:
+        while (hold := self.hold(deadline)) is not None:
+            left = hold.retry_after or 0.0
             spare = deadline.remaining() - left
             if spare <= _FIRST_WAIT_SECONDS:
-                message = f"{self._whom} asked for fewer requests a moment ago, so this one was not sent"
-                return CheckError("throttled", message, retry_after=left)
+                return hold
             # With jitter, since too many requests at once brought the limit about.
             self._wait(left + self._jitter(min(_THROTTLED_SECONDS, spare / 2)))
         return None
