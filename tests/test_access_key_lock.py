@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from simulator import AccessKeys, Response
+from simulator import AccessKeys, Response, SecretKey
 from simulator.documented_responses import error_document
-from simulator.responses import json_response
-from tests.test_access_keys import ACCESS_KEY, SECRET, SECRET_KEY, WRONG
+from simulator.faults import behaviour_named
+from simulator.responses import json_response, raw_response, response_bytes
+from tests.fdi_health.fake_secret_store import until
+from tests.test_access_keys import ACCESS_KEY, SECRET, SECRET_KEY, WRONG, Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from simulator import Simulator
+    from simulator import Request, Simulator
     from tests.conftest import Function
 
 FORTY = ",".join(f"i{number}=id-{number}" for number in range(40))
+NEW_KEY = "HPUACANARYOTHERKEY22"
 WRONG_SIGNATURE = "Incorrect IAM authentication information: verify aksk signature fail"
 
 
@@ -60,3 +65,27 @@ def test_new_key__rate_limit__holds_the_requests_that_wait_for_the_key(
     verdict = function(FDI_INSTANCES=FORTY, ROMA_TOKEN=SECRET, FDI_DEADLINE_SECONDS="0.9").verdict()
     assert {instance["error"]["code"] for instance in verdict["instances"]} == {"throttled"}
     assert len(upstream.requests) <= 4  # 40 without the hold
+
+
+def test_rotated_key__refused_on_kept_connections_that_close__is_sent_twice_at_most(
+    function: Callable[..., Function], keys: AccessKeys, upstream: Simulator, tmp_path: Path
+) -> None:
+    document = json.dumps(error_document("APIGW.0301", WRONG_SIGNATURE)).encode()
+    refusal = raw_response(response_bytes(401, document, headers=(("Connection", "close"),)), "close")
+    healthy = behaviour_named("healthy")
+    assert isinstance(healthy, Response)
+
+    def is_of_new_key(request: Request) -> bool:
+        return f"Access={NEW_KEY}," in str(request.header("Authorization"))
+
+    keys.keys[NEW_KEY] = SecretKey(SECRET_KEY)
+    for name in ("one", "two", "three"):
+        upstream.play(f"id-{name}", lambda request: refusal if is_of_new_key(request) else healthy)
+    file, clock = tmp_path / "key.json", Clock()
+    file.write_text(SECRET)
+    checked = function(FDI_INSTANCES="id-one,id-two,id-three", FDI_TOKEN=f"file://{file}", clock=clock)
+    assert checked.verdict()["status"] == "healthy"
+    file.write_text(json.dumps({"access_key": NEW_KEY, "secret_key": SECRET_KEY}))
+    clock.go(601)
+    until(lambda: checked.verdict()["status"] == "unknown")
+    assert 1 <= sum(map(is_of_new_key, upstream.requests)) <= 2

@@ -60,8 +60,10 @@ class AccessKeyLimit:
         return self._refused_at
 
     @contextlib.contextmanager
-    def permit(self, instance_id: str, deadline: Deadline) -> Iterator[None]:
+    def permit(self, instance_id: str, deadline: Deadline) -> Iterator[bool]:
         """Wait until a request may be sent. The block sends it, and raises CheckError if it fails.
+
+        The context's value is whether the key is accepted. If not, the request must not be sent twice.
 
         Raises:
             CheckError: `token_rejected` if the key was refused and is not used now; `timeout` if no other request
@@ -70,7 +72,7 @@ class AccessKeyLimit:
         """
         holds = self._begin(instance_id, deadline)
         try:
-            yield
+            yield self._is_accepted
         except CheckError as error:
             if error.code == "token_rejected":
                 self._refused(error, holds)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fdi_health.clock import Deadline
     from fdi_health.credentials.access_key_limit import AccessKeyLimit
 
-_NO_LIMIT = nullcontext()
+_NO_LIMIT = nullcontext(True)
 
 
 class Token(NamedTuple):
@@ -50,7 +50,7 @@ class Token(NamedTuple):
         """Return the header that carries the token."""
         return {"X-Auth-Token": self.value}
 
-    def permit(self, instance_id: str, deadline: Deadline) -> AbstractContextManager[None]:  # noqa: ARG002 -- as above
+    def permit(self, instance_id: str, deadline: Deadline) -> AbstractContextManager[bool]:  # noqa: ARG002 -- as above
         """Return a context that waits for nothing."""
         return _NO_LIMIT
 
@@ -98,7 +98,7 @@ class Signature(NamedTuple):
         signed = {"Host": host, "X-Project-Id": project_id}
         return {**signed, **sign(self.key, "GET", path, (), signed, b"", seconds)}
 
-    def permit(self, instance_id: str, deadline: Deadline) -> AbstractContextManager[None]:
+    def permit(self, instance_id: str, deadline: Deadline) -> AbstractContextManager[bool]:
         """Return a context that waits until a request with this key may be sent."""
         return self.limit.permit(instance_id, deadline)
 

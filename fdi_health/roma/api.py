@@ -49,8 +49,10 @@ class Authenticator(Protocol):
         """
         ...
 
-    def permit(self, instance_id: str, deadline: Deadline) -> AbstractContextManager[None]:
+    def permit(self, instance_id: str, deadline: Deadline) -> AbstractContextManager[bool]:
         """Return a context that waits until a request may be sent. Its block sends it and raises CheckError.
+
+        The context's value is whether the request may be sent twice, as a request on a kept connection may be.
 
         Raises:
             CheckError: `token_rejected` or `timeout`, on entering.
@@ -110,7 +112,7 @@ class Api:
         """
 
         def attempt() -> Document:
-            with authenticator.permit(instance.instance_id, deadline):
+            with authenticator.permit(instance.instance_id, deadline) as may_repeat:
                 hold = self._retries.hold(deadline)
                 if hold is not None:
                     raise hold
@@ -122,7 +124,12 @@ class Api:
                     "User-Agent": "fdi-health",
                 }
                 response = self._transport.get(
-                    path, headers, deadline, instance_id=instance.instance_id, max_body_bytes=max_body_bytes
+                    path,
+                    headers,
+                    deadline,
+                    instance_id=instance.instance_id,
+                    new_connection=not may_repeat,
+                    max_body_bytes=max_body_bytes,
                 )
                 if response.status != 200:
                     raise self._failure(response, authenticator)

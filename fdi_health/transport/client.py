@@ -62,6 +62,7 @@ class _Request(NamedTuple):
     headers: Mapping[str, str]
     body: bytes | None = None
     instance_id: str | None = None
+    new_connection: bool = False
 
     def __repr__(self) -> str:
         return f"_Request({self.method} {self.path})"
@@ -139,6 +140,7 @@ class Transport:
         deadline: Deadline,
         *,
         instance_id: str | None = None,
+        new_connection: bool = False,
         max_body_bytes: int = MAX_STATISTICS_BYTES,
     ) -> Response:
         """Return the response to a GET.
@@ -151,13 +153,14 @@ class Transport:
             headers: sent as they are.
             deadline: when the whole response must be here.
             instance_id: which instance the request is about; the connection is kept for that one. None: for nobody.
+            new_connection: whether to use a new connection instead of a kept one, so that the request is sent once.
             max_body_bytes: the largest body.
 
         Raises:
             CheckError: `timeout`, `unreachable`, `blocked` (by a proxy), `tls_error` or `invalid_response`.
 
         """
-        request = _Request("GET", path, headers, instance_id=instance_id)
+        request = _Request("GET", path, headers, instance_id=instance_id, new_connection=new_connection)
         exchange = Exchange(deadline, max_body_bytes)
         try:
             response = self._send(request, exchange)
@@ -206,7 +209,7 @@ class Transport:
         return response
 
     def _exchange(self, request: _Request, exchange: Exchange) -> Response:
-        connection = self._connections.take(request.instance_id)
+        connection = self._connections.take(None if request.new_connection else request.instance_id)
         keep_for = None
         try:
             # The pool directly: what the adapter's `send` adds, cookies and a copy of every header among it, costs a
