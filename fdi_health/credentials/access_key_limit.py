@@ -29,6 +29,8 @@ ACCEPTED_HOLD_SECONDS = 30.0
 """The same for the first refusal of a key that was accepted before: the cause may pass soon, such as a wrong clock."""
 
 _STEP_ASIDE_SECONDS = 0.25
+_STEP_ASIDE_SHARE = 0.25
+"""How long the others go first: some seconds, or a share of the time left if that is less."""
 
 
 class AccessKeyLimit:
@@ -93,7 +95,8 @@ class AccessKeyLimit:
         with self._changed:
             if instance_id in self._unresponsive:
                 # Others first: an instance that does not respond would prove nothing again.
-                self._changed.wait_for(self._is_decided, min(_STEP_ASIDE_SECONDS, deadline.remaining()))
+                seconds = min(_STEP_ASIDE_SECONDS, deadline.remaining() * _STEP_ASIDE_SHARE)
+                self._changed.wait_for(self._is_decided, seconds)
             while not self._is_accepted:
                 self._raise_if_held()
                 if self._in_progress < (MAX_UNPROVEN_REQUESTS if self._error is None else 1):
