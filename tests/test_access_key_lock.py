@@ -100,3 +100,22 @@ def test_new_key__late_response_and_a_short_deadline__is_tried_by_the_next_check
     assert checked.verdict()["status"] == "unknown"
     time.sleep(0.1)  # the first request ends at the deadline, beside the response
     assert checked.verdict()["status"] == "healthy"
+
+
+def test_edited_secret_key__each_edit_wrong__does_not_lock_the_key(
+    function: Callable[..., Function], keys: AccessKeys, upstream: Simulator, tmp_path: Path
+) -> None:
+    play_forty(upstream, "healthy")
+    file, clock = tmp_path / "key.json", Clock()
+    checked = function(FDI_INSTANCES=FORTY, FDI_TOKEN=f"file://{file}", clock=clock)
+    for edit in range(5):
+        file.write_text(json.dumps({"access_key": ACCESS_KEY, "secret_key": f"Sk-Canary-wrong-{edit}"}))
+        errors = [instance["error"] for instance in checked.verdict()["instances"]]
+        clock.go(31)
+    assert keys.failures[ACCESS_KEY] <= 4
+    assert {error["code"] for error in errors} == {"token_rejected"}
+    assert errors[0]["next_step"].startswith("Wait for 5 minutes")
+    file.write_text(SECRET)
+    clock.go(301)
+    keys.failures.clear()  # the upstream's own clock did not move
+    assert checked.verdict()["status"] == "healthy"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 from fdi_health.clock import format_timestamp
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 MAX_UNPROVEN_REQUESTS = 2
 """How many requests may be in progress with a key that has never been accepted. One would let an instance that does not
 respond block all others."""
+
+MAX_REFUSALS_OF_ID = 4
+"""How many refusals in 5 minutes an access key's ID may have with several secret keys, one after the other. Somebody
+who tries one secret key after the other would lock it otherwise."""
 
 HOLD_SECONDS = (300.0, 900.0)
 """How long a refused key is not used: the first time, and each time after that."""
@@ -43,11 +48,16 @@ class AccessKeyLimit:
 
     Args:
         clock: reads both clocks.
+        refusals: that of another limit, for a key with the same ID; None for a new one.
+
+    Attributes:
+        refusals: when the newest refusals of the key's ID came, with any secret key.
 
     """
 
-    def __init__(self, clock: Callable[[], Instant]) -> None:
+    def __init__(self, clock: Callable[[], Instant], refusals: deque[Instant] | None = None) -> None:
         self._clock = clock
+        self.refusals: deque[Instant] = deque(maxlen=MAX_REFUSALS_OF_ID) if refusals is None else refusals
         self._changed = threading.Condition()
         self._is_accepted = False
         self._in_progress = self._holds = self._refusals = 0
@@ -99,7 +109,7 @@ class AccessKeyLimit:
                 self._changed.wait_for(self._is_decided, seconds)
             while not self._is_accepted:
                 self._raise_if_held()
-                if self._in_progress < (MAX_UNPROVEN_REQUESTS if self._error is None else 1):
+                if self._in_progress < (1 if self._error or self._recent_refusals() else MAX_UNPROVEN_REQUESTS):
                     break
                 if not self._changed.wait(deadline.remaining()) and deadline.expired:
                     raise CheckError(
@@ -112,7 +122,17 @@ class AccessKeyLimit:
     def _is_decided(self) -> bool:
         return self._is_accepted or self._error is not None
 
+    def _recent_refusals(self) -> int:
+        present = self._clock()
+        return sum(at.seconds_until(present) < HOLD_SECONDS[0] for at in tuple(self.refusals))
+
     def _raise_if_held(self) -> None:
+        if self._error is None and self._recent_refusals() >= MAX_REFUSALS_OF_ID:
+            raise CheckError(
+                "token_rejected",
+                "several secret keys were refused for this access key within 5 minutes, so this one was not sent",
+                next_step="Wait for 5 minutes: more refused requests would lock the access key.",
+            )
         if self._error is None or self._refused_at is None:
             return
         if self._refused_at.seconds_until(self._clock()) >= self._hold_seconds:
@@ -127,12 +147,14 @@ class AccessKeyLimit:
     def _accepted(self) -> None:
         with self._changed:
             self._is_accepted = True
+            self.refusals.clear()
             self._refusals = 0
             self._error = self._refused_at = None
             self._unresponsive.clear()
 
     def _refused(self, error: CheckError, holds: int) -> None:
         with self._changed:
+            self.refusals.append(self._clock())
             if self._is_accepted:
                 self._is_accepted = False
                 self._hold_seconds = ACCEPTED_HOLD_SECONDS

@@ -90,7 +90,9 @@ class SecretReader:
     def limit(self, key: AccessKey) -> AccessKeyLimit:
         """Return the limit of an access key that was read; it is the same for every read of that key."""
         with self._lock:
-            limit = self._limits.pop(key, None) or AccessKeyLimit(self._clock)
+            others = (limit.refusals for other, limit in self._limits.items() if other.access_key == key.access_key)
+            limit = self._limits.get(key) or AccessKeyLimit(self._clock, next(others, None))
+            self._limits.pop(key, None)
             self._limits[key] = limit
             if len(self._limits) > _MAX_KEYS:
                 del self._limits[next(iter(self._limits))]
