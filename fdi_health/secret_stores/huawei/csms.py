@@ -98,12 +98,13 @@ class CsmsSecret:
             raise refusal.error.copy()
         transport = Transport.open(self._endpoint(region), self.environ, 1)
         path = f"/v1/{project_id}/secrets/{self.name}/versions/latest"
+        whole_path = f"{transport.path_prefix}{path}"
 
         def attempt() -> Response:
             headers = {"Accept": "application/json", "User-Agent": "fdi-health"}
             if isinstance(credentials, AccessKey):
                 signed = {"Host": transport.host, "X-Project-Id": project_id}
-                headers |= signed | sign(credentials, "GET", path, (), signed, b"", time.time())
+                headers |= signed | sign(credentials, "GET", whole_path, (), signed, b"", time.time())
             else:
                 headers["X-Auth-Token"] = credentials
             response = transport.get(path, headers, deadline, max_body_bytes=_MAX_BODY_BYTES)

@@ -227,6 +227,14 @@ def test_csms__project_in_the_url__is_asked(csms: Csms) -> None:
     assert csms.server.requests[0].target.startswith("/v1/another/secrets/")
 
 
+def test_csms__endpoint_with_a_path__the_whole_path_is_signed(csms: Csms) -> None:
+    csms.variables[ENDPOINT] += "/gateway"
+    message_of(csms)  # the simulator serves nothing there
+    (request,) = csms.server.requests
+    assert request.target.startswith("/gateway/v1/")
+    assert csms.server.access_keys.refuses(request) is None
+
+
 @pytest.mark.parametrize("region", ["cn-north-4", "eu-west-101"])
 def test_csms__without_an_endpoint_of_its_own__is_the_regions(region: str) -> None:
     environ = {"FDI_PROJECT_ID": "p", "HUAWEICLOUD_SDK_AK": "AK-one", "HUAWEICLOUD_SDK_SK": "Sk-one"}
