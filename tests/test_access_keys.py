@@ -275,3 +275,10 @@ def until_signed_by(checked: Function, upstream: Simulator, access_key: str) -> 
             return
         time.sleep(0.02)
     pytest.fail("the new key was never used")
+
+
+def test_refused_key__by_an_api_that_somebody_published__names_the_endpoint(function: Callable[..., Function]) -> None:
+    refusal = json_response({"error_code": "APIG.0303", "error_msg": "Incorrect app authentication information"}, 401)
+    error = error_of(function(refusal, ROMA_TOKEN=SECRET))
+    assert error["code"] == "token_rejected"
+    assert error["next_step"].startswith("Check FDI_ENDPOINT: it must be ROMA Connect's own API")

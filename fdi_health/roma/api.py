@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 from fdi_health.errors import CheckError
 from fdi_health.redaction import redact
 from fdi_health.roma.access_key_errors import map_refused_key
-from fdi_health.roma.error_responses import ErrorResponse, is_html_page, map_error_response
+from fdi_health.roma.error_responses import APP_STEP, ErrorResponse, is_html_page, map_error_response
 from fdi_health.transport.client import MAX_STATISTICS_BYTES
 from fdi_health.transport.retry import Retries, retry_after
 from schemas import strict_json
@@ -159,7 +159,7 @@ class Api:
         words = redacted_fields(document, authenticator.secrets)
         failed = ErrorResponse(response.status, response.headers, response.body, document, self._transport.endpoint)
         mapped = map_error_response(failed, words["upstream_message"])
-        if authenticator.signs and mapped.code == "token_rejected":
+        if authenticator.signs and mapped.code == "token_rejected" and mapped.next_step != APP_STEP:
             mapped = map_refused_key(failed, words["upstream_message"], self._wall())
         return CheckError(
             mapped.code,

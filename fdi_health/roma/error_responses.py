@@ -69,7 +69,7 @@ _TOO_LONG_STEP = (
     "a user with a shorter token, one with fewer rights."
 )
 
-_APP_STEP = "Check FDI_ENDPOINT: it must be ROMA Connect's own API, not an API that somebody published with it."
+APP_STEP = "Check FDI_ENDPOINT: it must be ROMA Connect's own API, not an API that somebody published with it."
 _APP_NUMBERS = frozenset({"0303", "0304", "0305"})
 _SIZE_STATUSES, _HEADER_SIZE_STATUSES = frozenset({413, 414}), frozenset({431, 494})
 
@@ -173,7 +173,7 @@ def _by_code(error_code: str, response: ErrorResponse) -> MappedError | None:
     number = gateway_number(error_code)
     if number in _APP_NUMBERS:
         code = "token_rejected" if response.status == 401 else "forbidden"
-        return MappedError(code, "the gateway wants an app's authentication instead of a token", _APP_STEP)
+        return MappedError(code, "the gateway wants an app's authentication instead of a token", APP_STEP)
     return _map_0201(response) if number == "0201" else map_error_code(error_code)
 
 
