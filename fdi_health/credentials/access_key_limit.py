@@ -141,7 +141,7 @@ class AccessKeyLimit:
         raise self._error.copy(
             message=f"the access key was refused at {format_timestamp(self._refused_at.wall)}: {self._error.message}",
             next_step=f"{self._error.next_step} This process does not use the key again before {next_at}. "
-            "If the secret changes, it uses the new one at once.",
+            "It finds a changed secret within 30 seconds.",
         )
 
     def _accepted(self) -> None:

@@ -175,7 +175,7 @@ def test_refused_key__says_when_and_what_to_do() -> None:
     assert (caught.value.code, caught.value.upstream_code) == ("token_rejected", "APIGW.0301")
     assert caught.value.next_step == (
         "Correct it. This process does not use the key again before 2023-11-14T22:18:20Z. "
-        "If the secret changes, it uses the new one at once."
+        "It finds a changed secret within 30 seconds."
     )
 
 
