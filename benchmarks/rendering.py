@@ -11,7 +11,8 @@ from benchmarks.measuring import in_turn
 from fdi_health.clock import now
 from fdi_health.evaluation import evaluate
 from fdi_health.formats import FORMATS
-from fdi_health.models import Instance, Policy, ProbeResult, Statistics, TaskCounts
+from fdi_health.models import Instance, ProbeResult, Statistics, TaskCounts
+from fdi_health.policy import Policy
 from tests.fdi_health.test_formats import AsTheLibraryDoes
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from schemas import problem, verdict
 from schemas.query import FAILING_STATUSES
 from schemas.settings_fields import NAME
 from schemas.statistics import OTHER_GROUPS
+from schemas.verdict_invariants import STATUSES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,7 +37,7 @@ _NO_STORE = {
     "X-Content-Type-Options": {"schema": {"const": "nosniff"}},
 }
 _RETRY_AFTER = {"Retry-After": {"description": "With overloaded.", "schema": {"const": RETRY_AFTER_SECONDS}}}
-_VERDICT_HEADER = {"FDI-Verdict": {"description": "The status.", "schema": {"enum": list(verdict.STATUSES)}}}
+_VERDICT_HEADER = {"FDI-Verdict": {"description": "The status.", "schema": {"enum": list(STATUSES)}}}
 _TEXTS = {
     "/": "The verdict.",
     "/health": "The verdict, as on /.",

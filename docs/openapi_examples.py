@@ -10,7 +10,8 @@ from fdi_health.clock import Instant
 from fdi_health.errors import CheckError
 from fdi_health.evaluation import evaluate, hide_details
 from fdi_health.formats import FORMATS
-from fdi_health.models import Instance, Policy, ProbeResult, Statistics, TaskCounts, Verdict
+from fdi_health.models import Instance, ProbeResult, Statistics, TaskCounts, Verdict
+from fdi_health.policy import Policy
 from handlers.problems import PROBLEMS, problem_document
 
 

@@ -7,6 +7,7 @@ CheckError(code)
  │   ├─ forbidden              the credentials are good, their user may not ask this
  │   ├─ instance_not_found     the upstream does not know the instance
  │   ├─ instance_not_running   the instance exists and is not running
+ │   ├─ tasks_missing          fewer tasks are visible than FDI_MIN_TASKS says
  │   ├─ bad_request            the upstream refuses the request as we make it
  │   ├─ api_not_found          the API is not known at the endpoint: wrong address or region
  │   ├─ blocked                a proxy, a web application firewall or an access rule refused the request
@@ -48,6 +49,8 @@ NEXT_STEPS = {
     "bad_request": "Check FDI_ENDPOINT and any proxy on the way; if it goes on, open a ticket with the request ID.",
     "api_not_found": "Check FDI_REGION or FDI_ENDPOINT, and that ROMA Connect is offered in that region.",
     "blocked": "Find the proxy, firewall or access rule that refuses the request, and let it allow this function.",
+    "tasks_missing": "Compare with the number of tasks in the console: the user lost rights, an application is no "
+    "longer shared with it, or tasks were deleted. Correct that, or lower the number in FDI_MIN_TASKS.",
     "throttled": "Use a separate IAM user for this function, or raise FDI_CACHE_SECONDS.",
     "upstream_error": "Look at the vendor's status page; if it goes on, open a ticket with the request ID.",
     "timeout": "Ask again; if it goes on, check the network path to the endpoint or raise FDI_DEADLINE_SECONDS.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fdi_health.clock import format_timestamp
@@ -11,21 +11,30 @@ from fdi_health.models import (
     WORST_FIRST,
     Details,
     InstanceVerdict,
+    ListedMute,
     Verdict,
     VerdictWarning,
     add_up,
     counts_by_group,
     total,
 )
+from fdi_health.policy import abnormal_tasks, missing_running_tasks, missing_tasks, mute_instance
+from fdi_health.reasons import (
+    EXPIRES,
+    MAX_REASON_CHARACTERS,
+    NO_TASKS,
+    anonymous_reason_of,
+    count_tasks,
+    fit,
+    reason_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
-    from fdi_health.models import Policy, ProbeResult, Status, TokenState
-
-MAX_REASON_CHARACTERS = 120
-"""The longest reason: it fits one line of a pager."""
+    from fdi_health.errors import CheckError
+    from fdi_health.models import ProbeResult, Status, TokenState
+    from fdi_health.policy import Policy
 
 UNHEALTHY_NEXT_STEP = (
     "Open this instance in the ROMA Connect console, list its tasks in state ERROR under task monitoring, and read the "
@@ -42,11 +51,13 @@ _NO_TASKS_NEXT_STEP = (
 )
 
 
-_NO_TASKS = "no tasks visible"
-_EXPIRES = "the token expires soon"
 _EXPIRES_NEXT_STEP = (
-    "Put a new token into the secret, or IAM credentials, which renew it by themselves. If it holds credentials, the "
-    "token could not be renewed: python -m fdi_health doctor says why."
+    "Put an access key into the secret, which does not expire, or a new token. If it holds credentials, the token "
+    "could not be renewed: python -m fdi_health doctor says why."
+)
+_NOT_RUNNING_NEXT_STEP = (
+    "Start the stopped tasks of this instance in the ROMA Connect console, or lower the number in "
+    "FDI_MIN_RUNNING_TASKS."
 )
 
 
@@ -59,6 +70,7 @@ def evaluate(
     token: TokenState | None = None,
     *,
     is_fresh: bool = True,
+    present: float = 0.0,
 ) -> Verdict:
     """Return the verdict over all results, details included.
 
@@ -70,14 +82,24 @@ def evaluate(
         duration_seconds: how long the check took.
         token: what is known of the token in use, or None.
         is_fresh: whether at least one result is of this check rather than from the cache.
+        present: the time now, in seconds since the epoch, which decides the mutes that are active.
 
     """
     token_works = any(result.statistics is not None and result.error is None for result in results)
-    instances = tuple(_evaluate_instance(result, policy, token_works=token_works) for result in results)
+    active = policy.active_mutes(present)
+    instances: list[InstanceVerdict] = []
+    mute_warnings: list[VerdictWarning] = []
+    for result in results:
+        instance = _evaluate_instance(result, policy, token_works=token_works)
+        mute = policy.mute_of(result.instance, active)
+        muted, warning = mute_instance(instance, mute) if mute is not None else (instance, None)
+        instances.append(muted)
+        mute_warnings += [warning] if warning is not None else []
     token_ends = sorted({result.token_expires_at for result in results if result.token_expires_at is not None})
     warnings = (
-        *(_no_tasks_warning(instance.name) for instance in instances if instance.reason == _NO_TASKS),
+        *(_no_tasks_warning(instance.name) for instance in instances if instance.reason == NO_TASKS),
         *map(_token_warning, token_ends),
+        *mute_warnings,
     )
     counts: dict[Status, int] = dict.fromkeys(WORST_FIRST, 0)
     for instance in instances:
@@ -85,8 +107,8 @@ def evaluate(
     answered = [total(result.statistics) for result in results if result.statistics and not result.error]
     return Verdict(
         status=next((status for status in WORST_FIRST if counts[status]), "unknown"),
-        reason=_reason(instances, token_ends),
-        anonymous_reason=_anonymous_reason(instances, counts, warnings),
+        reason=reason_of(instances, token_ends),
+        anonymous_reason=anonymous_reason_of(instances, counts, warnings),
         checked_at=checked_at,
         age_seconds=age_seconds,
         duration_seconds=duration_seconds,
@@ -95,11 +117,20 @@ def evaluate(
             totals=add_up(answered) if answered else None,
             warnings=warnings,
             error=None,
-            instances=instances,
+            instances=tuple(instances),
             token=token,
             is_fresh=is_fresh,
+            mutes=tuple(
+                ListedMute(name, None if mute.begins is None else _to_datetime(mute.begins), _to_datetime(mute.ends))
+                for name, mute in policy.listed_mutes((result.instance for result in results), present)
+            ),
         ),
+        muted_count=len(mute_warnings),
     )
+
+
+def _to_datetime(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def hide_details(verdict: Verdict) -> Verdict:
@@ -115,15 +146,16 @@ def next_steps(instance: InstanceVerdict, warnings: Sequence[VerdictWarning]) ->
         warnings: of the whole verdict; only those that name this instance are used.
 
     """
-    own = [UNHEALTHY_NEXT_STEP] if instance.status == "unhealthy" else []
+    own: list[str] = []
+    if instance.status == "unhealthy":
+        own.append(UNHEALTHY_NEXT_STEP if abnormal_tasks(instance) else _NOT_RUNNING_NEXT_STEP)
     if instance.error is not None and instance.error.next_step:
         own.append(instance.error.next_step)
     return own + [warning.next_step for warning in warnings if warning.instance == instance.name]
 
 
 def _evaluate_instance(result: ProbeResult, policy: Policy, *, token_works: bool) -> InstanceVerdict:
-    status, reason = _status_and_reason(result, policy)
-    error = result.error
+    status, reason, error = _status_and_reason(result, policy)
     if error is not None and error.code == "token_rejected" and token_works:
         error = error.copy(next_step=_OTHERS_ACCEPT_STEP)
     statistics = None if result.error else result.statistics
@@ -140,30 +172,31 @@ def _evaluate_instance(result: ProbeResult, policy: Policy, *, token_works: bool
     )
 
 
-def _status_and_reason(result: ProbeResult, policy: Policy) -> tuple[Status, str]:
+def _status_and_reason(result: ProbeResult, policy: Policy) -> tuple[Status, str, CheckError | None]:
     if result.error is not None:
-        return "unknown", result.error.message
+        return "unknown", result.error.message, result.error
     statistics = result.statistics
     # A further group alone says nothing of the required ones.
     if statistics is None or (statistics.common_task_details is None and statistics.cdc_task_details is None):
-        return "unknown", "no response"
+        return "unknown", "no response", None
+    counts_of_all = total(statistics)
     abnormal = [
-        _tasks(counts.abnormal_tasks_count, f"abnormal {group} task")
+        count_tasks(counts.abnormal_tasks_count, f"abnormal {group} task")
         for group, counts in counts_by_group(statistics).items()
         if counts.abnormal_tasks_count > 0
     ]
-    if abnormal:
-        return "unhealthy", _fit(abnormal, ", ", MAX_REASON_CHARACTERS)
-    empty_is_fine = "*" in policy.allow_empty or result.instance.name in policy.allow_empty
-    if total(statistics) == NO_COUNTS and not empty_is_fine:
-        return "degraded", _NO_TASKS
+    not_running = missing_running_tasks(result.instance, counts_of_all.running_tasks_count, policy)
+    reasons = [*abnormal, *([not_running] if not_running else [])]
+    if reasons:
+        return "unhealthy", fit(reasons, ", ", MAX_REASON_CHARACTERS), None
+    missing = missing_tasks(result.instance, sum(counts_of_all), policy)
+    if missing is not None:
+        return "unknown", missing.message, missing
+    if counts_of_all == NO_COUNTS and not policy.may_be_empty(result.instance):
+        return "degraded", NO_TASKS, None
     if result.token_expires_at is not None:
-        return "degraded", _EXPIRES
-    return "healthy", "none"
-
-
-def _tasks(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+        return "degraded", EXPIRES, None
+    return "healthy", "none", None
 
 
 def _no_tasks_warning(name: str) -> VerdictWarning:
@@ -173,63 +206,3 @@ def _no_tasks_warning(name: str) -> VerdictWarning:
 def _token_warning(expires_at: float) -> VerdictWarning:
     message = f"The end of the token is {format_timestamp(expires_at)}, and it was not renewed."
     return VerdictWarning("token_expires_soon", None, message, _EXPIRES_NEXT_STEP)
-
-
-def _reason(instances: Sequence[InstanceVerdict], token_ends: Sequence[float]) -> str:
-    if not instances:
-        return "no instance was asked"
-    worst_first = sorted(instances, key=lambda instance: WORST_FIRST.index(instance.status))
-    clauses = [_clause(instance) for instance in worst_first if instance.reason not in ("none", _EXPIRES)]
-    if any(instance.reason == _EXPIRES for instance in instances):
-        clauses += [f"the token expires at {format_timestamp(end)}" for end in token_ends]
-    return _fit(clauses, "; ", MAX_REASON_CHARACTERS) or "none"
-
-
-def _clause(instance: InstanceVerdict) -> str:
-    if instance.status == "unhealthy":
-        return f"{_tasks(total(instance).abnormal_tasks_count, 'abnormal task')} in {instance.name}"
-    if instance.status == "unknown":
-        return f"{instance.name} unknown ({_code(instance)})"
-    return f"{_NO_TASKS} in {instance.name}"
-
-
-def _anonymous_reason(
-    instances: Sequence[InstanceVerdict], counts: dict[Status, int], warnings: Sequence[VerdictWarning]
-) -> str:
-    if not instances:
-        return "no instance was asked"
-    unknown = Counter(_code(instance) for instance in instances if instance.status == "unknown")
-    codes: dict[Status, list[str]] = {
-        "unknown": [code for code, _ in unknown.most_common()],
-        "degraded": list(dict.fromkeys(warning.code for warning in warnings)),
-    }
-    text = ""
-    for status in WORST_FIRST:
-        if counts[status] and status != "healthy":
-            text += (
-                f", {counts[status]} {status}" if text else f"{counts[status]} of {len(instances)} instances {status}"
-            )
-            text = _with_codes(text, codes.get(status, []))
-    return text or "none"
-
-
-def _with_codes(text: str, codes: Sequence[str]) -> str:
-    """Return the text with as many codes in brackets as fit into 50 characters and into a reason."""
-    shown = _fit(codes, ", ", min(50, MAX_REASON_CHARACTERS - len(f"{text} ()")))
-    longer = f"{text} ({shown})"
-    return longer if shown and len(longer) <= MAX_REASON_CHARACTERS else text
-
-
-def _code(instance: InstanceVerdict) -> str:
-    return instance.error.code if instance.error else "invalid_response"
-
-
-def _fit(clauses: Sequence[str], separator: str, length: int) -> str:
-    """Join as many clauses as fit into `length` characters, the first ones first, and say how many are left out."""
-    could_fit = min(len(clauses), length // (len(separator) + 1))
-    for shown in range(could_fit, 0, -1):
-        more = [f"+{len(clauses) - shown} more"] if shown < len(clauses) else []
-        text = separator.join([*clauses[:shown], *more])
-        if len(text) <= length:
-            return text
-    return f"+{len(clauses)} more" if clauses else ""

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fdi_health.clock import Instant
-    from fdi_health.models import Policy, ProbeResult, TokenState, Verdict
+    from fdi_health.models import ProbeResult, TokenState, Verdict
+    from fdi_health.policy import Policy
 
 
 class _Evaluation(NamedTuple):
     results: Sequence[ProbeResult]
     token_expires_at: float | None
+    mutes: frozenset[str]
     verdict: Verdict
     oldest: Instant
     newest_monotonic: float
@@ -60,8 +62,9 @@ class EvaluationCache:
 
         """
         last = self._last
-        if last is None or last.token_expires_at != token_expires_at or last.results != results:
-            last = self._last = self._evaluate(results, token_expires_at)
+        mutes = self._policy.active_mutes(present.wall)
+        if last is None or last.mutes != mutes or last.token_expires_at != token_expires_at or last.results != results:
+            last = self._last = self._evaluate(results, token_expires_at, mutes, present)
         details = last.verdict.details
         return last.verdict._replace(
             age_seconds=last.oldest.seconds_until(present),
@@ -69,12 +72,15 @@ class EvaluationCache:
             details=details and details._replace(token=token, is_fresh=last.newest_monotonic >= began.monotonic),
         )
 
-    def _evaluate(self, results: Sequence[ProbeResult], token_expires_at: float | None) -> _Evaluation:
+    def _evaluate(
+        self, results: Sequence[ProbeResult], token_expires_at: float | None, mutes: frozenset[str], present: Instant
+    ) -> _Evaluation:
         oldest = earliest(result.arrived for result in results)
         verdict = evaluate(
             [result._replace(token_expires_at=token_expires_at) for result in results],
             self._policy,
             checked_at=datetime.fromtimestamp(oldest.wall, UTC),
+            present=present.wall,
         )
         newest_monotonic = max(result.arrived.monotonic for result in results)
-        return _Evaluation(results, token_expires_at, verdict, oldest, newest_monotonic)
+        return _Evaluation(results, token_expires_at, mutes, verdict, oldest, newest_monotonic)

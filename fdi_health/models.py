@@ -84,17 +84,6 @@ class ProbeResult(NamedTuple):
     token_expires_at: float | None = None
 
 
-class Policy(NamedTuple):
-    """The operator's choices for the evaluation of results.
-
-    Attributes:
-        allow_empty: names of instances that may have no tasks; `*` for every instance.
-
-    """
-
-    allow_empty: frozenset[str] = frozenset()
-
-
 class TokenState(NamedTuple):
     """What may be shown of the token or access key in use.
 
@@ -115,7 +104,7 @@ class VerdictWarning(NamedTuple):
     """Something that an operator should read, although nobody is paged.
 
     Attributes:
-        code: `no_tasks_visible`, `token_expires_soon`.
+        code: `no_tasks_visible`, `token_expires_soon`, `muted`.
         instance: the instance's name, or None if the warning is not about a single one.
         message: what was seen.
         next_step: what to do about it.
@@ -164,6 +153,14 @@ def add_up(counts: Iterable[TaskCounts]) -> TaskCounts:
     return TaskCounts(*map(sum, zip(NO_COUNTS, *counts, strict=True)))
 
 
+class ListedMute(NamedTuple):
+    """A mute that has not ended; UTC."""
+
+    instance: str
+    begins: datetime | None
+    ends: datetime
+
+
 class Details(NamedTuple):
     """What only callers who may see details are shown.
 
@@ -174,6 +171,7 @@ class Details(NamedTuple):
         instances: one part per instance, in the order of the request.
         token: what is known of the token in use, or None.
         is_fresh: whether at least one result is of this check rather than from the cache.
+        mutes: the instances' mutes that have not ended, active or not.
 
     """
 
@@ -183,6 +181,7 @@ class Details(NamedTuple):
     instances: tuple[InstanceVerdict, ...]
     token: TokenState | None = None
     is_fresh: bool = True
+    mutes: tuple[ListedMute, ...] = ()
 
 
 class Verdict(NamedTuple):
@@ -198,6 +197,8 @@ class Verdict(NamedTuple):
         instances_count: status → number of instances; every status is a key.
         details: None for callers who may not see them.
         fail_on: the statuses that fail the check; each request chooses, see `decide`.
+        muted_count: how many instances are degraded only because they are muted; `degraded` in `fail_on` is not about
+            them.
 
     """
 
@@ -210,6 +211,7 @@ class Verdict(NamedTuple):
     instances_count: dict[Status, int]
     details: Details | None
     fail_on: Collection[str] = DEFAULT_FAIL_ON
+    muted_count: int = 0
 
     @property
     def healthy(self) -> bool:
@@ -220,7 +222,10 @@ class Verdict(NamedTuple):
     def outcome(self) -> Outcome:
         """The marker and the HTTP status for this request."""
         # The verdict's own status covers a top-level error, which `instances_count` does not show.
-        return decide({self.status, *(s for s, count in self.instances_count.items() if count)}, self.fail_on)
+        statuses: set[str] = {self.status, *(s for s, count in self.instances_count.items() if count)}
+        if "degraded" in statuses and self.instances_count["degraded"] == self.muted_count:
+            statuses = statuses - {"degraded"} | {"healthy"}
+        return decide(statuses, self.fail_on)
 
     @property
     def marker(self) -> str:

@@ -14,16 +14,19 @@ from fdi_health.credentials.refreshing_cache import MAX_READ_SECONDS
 from fdi_health.credentials.token_provider import TokenProvider
 from fdi_health.errors import CheckError, Fault
 from fdi_health.evaluation_cache import EvaluationCache
-from fdi_health.models import Instance, Policy
+from fdi_health.models import Instance
+from fdi_health.policy import Mute, Policy
 from fdi_health.roma.api import Api
 from fdi_health.roma.client import Client
 from fdi_health.transport.client import Transport
+from schemas.policy_fields import MAX_MUTE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from fdi_health.clock import Instant
     from fdi_health.models import Verdict
+    from schemas.settings import Settings
 
 
 class Target(NamedTuple):
@@ -105,7 +108,7 @@ class Service(NamedTuple):
         )
         return cls(
             target=target,
-            evaluations=EvaluationCache(Policy(settings.allow_empty)),
+            evaluations=EvaluationCache(_policy(settings, clock().wall)),
             pool=pool,
             deadline_seconds=settings.deadline_seconds,
             anonymous=settings.anonymous,
@@ -178,3 +181,21 @@ class Service(NamedTuple):
         self.target.transport.close()
         if self.target.iam_transport:
             self.target.iam_transport.close()
+
+
+def _policy(settings: Settings, present: float) -> Policy:
+    """Return the policy of the settings.
+
+    Raises:
+        CheckError: `settings_invalid`, if a mute without a beginning ends in more than 31 days.
+
+    """
+    long = [
+        Fault("FDI_MUTE", "must end within 31 days if it has no beginning", number)
+        for number, (begins, ends) in enumerate(settings.mute.values(), 1)
+        if begins is None and ends - present > MAX_MUTE_SECONDS
+    ]
+    if long:
+        raise CheckError("settings_invalid", "the settings have a fault: FDI_MUTE", faults=tuple(long))
+    mutes = {key: Mute(begins, ends) for key, (begins, ends) in settings.mute.items()}
+    return Policy(settings.allow_empty, settings.min_tasks, settings.min_running_tasks, mutes)

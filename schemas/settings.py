@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from schemas.policy_fields import CountByInstance, MuteByInstance
 from schemas.service_links import is_service_link
 from schemas.settings_fields import INSTANCE_ID, NAME, REGION, Endpoint, Entries, Instances, Matching, Number
 
@@ -41,6 +42,9 @@ class Settings(NamedTuple):
     anonymous: Literal["verdict", "details", "refuse"]
     allow_empty: frozenset[str]
     optional_task_groups: frozenset[str]
+    min_tasks: dict[str, int]
+    min_running_tasks: dict[str, int]
+    mute: dict[str, tuple[float | None, float]]
 
 
 class SettingsSchema(Schema):
@@ -95,6 +99,12 @@ class SettingsSchema(Schema):
         load_default=list,
     )
 
+    min_tasks = CountByInstance("*=1,payments=12", data_key="FDI_MIN_TASKS", load_default=dict)
+    min_running_tasks = CountByInstance("payments=3", data_key="FDI_MIN_RUNNING_TASKS", load_default=dict)
+    mute = MuteByInstance(
+        "payments=2026-12-01T22:00+01:00/2026-12-02T06:00+01:00", data_key="FDI_MUTE", load_default=dict
+    )
+
     @validates_schema(skip_on_field_errors=False)
     def _has_an_endpoint(self, data: dict[str, Any], **_: Any) -> None:
         # A field that is there and wrong has its own fault already and is missing from `data` altogether.
@@ -120,6 +130,27 @@ class SettingsSchema(Schema):
         }
         if faults and "instances" in data:
             raise ValidationError({"FDI_ALLOW_EMPTY": faults})
+
+    @validates_schema(skip_on_field_errors=False)
+    def _policies_name_instances(self, data: dict[str, Any], **_: Any) -> None:
+        known = {"*"} | {text for pair in data.get("instances", []) for text in pair}
+        faults = {
+            variable: {
+                number: ["must be for an instance in FDI_INSTANCES, or *"]
+                for number, name in enumerate(data.get(field, {}), 1)
+                if name not in known
+            }
+            for variable, field in _POLICIES
+        }
+        if "instances" in data and any(faults.values()):
+            raise ValidationError({variable: found for variable, found in faults.items() if found})
+
+
+_POLICIES = (
+    ("FDI_MIN_TASKS", "min_tasks"),
+    ("FDI_MIN_RUNNING_TASKS", "min_running_tasks"),
+    ("FDI_MUTE", "mute"),
+)
 
 
 def load(environ: Mapping[str, str]) -> Settings:

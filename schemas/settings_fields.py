@@ -120,7 +120,7 @@ class Entries(fields.Field[list[str]]):
         self.expected = expected
 
     def _deserialize(self, value: str, attr: str | None, data: Any, **_: Any) -> list[str]:  # noqa: ARG002 -- marshmallow's signature
-        entries = _split(value)
+        entries = split_entries(value)
         faults = {number: [self.expected] for number, entry in enumerate(entries, 1) if not self.form.fullmatch(entry)}
         if faults:
             raise ValidationError(faults)
@@ -134,7 +134,7 @@ class Instances(fields.Field[list[tuple[str, str]]]):
         pairs: list[tuple[str, str]] = []
         faults: dict[int, list[str]] = {}
         taken: set[str] = set()
-        for number, entry in enumerate(_split(value), 1):
+        for number, entry in enumerate(split_entries(value), 1):
             name, equals, instance_id = entry.rpartition("=")
             pair = (name if equals else instance_id, instance_id)
             if fault := _instance_fault(*pair, taken):
@@ -159,7 +159,8 @@ def _instance_fault(name: str, instance_id: str, taken: set[str]) -> str | None:
     return None
 
 
-def _split(value: str) -> list[str]:
+def split_entries(value: str) -> list[str]:
+    """Return the entries of a comma-separated list; a comma at the end is fine."""
     entries = [entry.strip() for entry in value.split(",")]
     if len(entries) > 1 and not entries[-1]:
         entries.pop()

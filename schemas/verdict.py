@@ -9,18 +9,11 @@ from __future__ import annotations
 import functools
 import operator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, missing, validate
 
-from schemas.query import DEFAULT_FAIL_ON
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-STATUSES = ("unhealthy", "unknown", "degraded", "healthy")
-MAX_REASON_CHARACTERS = 120
-COUNTS = ("running_tasks_count", "abnormal_tasks_count", "terminated_tasks_count", "completed_tasks_count")
+from schemas.verdict_invariants import STATUSES, invariants
 
 
 class Exactly(fields.Field[Any]):
@@ -50,7 +43,9 @@ class Exactly(fields.Field[Any]):
 class Timestamp(fields.Field[datetime]):
     """A timestamp in UTC, whole seconds, `Z`."""
 
-    def _serialize(self, value: Any, attr: str | None, obj: Any, **_: Any) -> str:  # noqa: ARG002 -- marshmallow's signature
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **_: Any) -> str | None:  # noqa: ARG002 -- marshmallow's signature
+        if value is None and self.allow_none:
+            return None
         if not isinstance(value, datetime) or value.tzinfo is None:
             raise ValidationError("not a timestamp with a time zone")
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -105,6 +100,21 @@ class VerdictWarning(ByAttribute):
     next_step = Exactly(str)
 
 
+class Mute(ByAttribute):
+    """A mute that has not ended."""
+
+    instance = Exactly(str)
+    begins = Timestamp(data_key="from", allow_none=True)
+    ends = Timestamp(data_key="until")
+
+
+class Mutes(fields.List[Any]):
+    """The mutes; left out if there are none."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        return super()._serialize(value, attr, obj, **kwargs) or missing
+
+
 class Instance(ByAttribute):
     """One instance's part."""
 
@@ -147,6 +157,7 @@ class DetailedVerdict(AnonymousVerdict):
 
     totals = fields.Nested(TaskCounts, attribute="details.totals", allow_none=True)
     warnings = fields.List(fields.Nested(VerdictWarning), attribute="details.warnings")
+    mutes = Mutes(fields.Nested(Mute), attribute="details.mutes")
     error = fields.Nested(Error, attribute="details.error", allow_none=True)
     instances = fields.List(fields.Nested(Instance), attribute="details.instances")
 
@@ -168,58 +179,6 @@ def document(verdict: Any) -> dict[str, Any]:
     """
     schema = _schema(AnonymousVerdict if verdict.details is None else DetailedVerdict)
     dumped: dict[str, Any] = schema.dump(verdict)
-    if contradictions := list(invariants(dumped, verdict.fail_on)):
+    if contradictions := list(invariants(dumped, verdict.fail_on, verdict.muted_count)):
         raise ValidationError(contradictions)
     return dumped
-
-
-def invariants(document: dict[str, Any], fail_on: Collection[str] = DEFAULT_FAIL_ON) -> Iterator[str]:
-    """Yield the contradictions in the document.
-
-    Args:
-        document: the verdict.
-        fail_on: the statuses that fail the check that it is the response to.
-
-    """
-    status, healthy, counts = document["status"], document["healthy"], document["instances_count"]
-    if healthy is not (status in ("healthy", "degraded")):
-        yield "healthy does not follow from status"
-    present = [name for name in STATUSES if counts[name]] or ["unknown"]
-    fails = "healthy" in fail_on or status in fail_on or not set(present).isdisjoint(fail_on)
-    if document["marker"] != ("FDI-OK" if healthy and not fails else "FDI-NOT-OK"):
-        yield "marker does not follow from healthy and fail_on"
-    if (document["reason"] == "none") is not (status == "healthy") or len(document["reason"]) > MAX_REASON_CHARACTERS:
-        yield "reason does not follow from status, or is too long"
-    if status != present[0]:
-        yield "status is not the worst of the instances"
-    if "instances" in document:
-        yield from _detail_invariants(document, counts)
-
-
-def _detail_invariants(document: dict[str, Any], counts: dict[str, int]) -> Iterator[str]:
-    instances = document["instances"]
-    if document["error"] is not None and (instances or document["status"] != "unknown"):
-        yield "there is a top-level error although there are instances, or the status is not unknown"
-    for name in STATUSES:
-        if counts[name] != sum(instance["status"] == name for instance in instances):
-            yield f"instances_count.{name} differs from the list of instances"
-    every = [group for instance in instances for group in groups(instance)]
-    shown = {name: sum(group[name] for group in every) for name in COUNTS} if every else None
-    if document["totals"] != shown:
-        yield "totals are not the sum of the instances' counts"
-    for instance in instances:
-        abnormal = any(group["abnormal_tasks_count"] for group in groups(instance))
-        if (instance["status"] == "unhealthy") is not abnormal:
-            yield "an instance's status does not follow from its counts"
-        if (instance["error"] is not None) and instance["status"] != "unknown":
-            yield "an instance has an error and is not unknown"
-        if instance["status"] in ("healthy", "degraded") and not (
-            instance["common_task_details"] or instance["cdc_task_details"]
-        ):
-            yield "an instance is healthy without counts"
-
-
-def groups(instance: dict[str, Any]) -> list[dict[str, int]]:
-    """Return the counts of every group that an instance shows."""
-    required = (instance["common_task_details"], instance["cdc_task_details"])
-    return [group for group in required if group is not None] + [*instance.get("other_task_details", {}).values()]

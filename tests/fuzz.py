@@ -78,6 +78,8 @@ def settings_target(data: bytes) -> None:
         "FDI_INSTANCES",
         "FDI_DEADLINE_SECONDS",
         "FDI_ALLOW_EMPTY",
+        "FDI_MIN_TASKS",
+        "FDI_MUTE",
         "FDI_IAM_ENDPOINT",
     ]
     values = _text(data).split("\0")

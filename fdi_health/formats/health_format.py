@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from schemas import verdict as verdict_schema
+from schemas.verdict_invariants import groups
 
 if TYPE_CHECKING:
     from fdi_health.models import Status, Verdict
@@ -34,15 +34,15 @@ def render(verdict: Verdict, ours: dict[str, Any]) -> bytes:
 
 
 def _check(instance: dict[str, Any], checked_at: str) -> dict[str, Any]:
-    groups = verdict_schema.groups(instance)
+    shown = groups(instance)
     found: dict[str, Any] = {
         "componentId": instance["instance_id"],
         "componentType": "system",
         "status": _STATUS[instance["status"]],
         "time": checked_at,
     }
-    if groups:
-        found |= {"observedValue": sum(group["abnormal_tasks_count"] for group in groups), "observedUnit": "tasks"}
+    if shown:
+        found |= {"observedValue": sum(group["abnormal_tasks_count"] for group in shown), "observedUnit": "tasks"}
     if found["status"] != "pass":
         found["output"] = f"{instance['status']}: {instance['reason']}"
     return found

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from fdi_health import __version__
 from fdi_health.models import TaskCounts, counts_by_group
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def families(verdict: Verdict) -> Iterator[Family]:
     yield Family("fdi_checked_timestamp_seconds", "When the oldest result arrived.", [("", arrived)])
     yield Family("fdi_age_seconds", "How old the oldest result is.", [("", verdict.age_seconds)])
     yield Family("fdi_duration_seconds", "How long the check took.", [("", verdict.duration_seconds)])
+    yield Family("fdi_build_info", "1; the version of fdi-health is a label.", [(f'version="{__version__}"', 1)])
     if verdict.details is not None:
         yield from _details(verdict.details)
 
@@ -79,7 +81,8 @@ def families(verdict: Verdict) -> Iterator[Family]:
 def _details(details: Details) -> Iterator[Family]:
     counts = [Family(f"fdi_{name}", f"{name} as the upstream sent it.", []) for name in TaskCounts._fields]
     durations = Family("fdi_instance_duration_seconds", "How long the instance's probe took.", [])
-    errors = Family("fdi_instance_error", "1 for an unknown instance, by code.", [])
+    errors = Family("fdi_instance_error", "1 for an instance with an error, by code.", [])
+    statuses = Family("fdi_instance_status", "1 for the status that the instance has after policy and mutes.", [])
     for instance in details.instances:
         # Not called `instance`: Prometheus gives every series a label of that name itself.
         name = f'fdi_instance="{_escaped(instance.name)}"'
@@ -87,9 +90,13 @@ def _details(details: Details) -> Iterator[Family]:
             for family, count in zip(counts, found, strict=True):
                 family.samples.append((f'{name},group="{_escaped(group)}"', count))
         durations.samples.append((name, instance.duration_seconds))
+        statuses.samples.append((f'{name},status="{instance.status}"', 1))
         if instance.error is not None:
             errors.samples.append((f'code="{_escaped(instance.error.code)}",{name}', 1))
-    yield from (*counts, durations, errors)
+    yield from (*counts, durations, statuses, errors)
+    if details.mutes:
+        ends = [(f'fdi_instance="{_escaped(mute.instance)}"', mute.ends.timestamp()) for mute in details.mutes]
+        yield Family("fdi_mute_until_timestamp_seconds", "When a mute of the instance ends, active or not.", ends)
     token = details.token
     if token is not None and token.expires_at is not None:
         yield Family(

@@ -13,7 +13,8 @@ from fdi_health.errors import CheckError
 from fdi_health.evaluation import evaluate, hide_details
 from fdi_health.evaluation_cache import EvaluationCache
 from fdi_health.formats import FORMATS
-from fdi_health.models import Instance, Policy, ProbeResult, Statistics, TaskCounts, TokenState, Verdict
+from fdi_health.models import Instance, ProbeResult, Statistics, TaskCounts, TokenState, Verdict
+from fdi_health.policy import Policy
 from schemas.query import FAILING_STATUSES
 
 ONE, TWO = Instance("one", "id-1"), Instance("two", "id-2")

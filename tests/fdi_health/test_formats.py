@@ -20,11 +20,13 @@ from prometheus_client.parser import text_string_to_metric_families as read_prom
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
+from fdi_health import __version__
 from fdi_health.clock import Instant
 from fdi_health.errors import NEXT_STEPS, CheckError
 from fdi_health.evaluation import UNHEALTHY_NEXT_STEP, evaluate, hide_details
 from fdi_health.formats import FORMATS, metrics
-from fdi_health.models import Instance, Policy, ProbeResult, Statistics, TaskCounts, TokenState
+from fdi_health.models import Instance, ProbeResult, Statistics, TaskCounts, TokenState
+from fdi_health.policy import Policy
 from schemas.query import FAILING_STATUSES
 from schemas.settings_fields import MARKER, NAME
 from schemas.statistics import MAX_COUNT
@@ -244,7 +246,10 @@ def test_metrics__are_these(name: str) -> None:
         "fdi_duration_seconds": 0.0589,
         "fdi_instance_duration_seconds fdi_instance=payments": 0.0514,
         "fdi_instance_duration_seconds fdi_instance=crm": 0.0514,
+        "fdi_instance_status fdi_instance=payments status=unhealthy": 1,
+        "fdi_instance_status fdi_instance=crm status=unknown": 1,
         "fdi_instance_error code=upstream_error fdi_instance=crm": 1,
+        f"fdi_build_info version={__version__}": 1,
         "fdi_token_expiry_timestamp_seconds kind=token": 1_800_000_000.5,
     }
     assert found["fdi_abnormal_tasks_count fdi_instance=payments group=common"] == 2

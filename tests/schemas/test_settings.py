@@ -53,6 +53,9 @@ def test_settings__have_the_contracts_defaults() -> None:
         anonymous="verdict",
         allow_empty=frozenset(),
         optional_task_groups=frozenset(),
+        min_tasks={},
+        min_running_tasks={},
+        mute={},
     )
 
 

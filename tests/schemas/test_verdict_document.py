@@ -11,8 +11,10 @@ from marshmallow import ValidationError
 from fdi_health.clock import Instant
 from fdi_health.errors import CheckError
 from fdi_health.evaluation import evaluate
-from fdi_health.models import Details, Instance, Policy, ProbeResult, Statistics, TaskCounts, Verdict
+from fdi_health.models import Details, Instance, ProbeResult, Statistics, TaskCounts, Verdict
+from fdi_health.policy import Policy
 from schemas import verdict as verdict_schema
+from schemas import verdict_invariants
 
 CHECKED_AT = datetime(2026, 11, 24, 16, 0, 0, 900_000, UTC)
 FULL = Statistics(TaskCounts(1, 0, 0, 0), None)
@@ -56,7 +58,7 @@ def test_status__is_required_and_one_of_four_in_what_is_described() -> None:
 @pytest.mark.parametrize(("status", "sound"), [("unknown", True), ("unhealthy", False), ("degraded", False)])
 def test_document__without_instances__is_unknown(status: str, sound: bool) -> None:
     document = verdict_schema.document(verdict(abnormal=2))
-    nothing = dict.fromkeys(verdict_schema.STATUSES, 0)
+    nothing = dict.fromkeys(verdict_invariants.STATUSES, 0)
     healthy = status == "degraded"
     changed = {
         **document,
@@ -67,7 +69,7 @@ def test_document__without_instances__is_unknown(status: str, sound: bool) -> No
         "instances": [],
         "totals": None,
     }
-    assert (list(verdict_schema.invariants(changed)) == []) is sound
+    assert (list(verdict_invariants.invariants(changed)) == []) is sound
 
 
 @pytest.mark.parametrize("status", ["healthy", "degraded"])
@@ -84,11 +86,11 @@ def test_healthy_instance__without_a_group__is_refused(status: str, groups: tupl
         **document,
         "status": status,
         "reason": "none" if status == "healthy" else "why",
-        "instances_count": {**dict.fromkeys(verdict_schema.STATUSES, 0), status: 1},
+        "instances_count": {**dict.fromkeys(verdict_invariants.STATUSES, 0), status: 1},
         "instances": [{**instance, "status": status, "common_task_details": shown[0], "cdc_task_details": shown[1]}],
         "totals": {name: sum(groups) for name in counts} | {"abnormal_tasks_count": 0} if any(groups) else None,
     }
-    broken = list(verdict_schema.invariants(changed))
+    broken = list(verdict_invariants.invariants(changed))
     assert broken == ([] if any(groups) else ["an instance is healthy without counts"])
 
 
@@ -173,17 +175,17 @@ def test_document__keeps_the_order_that_people_read() -> None:
 
 def test_invariants__compare_marker_and_healthy() -> None:
     sound = verdict_schema.document(verdict())
-    assert list(verdict_schema.invariants(sound)) == []
-    assert list(verdict_schema.invariants({**sound, "marker": "FDI-NOT-OK"})) != []
-    assert list(verdict_schema.invariants({**sound, "healthy": False})) != []
+    assert list(verdict_invariants.invariants(sound)) == []
+    assert list(verdict_invariants.invariants({**sound, "marker": "FDI-NOT-OK"})) != []
+    assert list(verdict_invariants.invariants({**sound, "healthy": False})) != []
 
 
 @pytest.mark.parametrize("fail_on", [["healthy"], ["unknown", "healthy"]])
 def test_invariants__compare_marker_and_fail_on_of_a_drill(fail_on: list[str]) -> None:  # G05
     sound = verdict_schema.document(verdict()._replace(fail_on=fail_on))
     assert sound["marker"] == "FDI-NOT-OK"
-    assert list(verdict_schema.invariants(sound, fail_on)) == []
-    assert list(verdict_schema.invariants({**sound, "marker": "FDI-OK"}, fail_on)) != []
+    assert list(verdict_invariants.invariants(sound, fail_on)) == []
+    assert list(verdict_invariants.invariants({**sound, "marker": "FDI-OK"}, fail_on)) != []
 
 
 def test_invariants__compare_marker_and_fail_on_of_a_degraded_instance() -> None:  # G05
@@ -192,7 +194,7 @@ def test_invariants__compare_marker_and_fail_on_of_a_degraded_instance() -> None
     for status, marker, wrong in (("degraded", "FDI-NOT-OK", "FDI-OK"), ("unknown", "FDI-OK", "FDI-NOT-OK")):
         sound = verdict_schema.document(evaluate(found, Policy(), CHECKED_AT)._replace(fail_on=[status]))
         assert sound["marker"] == marker
-        assert list(verdict_schema.invariants({**sound, "marker": wrong}, [status])) != []
+        assert list(verdict_invariants.invariants({**sound, "marker": wrong}, [status])) != []
 
 
 def test_error_of_the_whole_check__counts_as_one_unknown_instance() -> None:  # G01

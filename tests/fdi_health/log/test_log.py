@@ -20,7 +20,8 @@ from fdi_health.clock import Instant
 from fdi_health.errors import CheckError, Fault
 from fdi_health.evaluation import evaluate, hide_details
 from fdi_health.log.request import Request, request_of
-from fdi_health.models import Instance, Policy, ProbeResult
+from fdi_health.models import Instance, ProbeResult
+from fdi_health.policy import Policy
 from tests.conformance.platform import settings_for
 from tests.handlers.test_authentication import KEY
 from tests.servers import ROOT, functions_framework

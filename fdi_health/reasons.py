@@ -1,0 +1,91 @@
+"""The reason of a verdict: one line for a pager, with the names of instances or without. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from fdi_health.clock import format_timestamp
+from fdi_health.models import WORST_FIRST
+from fdi_health.policy import abnormal_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fdi_health.models import InstanceVerdict, Status, VerdictWarning
+
+MAX_REASON_CHARACTERS = 120
+"""The longest reason: it fits one line of a pager."""
+
+NO_TASKS = "no tasks visible"
+EXPIRES = "the token expires soon"
+
+
+def count_tasks(number: int, noun: str) -> str:
+    """Return "1 abnormal task", "2 abnormal tasks"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def reason_of(instances: Sequence[InstanceVerdict], token_ends: Sequence[float]) -> str:
+    """Return the reason with the names of instances; `none` exactly if all are healthy."""
+    if not instances:
+        return "no instance was asked"
+    worst_first = sorted(instances, key=lambda instance: WORST_FIRST.index(instance.status))
+    clauses = [_clause(instance) for instance in worst_first if instance.reason not in ("none", EXPIRES)]
+    if any(instance.reason == EXPIRES for instance in instances):
+        clauses += [f"the token expires at {format_timestamp(end)}" for end in token_ends]
+    return fit(clauses, "; ", MAX_REASON_CHARACTERS) or "none"
+
+
+def _clause(instance: InstanceVerdict) -> str:
+    if instance.status == "unhealthy":
+        abnormal = abnormal_tasks(instance)
+        return f"{count_tasks(abnormal, 'abnormal task') if abnormal else instance.reason} in {instance.name}"
+    if instance.status == "unknown":
+        return f"{instance.name} unknown ({_code(instance)})"
+    if instance.reason == NO_TASKS:
+        return f"{NO_TASKS} in {instance.name}"
+    return f"{instance.name} {instance.reason.partition(': ')[0]}"
+
+
+def anonymous_reason_of(
+    instances: Sequence[InstanceVerdict], counts: dict[Status, int], warnings: Sequence[VerdictWarning]
+) -> str:
+    """Return the reason without names: how many instances have which status, and why."""
+    if not instances:
+        return "no instance was asked"
+    unknown = Counter(_code(instance) for instance in instances if instance.status == "unknown")
+    codes: dict[Status, list[str]] = {
+        "unknown": [code for code, _ in unknown.most_common()],
+        "degraded": list(dict.fromkeys(warning.code for warning in warnings)),
+    }
+    text = ""
+    for status in WORST_FIRST:
+        if counts[status] and status != "healthy":
+            text += (
+                f", {counts[status]} {status}" if text else f"{counts[status]} of {len(instances)} instances {status}"
+            )
+            text = _with_codes(text, codes.get(status, []))
+    return text or "none"
+
+
+def _with_codes(text: str, codes: Sequence[str]) -> str:
+    """Return the text with as many codes in brackets as fit into 50 characters and into a reason."""
+    shown = fit(codes, ", ", min(50, MAX_REASON_CHARACTERS - len(f"{text} ()")))
+    longer = f"{text} ({shown})"
+    return longer if shown and len(longer) <= MAX_REASON_CHARACTERS else text
+
+
+def _code(instance: InstanceVerdict) -> str:
+    return instance.error.code if instance.error else "invalid_response"
+
+
+def fit(clauses: Sequence[str], separator: str, length: int) -> str:
+    """Join as many clauses as fit into `length` characters, the first ones first, and say how many are left out."""
+    could_fit = min(len(clauses), length // (len(separator) + 1))
+    for shown in range(could_fit, 0, -1):
+        more = [f"+{len(clauses) - shown} more"] if shown < len(clauses) else []
+        text = separator.join([*clauses[:shown], *more])
+        if len(text) <= length:
+            return text
+    return f"+{len(clauses)} more" if clauses else ""
