@@ -251,7 +251,7 @@ def test_function__policies__are_read_from_the_settings(function: Callable[..., 
 
 
 def test_function__mute__is_in_every_format(function: Callable[..., Function]) -> None:
-    end = now().wall + 3600
+    end = now().wall // 1 + 3600
     checked = function("doc_example", FDI_MUTE=f"one={text_of(end)}")
     assert "one is muted until 20" in checked.get("/?format=json").text
     assert "muted until 20" in checked.get("/?format=text").text
