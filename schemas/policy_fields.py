@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from datetime import datetime
 from typing import Any
 
@@ -45,9 +46,9 @@ class ByInstance(fields.Field[dict[str, Any]]):
             raise ValidationError(faults)
         return loaded
 
+    @abstractmethod
     def read(self, text: str) -> Any:
         """Return the value of one entry; raises ValidationError."""
-        raise NotImplementedError
 
 
 class CountByInstance(ByInstance):

@@ -317,7 +317,7 @@ def test_check__says_that_the_token_ends(run: Run) -> None:
     lines = out.splitlines()
     assert lines[0] == "FDI-OK degraded: the token expires at 2020-01-01T00:00:00Z"
     assert lines[2] == "  The end of the token is 2020-01-01T00:00:00Z, and it was not renewed."
-    assert lines[3].startswith("  -> Put a new token into the secret")
+    assert lines[3].startswith("  -> Put an access key into the secret")
 
 
 def test_module__run_as_a_program__is_the_command_line(

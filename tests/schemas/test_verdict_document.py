@@ -12,7 +12,7 @@ from fdi_health.clock import Instant
 from fdi_health.errors import CheckError
 from fdi_health.evaluation import evaluate
 from fdi_health.models import Details, Instance, ProbeResult, Statistics, TaskCounts, Verdict
-from fdi_health.policy import Policy
+from fdi_health.policy import Mute, Policy
 from schemas import verdict as verdict_schema
 from schemas import verdict_invariants
 
@@ -254,3 +254,13 @@ def test_document__refuses_a_further_group_as_the_only_one() -> None:  # D59
     changed = changed._replace(details=details(changed)._replace(totals=TaskCounts(1, 0, 3, 4)))
     with pytest.raises(ValidationError, match="healthy without counts"):
         verdict_schema.document(changed)
+
+
+def test_invariants__muted_instance_that_is_not_degraded__is_a_contradiction() -> None:
+    policy = Policy(mutes={"*": Mute(None, 2.0)})
+    found = ProbeResult(Instance("one", "id-1"), None, CheckError("timeout", "-"), Instant(0, 0), 0.1)
+    sound = verdict_schema.document(evaluate([found], policy, datetime(2026, 11, 24, tzinfo=UTC), present=1.0))
+    assert list(verdict_invariants.invariants(sound, muted_count=1)) == []
+    (instance,) = sound["instances"]
+    wrong = {**sound, "instances": [{**instance, "status": "healthy"}]}
+    assert "an instance is muted and not degraded" in list(verdict_invariants.invariants(wrong, muted_count=1))
