@@ -36,10 +36,13 @@ class EvaluationCache:
     Args:
         policy: the same for every evaluation.
 
+    Attributes:
+        policy: as given.
+
     """
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+        self.policy = policy
         self._last: _Evaluation | None = None
 
     def evaluate(
@@ -62,7 +65,7 @@ class EvaluationCache:
 
         """
         last = self._last
-        mutes = self._policy.active_mutes(present.wall)
+        mutes = self.policy.active_mutes(present.wall)
         if last is None or last.mutes != mutes or last.token_expires_at != token_expires_at or last.results != results:
             last = self._last = self._evaluate(results, token_expires_at, mutes, present)
         details = last.verdict.details
@@ -78,7 +81,7 @@ class EvaluationCache:
         oldest = earliest(result.arrived for result in results)
         verdict = evaluate(
             [result._replace(token_expires_at=token_expires_at) for result in results],
-            self._policy,
+            self.policy,
             checked_at=datetime.fromtimestamp(oldest.wall, UTC),
             present=present.wall,
         )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fdi_health.clock import Deadline, format_timestamp
 from fdi_health.credentials.refreshing_cache import RefreshingCache
 from fdi_health.credentials.secret_format import Credentials, parse_secret
-from fdi_health.diagnostics.comparison import comparison_steps
+from fdi_health.diagnostics.comparison import comparison_steps, suggestion_step
 from fdi_health.diagnostics.step import INSTANCE, NETWORK, SECRET, SETTINGS, Step, failed, network_steps, skipped, tried
 from fdi_health.errors import CheckError
 from fdi_health.evaluation import next_steps
@@ -81,6 +81,7 @@ def _target_steps(service: Service, target: Target) -> Iterator[Step]:
     instances, warnings = (verdict.details.instances, verdict.details.warnings) if verdict.details else ((), ())
     yield from (_instance_step(instance, warnings) for instance in instances)
     yield from comparison_steps(target, instances, Deadline.after(service.deadline_seconds))
+    yield from suggestion_step(instances, service.evaluations.policy)
 
 
 def _token_steps(service: Service, target: Target) -> Iterator[Step]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fdi_health.diagnostics.step import INSTANCE, Step, since, skipped
 from fdi_health.errors import CheckError
-from fdi_health.models import Instance, counts_by_group
+from fdi_health.models import Instance, counts_by_group, total
 from fdi_health.roma.instance_statistics import KINDS, count_all_tasks
 
 if TYPE_CHECKING:
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
     from fdi_health.clock import Deadline
     from fdi_health.models import InstanceVerdict
+    from fdi_health.policy import Policy
     from fdi_health.service import Target
 
 _SHARE_STEP = (
     "Share the integration applications with this user in the ROMA Connect console (integration application "
     "authorization, read permission), or compare with the number of tasks in the console."
 )
+_MAX_SUGGESTED = 20
+"""For how many instances settings are suggested."""
+
 _FLOW_STEP = "Watch the orchestration tasks in the console: fdi-health does not see them."
 
 
@@ -47,6 +51,23 @@ def comparison_steps(target: Target, instances: Sequence[InstanceVerdict], deadl
             yield skipped(name, INSTANCE, f"not compared with the instance's own statistics: {error.message}")
         else:
             yield _compare(name, began, shown, found)
+
+
+def suggestion_step(instances: Sequence[InstanceVerdict], policy: Policy) -> Iterator[Step]:
+    """Yield a step with settings that page when tasks vanish or stop, unless the settings have such a policy."""
+    began = time.monotonic()
+    answered = [instance for instance in instances if counts_by_group(instance)]
+    if policy.min_tasks or policy.min_running_tasks or not answered:
+        return
+    counts = [(instance.name, total(instance)) for instance in answered][:_MAX_SUGGESTED]
+    visible = ",".join(f"{name}={sum(found)}" for name, found in counts if sum(found))
+    running = ",".join(f"{name}={found.running_tasks_count}" for name, found in counts if found.running_tasks_count)
+    settings = [f"FDI_MIN_TASKS={visible}"] if visible else []
+    settings += [f"FDI_MIN_RUNNING_TASKS={running}"] if running else []
+    finding = "no tasks are visible"
+    if settings:
+        finding = f"to be paged when tasks vanish or stop, as of now: {' '.join(settings)}"
+    yield Step("policy", INSTANCE, ok=True, seconds=since(began), finding=finding)
 
 
 def _compare(name: str, began: float, shown: Mapping[str, int], found: Mapping[str, int]) -> Step:

@@ -195,7 +195,8 @@ def test_doctor__walks_the_whole_way(run: Run) -> None:
     assert code == 0
     instances = ["payments", "orders", "sandbox"]
     assert names[:4] == ["settings", "secret", "DNS", "TCP"]
-    assert names[4:] == [f"{step} {name}" for step in ("instance", "tasks of") for name in instances]
+    assert names[4:-1] == [f"{step} {name}" for step in ("instance", "tasks of") for name in instances]
+    assert names[-1] == "policy"
     assert "unhealthy: 2 abnormal common tasks" in out
     assert "-> Compare with the number of tasks in the console" in out
 

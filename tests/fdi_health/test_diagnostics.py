@@ -141,6 +141,7 @@ def test_iam__secret_contains_credentials__has_its_own_steps(run: Run, upstream:
         "TCP",
         "instance orders",
         "tasks of orders",
+        "policy",
     ]
     assert steps["IAM DNS"]["finding"].startswith("IAM has ")
     assert steps["IAM TCP"]["finding"] == "connected to IAM"
@@ -311,3 +312,19 @@ def test_tasks__no_time_left__are_skipped(run: Run, upstream: Simulator) -> None
     _, steps = walk(run, FDI_INSTANCES="one=id-one,two=id-two", FDI_DEADLINE_SECONDS="0.4")
     assert steps["tasks of one"]["finding"].endswith("no response before the deadline")
     assert steps["tasks of two"]["finding"] == "not compared: no time is left"
+
+
+def test_policy__not_set__is_suggested_with_the_numbers_of_now(run: Run) -> None:
+    _, steps = walk(run, FDI_INSTANCES="payments=id-payments,orders=id-orders,sandbox=id-sandbox")
+    assert steps["policy"]["finding"] == (
+        "to be paged when tasks vanish or stop, as of now: FDI_MIN_TASKS=payments=25,orders=23 "
+        "FDI_MIN_RUNNING_TASKS=payments=3,orders=3"
+    )
+
+
+def test_policy__set__is_not_suggested(run: Run) -> None:
+    assert "policy" not in walk(run, FDI_MIN_TASKS="*=1", **ONE)[1]
+
+
+def test_policy__no_tasks_visible__says_so(run: Run) -> None:
+    assert walk(run, FDI_INSTANCES="sandbox=id-sandbox")[1]["policy"]["finding"] == "no tasks are visible"
