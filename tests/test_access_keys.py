@@ -7,12 +7,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from huaweicloudsdkcore.auth.credentials import BasicCredentials
+from huaweicloudsdkcore.exceptions.exceptions import ServiceResponseException
+from huaweicloudsdkroma.v2 import CountTasksRequest, RomaClient
 
 from fdi_health.clock import Instant, now
 from fdi_health.credentials.authenticators import Signature
 from fdi_health.credentials.token_provider import TokenProvider
 from simulator import AccessKeys, SecretKey, json_response
 from simulator.access_keys import LOCK_SECONDS
+from tests.conftest import PROJECT_ID
 from tests.fdi_health.fake_secret_store import NO_IAM, FakeSecretStore, soon
 
 if TYPE_CHECKING:
@@ -140,6 +144,33 @@ def test_refused_key__says_why_and_what_to_do(
     assert (error["code"], error["upstream_status"]) == ("token_rejected", 401)
     assert error["message"].startswith(message)
     assert error["next_step"].startswith(step)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        lambda keys: None,
+        lambda keys: keys.keys.update({ACCESS_KEY: SecretKey("another")}),
+        lambda keys: keys.keys.clear(),
+        lambda keys: setattr(keys, "clock", lambda: time.time() + 3600),
+        lambda keys: keys.lock(ACCESS_KEY),
+    ],
+    ids=["none", "wrong secret key", "deleted key", "wrong clock", "locked key"],
+)
+def test_vendors_client_and_ours__are_accepted_and_refused_alike(
+    function: Callable[..., Function], upstream: Simulator, keys: AccessKeys, trouble: Callable[[AccessKeys], None]
+) -> None:
+    checked = function("healthy", ROMA_TOKEN=SECRET)
+    trouble(keys)
+    ours = checked.instance()["error"]
+    credentials = BasicCredentials(ACCESS_KEY, SECRET_KEY, PROJECT_ID)
+    client = RomaClient.new_builder().with_credentials(credentials).with_endpoint(upstream.url).build()
+    theirs = None
+    try:
+        client.count_tasks(CountTasksRequest(instance_id="id-one"))
+    except ServiceResponseException as error:
+        theirs = (error.status_code, error.error_code, error.error_msg)
+    assert theirs == (ours and (ours["upstream_status"], ours["upstream_code"], ours["upstream_message"]))
 
 
 @pytest.mark.parametrize("code", ["APIG.0301", "APIC.0301", "ROMA.1002", "APIG.1002", "APIC.7102"])
