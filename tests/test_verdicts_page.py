@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from typing import Any
 
@@ -31,3 +32,11 @@ def test_example__of_a_code__names_it(entry: Any) -> None:
 @pytest.mark.parametrize("entry", BUILDER["WARNINGS"], ids=lambda entry: entry.title)
 def test_example__of_a_warning__is_degraded(entry: Any) -> None:
     assert BUILDER["example"](entry).startswith("FDI-OK degraded: ")
+
+
+def test_alert_rules__link_to_headings_of_the_page() -> None:
+    rules = (ROOT / "deploy" / "monitoring" / "rules.yml").read_text()
+    headings = {line.lstrip("# ").lower() for line in BUILDER["page"]().splitlines() if line.startswith("#")}
+    linked = set(re.findall(r"runbook: docs/verdicts\.md#(\w+)", rules))
+    assert len(linked) == 6
+    assert linked <= headings
