@@ -123,7 +123,7 @@ def test_role__allows_one_secret_and_its_own_log_only(template: dict[str, Any]) 
         for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
         if not action.startswith("logs:")
     }
-    secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:roma-credentials-AbCdEf"
+    secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:roma-key-AbCdEf"
     assert allowed == {("secretsmanager:GetSecretValue", json.dumps(secret))}
     statements = policy["PolicyDocument"]["Statement"]
     assert "*" not in json.dumps([statement["Action"] for statement in statements])

@@ -158,5 +158,5 @@ def open_store(url: SecretUrl, environ: Mapping[str, str]) -> VaultSecret:
 
 def _invalid(rule: str) -> InvalidSecretUrl:
     return InvalidSecretUrl(
-        f"must be azurekeyvault://VAULT/SECRET that {rule}, e.g. azurekeyvault://acme-vault/roma-credentials"
+        f"must be azurekeyvault://VAULT/SECRET that {rule}, e.g. azurekeyvault://acme-vault/roma-key"
     )

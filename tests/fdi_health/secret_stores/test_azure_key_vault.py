@@ -411,7 +411,7 @@ def test_read__log_level_debug__logs_no_secret(principal: AzureStandIn, caplog: 
     "host", ["acme-vault", "Acme-Vault.vault.azure.net", "abc.vault.azure.cn", "a1-b2.VAULT.usgovcloudapi.net"]
 )
 def test_open_store__vault_of_each_cloud__is_accepted(host: str) -> None:
-    open_store(parse_secret_url(f"azurekeyvault://{host}/roma-credentials"), {})
+    open_store(parse_secret_url(f"azurekeyvault://{host}/roma-key"), {})
 
 
 @pytest.mark.parametrize(
@@ -445,7 +445,7 @@ def test_open_store__malformed_url__says_the_part(place: str, rule: str) -> None
     with pytest.raises(InvalidSecretUrl) as caught:
         open_store(parse_secret_url(f"azurekeyvault://{place}"), {})
     assert rule in str(caught.value)
-    assert "e.g. azurekeyvault://acme-vault/roma-credentials" in str(caught.value)
+    assert "e.g. azurekeyvault://acme-vault/roma-key" in str(caught.value)
 
 
 def test_azure__other_store__is_not_imported() -> None:
