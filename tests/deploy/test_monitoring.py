@@ -45,15 +45,15 @@ def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[s
 
 @contextlib.contextmanager
 def running(command: Sequence[str], url: str, folder: Path) -> Iterator[None]:
-    """Run a server until its URL answers."""
+    """Run a server, ready when its URL answers with 200: Prometheus answers with 503 while it starts."""
     with (folder / "program.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)  # noqa: S603 -- as above
     try:
         end = time.monotonic() + 30
         while True:
-            with contextlib.suppress(requests.ConnectionError):
-                requests.get(url, timeout=2)
-                break
+            with contextlib.suppress(requests.RequestException):
+                if requests.get(url, timeout=2).status_code == 200:
+                    break
             assert process.poll() is None, (folder / "program.log").read_text()
             assert time.monotonic() < end
             time.sleep(0.1)
@@ -234,7 +234,7 @@ def prometheus_url(
             f"http://127.0.0.1:{exporter_port}/-/healthy",
             exporter_folder,
         ),
-        running(command, f"http://127.0.0.1:{port}/api/v1/alerts", folder),
+        running(command, f"http://127.0.0.1:{port}/-/ready", folder),
     ):
         yield f"http://127.0.0.1:{port}"
 
