@@ -47,8 +47,12 @@ class Configuration(NamedTuple):
     callers: ConfiguredSecret | None
 
 
-def read_configuration(environ: Mapping[str, str]) -> Configuration:
+def read_configuration(environ: Mapping[str, str], present: float) -> Configuration:
     """Return what the environment says; reads no secret and connects to nothing.
+
+    Args:
+        environ: the process's environment.
+        present: the time now, in seconds since the epoch.
 
     Raises:
         CheckError: `settings_invalid`, with every fault there is.
@@ -66,7 +70,7 @@ def read_configuration(environ: Mapping[str, str]) -> Configuration:
         except InvalidSecretUrl as error:
             faults.append(Fault(variable, str(error)))
     try:
-        settings = settings_schema.load(environ)
+        settings = settings_schema.load(environ, present)
     except ValidationError as error:
         faults += [Fault(variable, message, entry) for variable, entry, message in settings_schema.faults(error)]
     if faults:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from fdi_health.models import (
     counts_by_group,
     total,
 )
-from fdi_health.policy import abnormal_tasks, missing_running_tasks, missing_tasks, mute_instance
+from fdi_health.policy import abnormal_tasks, find, missing_running_tasks, missing_tasks, mute_instance
 from fdi_health.reasons import (
     EXPIRES,
     MAX_REASON_CHARACTERS,
@@ -70,7 +71,7 @@ def evaluate(
     token: TokenState | None = None,
     *,
     is_fresh: bool = True,
-    present: float = 0.0,
+    present: float = math.inf,
 ) -> Verdict:
     """Return the verdict over all results, details included.
 
@@ -82,19 +83,24 @@ def evaluate(
         duration_seconds: how long the check took.
         token: what is known of the token in use, or None.
         is_fresh: whether at least one result is of this check rather than from the cache.
-        present: the time now, in seconds since the epoch, which decides the mutes that are active.
+        present: the time now, in seconds since the epoch, which decides the mutes that are active; without it none is.
 
     """
     token_works = any(result.statistics is not None and result.error is None for result in results)
-    active = policy.active_mutes(present)
+    open_mutes = policy.open_mutes(present)
     instances: list[InstanceVerdict] = []
     mute_warnings: list[VerdictWarning] = []
+    mutes: list[ListedMute] = []
     for result in results:
         instance = _evaluate_instance(result, policy, token_works=token_works)
-        mute = policy.mute_of(result.instance, active)
-        muted, warning = mute_instance(instance, mute) if mute is not None else (instance, None)
-        instances.append(muted)
-        mute_warnings += [warning] if warning is not None else []
+        mute = find(result.instance, open_mutes)
+        if mute is not None:
+            begins = None if mute.begins is None else _to_datetime(mute.begins)
+            mutes.append(ListedMute(instance.name, begins, _to_datetime(mute.ends)))
+            if mute.is_active(present):
+                instance, warning = mute_instance(instance, mute)
+                mute_warnings += [warning] if warning is not None else []
+        instances.append(instance)
     token_ends = sorted({result.token_expires_at for result in results if result.token_expires_at is not None})
     warnings = (
         *(_no_tasks_warning(instance.name) for instance in instances if instance.reason == NO_TASKS),
@@ -120,10 +126,7 @@ def evaluate(
             instances=tuple(instances),
             token=token,
             is_fresh=is_fresh,
-            mutes=tuple(
-                ListedMute(name, None if mute.begins is None else _to_datetime(mute.begins), _to_datetime(mute.ends))
-                for name, mute in policy.listed_mutes((result.instance for result in results), present)
-            ),
+            mutes=tuple(mutes),
         ),
         muted_count=len(mute_warnings),
     )

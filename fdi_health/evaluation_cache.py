@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class _Evaluation(NamedTuple):
     results: Sequence[ProbeResult]
     token_expires_at: float | None
-    mutes: frozenset[str]
+    mutes: tuple[tuple[str, bool], ...]
     verdict: Verdict
     oldest: Instant
     newest_monotonic: float
@@ -65,7 +65,7 @@ class EvaluationCache:
 
         """
         last = self._last
-        mutes = self.policy.active_mutes(present.wall)
+        mutes = self.policy.mute_states(present.wall)
         if last is None or last.mutes != mutes or last.token_expires_at != token_expires_at or last.results != results:
             last = self._last = self._evaluate(results, token_expires_at, mutes, present)
         details = last.verdict.details
@@ -76,7 +76,11 @@ class EvaluationCache:
         )
 
     def _evaluate(
-        self, results: Sequence[ProbeResult], token_expires_at: float | None, mutes: frozenset[str], present: Instant
+        self,
+        results: Sequence[ProbeResult],
+        token_expires_at: float | None,
+        mutes: tuple[tuple[str, bool], ...],
+        present: Instant,
     ) -> _Evaluation:
         oldest = earliest(result.arrived for result in results)
         verdict = evaluate(

@@ -14,7 +14,7 @@ from fdi_health.errors import CheckError
 from fdi_health.models import InstanceVerdict, VerdictWarning, total
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from fdi_health.models import Instance
 
@@ -66,19 +66,13 @@ class Policy(NamedTuple):
         """Whether an instance may have no tasks."""
         return EVERY in self.allow_empty or instance.name in self.allow_empty
 
-    def active_mutes(self, present: float) -> frozenset[str]:
-        """Return the keys of the mutes that are active; they decide a verdict together with the results."""
-        return frozenset(key for key, mute in self.mutes.items() if mute.is_active(present))
+    def open_mutes(self, present: float) -> dict[str, Mute]:
+        """Return the mutes that have not ended, begun or not: an ended one has no effect."""
+        return {key: mute for key, mute in self.mutes.items() if present < mute.ends}
 
-    def mute_of(self, instance: Instance, active: Iterable[str]) -> Mute | None:
-        """Return the active mute of an instance, or None."""
-        return find(instance, {key: self.mutes[key] for key in active})
-
-    def listed_mutes(self, instances: Iterable[Instance], present: float) -> tuple[tuple[str, Mute], ...]:
-        """Return (name, mute) of the instances with a mute that has not ended, begun or not."""
-        left = {key: mute for key, mute in self.mutes.items() if present < mute.ends}
-        found = ((instance.name, find(instance, left)) for instance in instances)
-        return tuple((name, mute) for name, mute in found if mute is not None)
+    def mute_states(self, present: float) -> tuple[tuple[str, bool], ...]:
+        """Return key and activity of each mute that has not ended. A verdict changes with them and the results only."""
+        return tuple((key, mute.is_active(present)) for key, mute in self.open_mutes(present).items())
 
 
 def find(instance: Instance, values: Mapping[str, Value]) -> Value | None:

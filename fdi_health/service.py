@@ -19,14 +19,12 @@ from fdi_health.policy import Mute, Policy
 from fdi_health.roma.api import Api
 from fdi_health.roma.client import Client
 from fdi_health.transport.client import Transport
-from schemas.policy_fields import MAX_MUTE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from fdi_health.clock import Instant
     from fdi_health.models import Verdict
-    from schemas.settings import Settings
 
 
 class Target(NamedTuple):
@@ -82,7 +80,7 @@ class Service(NamedTuple):
             CheckError: `settings_invalid`, with every fault there is.
 
         """
-        settings, secret, callers = read_configuration(environ)
+        settings, secret, callers = read_configuration(environ, clock().wall)
         read_seconds = max(settings.deadline_seconds, MAX_READ_SECONDS)
         transport = Transport.open(settings.endpoint, environ, settings.max_parallel)
         iam_transport = None
@@ -108,7 +106,14 @@ class Service(NamedTuple):
         )
         return cls(
             target=target,
-            evaluations=EvaluationCache(_policy(settings, clock().wall)),
+            evaluations=EvaluationCache(
+                Policy(
+                    settings.allow_empty,
+                    settings.min_tasks,
+                    settings.min_running_tasks,
+                    {key: Mute(*times) for key, times in settings.mute.items()},
+                )
+            ),
             pool=pool,
             deadline_seconds=settings.deadline_seconds,
             anonymous=settings.anonymous,
@@ -181,21 +186,3 @@ class Service(NamedTuple):
         self.target.transport.close()
         if self.target.iam_transport:
             self.target.iam_transport.close()
-
-
-def _policy(settings: Settings, present: float) -> Policy:
-    """Return the policy of the settings.
-
-    Raises:
-        CheckError: `settings_invalid`, if a mute without a beginning ends in more than 31 days.
-
-    """
-    long = [
-        Fault("FDI_MUTE", "must end within 31 days if it has no beginning", number)
-        for number, (begins, ends) in enumerate(settings.mute.values(), 1)
-        if begins is None and ends - present > MAX_MUTE_SECONDS
-    ]
-    if long:
-        raise CheckError("settings_invalid", "the settings have a fault: FDI_MUTE", faults=tuple(long))
-    mutes = {key: Mute(begins, ends) for key, (begins, ends) in settings.mute.items()}
-    return Policy(settings.allow_empty, settings.min_tasks, settings.min_running_tasks, mutes)

@@ -14,6 +14,8 @@ from schemas.settings_fields import NAME, split_entries
 MAX_MUTE_SECONDS = 31 * 86400.0
 """A longer mute would be forgotten."""
 
+MUTE_EXAMPLE = "payments=2026-12-01T22:00+01:00/2026-12-02T06:00+01:00"
+
 
 class ByInstance(fields.Field[dict[str, Any]]):
     """`KEY=VALUE`, comma-separated; a key is an alias, an ID or `*`. Loads to a mapping.

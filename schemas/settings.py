@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from schemas.policy_fields import CountByInstance, MuteByInstance
+from schemas.policy_fields import MAX_MUTE_SECONDS, MUTE_EXAMPLE, CountByInstance, MuteByInstance
 from schemas.service_links import is_service_link
 from schemas.settings_fields import INSTANCE_ID, NAME, REGION, Endpoint, Entries, Instances, Matching, Number
 
@@ -48,7 +48,17 @@ class Settings(NamedTuple):
 
 
 class SettingsSchema(Schema):
-    """Every setting; a variable that is absent or empty has its default."""
+    """Every setting; a variable that is absent or empty has its default.
+
+    Args:
+        present: the time now, in seconds since the epoch, from which a mute without a beginning counts. Only `load`
+            needs it.
+
+    """
+
+    def __init__(self, present: float = 0.0) -> None:
+        super().__init__()
+        self._present = present
 
     region = Matching(REGION, "must be a region's name, e.g. cn-north-4", data_key="FDI_REGION", load_default=None)
     endpoint = Endpoint("https://roma.cn-north-4.myhuaweicloud.com", data_key="FDI_ENDPOINT", load_default=None)
@@ -101,9 +111,7 @@ class SettingsSchema(Schema):
 
     min_tasks = CountByInstance("*=1,payments=12", data_key="FDI_MIN_TASKS", load_default=dict)
     min_running_tasks = CountByInstance("payments=3", data_key="FDI_MIN_RUNNING_TASKS", load_default=dict)
-    mute = MuteByInstance(
-        "payments=2026-12-01T22:00+01:00/2026-12-02T06:00+01:00", data_key="FDI_MUTE", load_default=dict
-    )
+    mute = MuteByInstance(MUTE_EXAMPLE, data_key="FDI_MUTE", load_default=dict)
 
     @validates_schema(skip_on_field_errors=False)
     def _has_an_endpoint(self, data: dict[str, Any], **_: Any) -> None:
@@ -145,6 +153,16 @@ class SettingsSchema(Schema):
         if "instances" in data and any(faults.values()):
             raise ValidationError({variable: found for variable, found in faults.items() if found})
 
+    @validates_schema(skip_on_field_errors=False)
+    def _mutes_end_soon(self, data: dict[str, Any], **_: Any) -> None:
+        faults = {
+            number: [f"must end within 31 days if it has no beginning, e.g. {MUTE_EXAMPLE}"]
+            for number, (begins, ends) in enumerate(data.get("mute", {}).values(), 1)
+            if begins is None and ends - self._present > MAX_MUTE_SECONDS
+        }
+        if faults:
+            raise ValidationError({"FDI_MUTE": faults})
+
 
 _POLICIES = (
     ("FDI_MIN_TASKS", "min_tasks"),
@@ -153,8 +171,12 @@ _POLICIES = (
 )
 
 
-def load(environ: Mapping[str, str]) -> Settings:
+def load(environ: Mapping[str, str], present: float) -> Settings:
     """Return the settings in an environment.
+
+    Args:
+        environ: the environment.
+        present: the time now, in seconds since the epoch.
 
     Raises:
         ValidationError: with every fault; see `faults`.
@@ -165,7 +187,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         for name, value in environ.items()
         if name.startswith(PREFIX) and not is_service_link(name, value)
     }
-    schema = SettingsSchema()
+    schema = SettingsSchema(present)
     known = {str(field.data_key) for field in schema.fields.values()}
     messages: dict[str, Any] = {name: [_unknown(name, known)] for name in ours if name not in known}
     loaded: dict[str, Any] = {}

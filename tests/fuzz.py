@@ -84,7 +84,7 @@ def settings_target(data: bytes) -> None:
     ]
     values = _text(data).split("\0")
     try:
-        settings.load(dict(zip(names, values, strict=False)))
+        settings.load(dict(zip(names, values, strict=False)), 0.0)
     except ValidationError as error:
         list(settings.faults(error))
 

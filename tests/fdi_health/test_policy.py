@@ -180,8 +180,8 @@ def test_mutes__not_ended__are_listed_also_while_nothing_is_wrong() -> None:
 
 @given(results(), POLICIES)
 def test_any_policy__never_makes_a_bad_instance_healthy(found: list[ProbeResult], policy: Policy) -> None:
-    without = evaluate(found, Policy(), NOW).details
-    with_policy = evaluate(found, policy, NOW)
+    without = evaluate(found, Policy(), NOW, present=0.0).details
+    with_policy = evaluate(found, policy, NOW, present=0.0)
     verdict_schema.document(with_policy)
     assert without is not None
     assert with_policy.details is not None
@@ -275,3 +275,30 @@ def test_function__endless_mute__is_a_fault_that_names_the_entry(function: Calla
 
 def test_function__ended_mute__is_no_fault(function: Callable[..., Function]) -> None:
     assert function("healthy", FDI_MUTE="one=2020-01-01T00:00Z").get().status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("own", "status"),
+    [
+        (Mute(PRESENT + 60, PRESENT + 120), "unhealthy"),  # it has a mute of its own, which has not begun
+        (Mute(PRESENT - 120, PRESENT - 60), "degraded"),  # an ended mute has no effect
+    ],
+)
+def test_mute_of_an_instance__goes_before_that_of_all__until_it_has_ended(own: Mute, status: str) -> None:
+    policy = Policy(mutes={"*": Mute(None, PRESENT + 3600), "payments": own})
+    assert judged(answered(abnormal=1), policy).status == status
+
+
+def test_function__mute_that_ended_between_two_checks__is_not_listed(function: Callable[..., Function]) -> None:
+    clock, start = Clock(), now().wall
+    mute = f"one={text_of(start + 10)}/{text_of(start + 20)}"
+    checked = function("healthy", FDI_MUTE=mute, FDI_CACHE_SECONDS="60", clock=clock)
+    assert len(checked.verdict()["mutes"]) == 1
+    clock.ahead = 30
+    assert "mutes" not in checked.verdict()
+
+
+def test_function__endless_mute_and_another_fault__are_reported_together(function: Callable[..., Function]) -> None:
+    far = text_of(now().wall + 32 * 86400)
+    response = function("healthy", FDI_MUTE=f"one={far}", FDI_CACHE_SECONDS="x").get()
+    assert [fault["variable"] for fault in response.get_json()["faults"]] == ["FDI_CACHE_SECONDS", "FDI_MUTE"]

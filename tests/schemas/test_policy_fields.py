@@ -14,16 +14,19 @@ BASE = {
     "FDI_TOKEN": "env://T",
 }
 
+PRESENT = 1_796_083_200.0
+"""2026-12-01."""
+
 
 def faults(**variables: str) -> list[tuple[str, int | None, str]]:
     with pytest.raises(ValidationError) as caught:
-        settings.load({**BASE, **variables})
+        settings.load({**BASE, **variables}, PRESENT)
     return list(settings.faults(caught.value))
 
 
 @pytest.mark.parametrize("variable", ["FDI_MIN_TASKS", "FDI_MIN_RUNNING_TASKS"])
 def test_counts__by_alias_id_or_star__are_loaded(variable: str) -> None:
-    loaded = settings.load({**BASE, variable: "*=1, payments=12,id-2=3,"})
+    loaded = settings.load({**BASE, variable: "*=1, payments=12,id-2=3,"}, PRESENT)
     assert getattr(loaded, variable.removeprefix("FDI_").lower()) == {"*": 1, "payments": 12, "id-2": 3}
 
 
@@ -52,7 +55,7 @@ def test_policy__of_an_instance_that_is_not_configured__is_a_fault(variable: str
 
 def test_mute__from_and_until__are_seconds_since_the_epoch() -> None:
     loaded = settings.load(
-        {**BASE, "FDI_MUTE": "payments=2026-12-01T22:00+01:00/2026-12-02T06:00+01:00,*=2026-12-31T00:00:00Z"}
+        {**BASE, "FDI_MUTE": "payments=2026-12-01T22:00+01:00/2026-12-02T06:00+01:00,*=2026-12-31T00:00:00Z"}, PRESENT
     )
     assert loaded.mute == {"payments": (1_796_158_800.0, 1_796_187_600.0), "*": (None, 1_798_675_200.0)}
 

@@ -28,7 +28,7 @@ BASE = {
 
 
 def load(**changes: str) -> Settings:
-    return settings.load({**BASE, **changes})
+    return settings.load({**BASE, **changes}, 0.0)
 
 
 def faults(**changes: str) -> list[tuple[str, int | None]]:
@@ -379,7 +379,7 @@ def test_service_link__is_never_one_of_our_settings(name: str, value: str) -> No
 
 def test_faults__are_reported_all_at_once() -> None:
     with pytest.raises(ValidationError) as caught:
-        settings.load({})
+        settings.load({}, 0.0)
     assert [variable for variable, _, _ in settings.faults(caught.value)] == [
         "FDI_PROJECT_ID",
         "FDI_INSTANCES",
