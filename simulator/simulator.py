@@ -6,7 +6,7 @@ import time
 from collections import defaultdict, deque
 from email.utils import formatdate
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from simulator.access_keys import AccessKeys, is_signed
 from simulator.csms import PATH as CSMS_PATH
@@ -14,9 +14,10 @@ from simulator.csms import Csms
 from simulator.documented_responses import DOC_PROJECT_ID, ERRORS, NO_TASKS, error_document, error_response
 from simulator.faults import behaviour_named
 from simulator.iam import PATH as IAM_PATH
-from simulator.instance_statistics import instance_statistics_response, json_document
+from simulator.instance_statistics import instance_statistics_response
 from simulator.request_parser import INSTANCE_PATH, Request, project_of
 from simulator.responses import Responder, Response, body_response, json_response, statistics_response
+from simulator.script import Script
 from simulator.server import HOST, LoopbackServer
 
 if TYPE_CHECKING:
@@ -28,28 +29,6 @@ if TYPE_CHECKING:
 
 _NO_TOKEN_MESSAGE = "Incorrect IAM authentication information: x-auth-token not found"  # noqa: S105 -- a message, no secret
 _SECOND = 1.0
-
-
-class _Script:
-    """The behaviours of one instance, one per request; the last one repeats."""
-
-    def __init__(self, behaviours: Iterable[Response | Responder]) -> None:
-        self._left = deque(behaviours)
-
-    def next_response(self, request: Request) -> Response:
-        behaviour = self._left.popleft() if len(self._left) > 1 else self._left[0]
-        return behaviour if isinstance(behaviour, Response) else behaviour(request)
-
-    @property
-    def last_document(self) -> Any:
-        """The JSON document of the behaviour that repeats, or None."""
-        behaviour = self._left[-1]
-        return json_document(behaviour) if isinstance(behaviour, Response) else None
-
-    @property
-    def refuses_any_token(self) -> bool:
-        behaviour = self._left[0]
-        return isinstance(behaviour, Response) and not behaviour.token_checked
 
 
 class Simulator:
@@ -96,7 +75,7 @@ class Simulator:
         self.instance_statistics: dict[str, Response] = {}
         self.csms = Csms()
         self._token_fault = "APIGW.0301"  # noqa: S105 -- an error code, no secret
-        self._scripts: dict[str, _Script] = {}
+        self._scripts: dict[str, Script] = {}
         self._seen: deque[Request] = deque(maxlen=remember)
         self._seen_lock = Lock()
         self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
@@ -168,7 +147,7 @@ class Simulator:
         """
         if not behaviours:
             raise ValueError(f"instance {instance_id!r} needs at least one behaviour to play")
-        self._scripts[instance_id] = _Script(
+        self._scripts[instance_id] = Script(
             behaviour_named(behaviour) if isinstance(behaviour, str) else behaviour for behaviour in behaviours
         )
 

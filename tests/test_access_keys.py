@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,13 @@ from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkcore.exceptions.exceptions import ServiceResponseException
 from huaweicloudsdkroma.v2 import CountTasksRequest, RomaClient
 
-from fdi_health.clock import Instant, now
+from fdi_health.clock import Deadline, Instant, now
 from fdi_health.credentials.authenticators import Signature
 from fdi_health.credentials.token_provider import TokenProvider
 from simulator import AccessKeys, SecretKey, json_response
 from simulator.access_keys import LOCK_SECONDS
 from tests.conftest import PROJECT_ID
-from tests.fdi_health.fake_secret_store import NO_IAM, FakeSecretStore, soon
+from tests.fdi_health.fake_secret_store import NO_IAM, FakeSecretStore, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -244,6 +245,18 @@ def test_secret_of_many_keys_in_turn__limits_are_kept_for_the_newest_four() -> N
         found = tokens.renew(found, soon())
     assert len(set(map(id, limits))) == 5
     assert repr(found) == "Signature(generation=6)"
+
+
+def test_key_read_ten_minutes_ago__store_hangs__nobody_waits_for_it() -> None:
+    store, clock = FakeSecretStore([SECRET.encode()]), Clock()
+    tokens = TokenProvider(store, NO_IAM, clock=clock)
+    first = tokens.current(soon())
+    store.hang = threading.Event()
+    clock.go(601)
+    assert tokens.current(Deadline.after(0.0)).is_same_secret(first)
+    until(lambda: store.reads == 2)
+    assert tokens.current(Deadline.after(0.0)).is_same_secret(first)
+    store.hang.set()
 
 
 class Clock:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
+import subprocess
+import sys
 import tomllib
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -131,3 +133,24 @@ def test_main__is_a_wsgi_application_and_sets_threads() -> None:
 def test_robots_and_favicon__are_404_over_wsgi() -> None:  # C62
     for path in ("/robots.txt", "/favicon.ico"):
         assert Client(main.app).get(path).status_code == 404
+
+
+def test_process_with_one_secret_store__imports_no_other_store_and_no_library_of_one() -> None:
+    program = (
+        "import sys, main\n"
+        "from fdi_health.service import Service\n"
+        "Service.open({'FDI_REGION': 'cn-north-4', 'FDI_PROJECT_ID': 'p', 'FDI_INSTANCES': 'a', 'FDI_TOKEN': 'env://T'})\n"
+        "libraries = {'boto3', 'botocore', 'azure', 'msal', 'hvac', 'grpc', 'google.auth'}\n"
+        "print(*sorted(libraries & set(sys.modules)))\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('fdi_health.secret_stores.')))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    libraries, stores = done.stdout.splitlines()
+    assert libraries == ""
+    assert stores.split() == [
+        "fdi_health.secret_stores.environment",
+        "fdi_health.secret_stores.huawei",
+        "fdi_health.secret_stores.huawei.invocation",  # holds the platform's context, and imports nothing
+    ]

@@ -60,7 +60,7 @@ class AccessKeyLimit:
         self.refusals: deque[Instant] = deque(maxlen=MAX_REFUSALS_OF_ID) if refusals is None else refusals
         self._changed = threading.Condition()
         self._is_accepted = False
-        self._in_progress = self._holds = self._refusals = 0
+        self._in_progress = self._holds = self._refused_rounds = 0
         self._hold_seconds = 0.0
         self._refused_at: Instant | None = None
         self._error: CheckError | None = None
@@ -91,7 +91,8 @@ class AccessKeyLimit:
             elif _proves_key(error):
                 self._accepted()
             elif error.code == "timeout":
-                self._unresponsive.add(instance_id)
+                with self._changed:
+                    self._unresponsive.add(instance_id)
             raise
         else:
             self._accepted()
@@ -148,7 +149,7 @@ class AccessKeyLimit:
         with self._changed:
             self._is_accepted = True
             self.refusals.clear()
-            self._refusals = 0
+            self._refused_rounds = 0
             self._error = self._refused_at = None
             self._unresponsive.clear()
 
@@ -159,8 +160,8 @@ class AccessKeyLimit:
                 self._is_accepted = False
                 self._hold_seconds = ACCEPTED_HOLD_SECONDS
             elif holds == self._holds:
-                self._hold_seconds = HOLD_SECONDS[min(self._refusals, len(HOLD_SECONDS) - 1)]
-                self._refusals += 1
+                self._hold_seconds = HOLD_SECONDS[min(self._refused_rounds, len(HOLD_SECONDS) - 1)]
+                self._refused_rounds += 1
             else:
                 # It was in progress together with the request that began this hold.
                 self._hold_seconds = max(self._hold_seconds, HOLD_SECONDS[0])

@@ -38,7 +38,7 @@ _KEY_REREAD_SECONDS = 600.0
 is deleted."""
 
 _REFUSED_KEY_REREAD_SECONDS = 30.0
-"""How often the secret of a refused access key is read again: a corrected one is used at once."""
+"""How often the secret of a refused access key is read again."""
 
 _REREAD_SECONDS = 60.0
 """How often a secret is read again in the background while its token expires soon: somebody may have replaced it."""
@@ -194,11 +194,8 @@ class TokenProvider:
     def _is_due(self, snapshot: Snapshot[CachedSecret]) -> bool:
         """Whether to read another token now, although this one was not refused."""
         lifetime, left = snapshot.value.lifetime_seconds, self._seconds_left(snapshot)
-        is_key = isinstance(snapshot.value.value, AccessKey)
-        if lifetime is None and not is_key:
-            return False
         since = self._cache.seconds_since_read()
-        if is_key and since >= _KEY_REREAD_SECONDS:
+        if isinstance(snapshot.value.value, AccessKey) and since >= _KEY_REREAD_SECONDS:
             return True
         if lifetime is None or left is None:
             return False

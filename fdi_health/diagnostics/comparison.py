@@ -73,15 +73,15 @@ def suggestion_step(instances: Sequence[InstanceVerdict], policy: Policy) -> Ite
 def _compare(name: str, began: float, shown: Mapping[str, int], found: Mapping[str, int]) -> Step:
     hidden = {kind: found[kind] - shown.get(kind, 0) for kind in KINDS}
     flow = hidden.pop("flow") if "flow" not in shown else 0
-    total, visible = sum(found.values()), sum(shown.values())
+    counted, visible = sum(found.values()), sum(shown.values())
     if any(count > 0 for count in hidden.values()):
-        finding, step = f"this user sees {visible} of the instance's {total} tasks", _SHARE_STEP
+        finding, step = f"this user sees {visible} of the instance's {counted} tasks", _SHARE_STEP
     elif flow > 0:
         finding, step = (
             f"the instance has {flow} orchestration (flow) tasks, which CountTasks does not show",
             _FLOW_STEP,
         )
     else:
-        agrees = f"the instance's own statistics agree: {total} tasks"
+        agrees = f"the instance's own statistics agree: {counted} tasks"
         return Step(name, INSTANCE, ok=True, seconds=since(began), finding=agrees)
     return Step(name, INSTANCE, ok=True, seconds=since(began), finding=finding, next_step=step, status="warning")

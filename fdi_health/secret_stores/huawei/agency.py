@@ -34,14 +34,21 @@ class Agency:
         token = call_context("getToken")
         if token is not None:
             return Secret(token.encode("utf-8", "surrogateescape"), of_agency=True)
-        names = {"access_key": "AccessKey", "secret_key": "SecretKey", "security_token": "Token"}
-        key = {field: call_context(f"getSecurity{name}") for field, name in names.items()}
-        if None in key.values():
+        key = find_temporary_key()
+        if key is None:
             raise build_error(
                 "does not exist: the function has no agency",
                 "Give the function an agency with a policy that allows roma:tasks:list and roma:tasks:get.",
             )
         return Secret(json.dumps(key).encode(), of_agency=True)
+
+
+def find_temporary_key() -> dict[str, str] | None:
+    """Return the agency's temporary access key, with the names that a secret has, or None."""
+    names = {"access_key": "AccessKey", "secret_key": "SecretKey", "security_token": "Token"}
+    found = {field: call_context(f"getSecurity{name}") for field, name in names.items()}
+    key = {field: text for field, text in found.items() if text is not None}
+    return key if len(key) == len(names) else None
 
 
 def call_context(name: str) -> str | None:

@@ -14,14 +14,14 @@ import binascii
 import re
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from fdi_health.clock import Instant, now
 from fdi_health.credentials.signer import AccessKey, sign
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error
-from fdi_health.secret_stores.huawei.agency import call_context
+from fdi_health.secret_stores.huawei.agency import call_context, find_temporary_key
 from fdi_health.secret_stores.huawei.csms_errors import (
     BY_TRANSPORT_CODE,
     FOREIGN,
@@ -55,8 +55,11 @@ _HOLD_SECONDS = 300.0
 """How long refused credentials are not sent again: more than five refused requests lock an access key."""
 
 
-class _Refusal(NamedTuple):
-    credentials: AccessKey | str
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """The newest refusal; its repr hides the credentials."""
+
+    credentials: AccessKey | str = field(repr=False)
     at: Instant
     error: CheckError
 
@@ -151,11 +154,10 @@ class CsmsSecret:
         token = call_context("getToken")
         if token:
             return token
-        key = [call_context(f"getSecurity{name}") for name in ("AccessKey", "SecretKey", "Token")]
-        access_key, secret_key, security_token = (part or "" for part in key)
-        if not (access_key and secret_key and security_token):
+        key = find_temporary_key()
+        if key is None:
             raise build_error(*NO_CREDENTIALS)
-        return AccessKey(access_key, secret_key, security_token)
+        return AccessKey(**key)
 
 
 def _parse(response: Response) -> Secret:

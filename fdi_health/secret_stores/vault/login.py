@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fdi_health.secret_stores.vault.key_value import VaultAdapter
     from fdi_health.secret_stores.vault.responses import Explanation
 
-SERVICE_ACCOUNT_TOKEN_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 -- a path
+SERVICE_ACCOUNT_TOKEN_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 -- the path of a file, no secret
 """Where Kubernetes mounts the token of a pod's service account."""
 
 _MOUNT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*", re.ASCII)
