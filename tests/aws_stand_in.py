@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Self
+
+from tests.loopback_server import Quiet, address_of, serving
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,15 +41,13 @@ class AwsStandIn:
         self.regions: list[str] = []
         self.schemes: list[str] = []
         self._over = threading.Event()
+        self._running = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         """Listen on a free loopback port."""
         stand_in = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
+        class Handler(Quiet, BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 text = stand_in.metadata.get(self.path)
                 self._send(501 if text is None else 200, "text/plain", (text or "").encode())
@@ -81,15 +82,7 @@ class AwsStandIn:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.block_on_close = False
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
+        self.url = f"http://{address_of(self._running.enter_context(serving(Handler)))}"
         return self
 
     def __exit__(
@@ -97,9 +90,7 @@ class AwsStandIn:
     ) -> None:
         """Stop, silent calls included."""
         self._over.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._running.close()
 
     def wait_if_silent(self) -> None:
         """Answer nothing for as long as this stands in, if it is to be silent."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Self
 
 import trustme
+
+from tests.loopback_server import Quiet, address_of, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +50,7 @@ class AzureStandIn:
             self._context
         )
         self._over = threading.Event()
+        self._running = contextlib.ExitStack()
         self.reset()
 
     def reset(self) -> None:
@@ -77,10 +81,7 @@ class AzureStandIn:
         """Listen on two free loopback ports: TLS for the vault and Entra ID, plain for the managed identity."""
         stand_in = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
+        class Handler(Quiet, BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 if self.path.startswith("/secrets/"):
                     self._read()
@@ -141,23 +142,8 @@ class AzureStandIn:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._servers = [ThreadingHTTPServer(("127.0.0.1", 0), Handler) for _ in range(2)]
-        for server in self._servers:
-            server.daemon_threads = True
-            server.block_on_close = False
-            server.handle_error = _ignore  # type: ignore[method-assign] # clients that give up are what is tested
-        self._servers[0].socket = self._context.wrap_socket(
-            self._servers[0].socket, server_side=True, do_handshake_on_connect=False
-        )
-        self.host, self.identity_host = (f"127.0.0.1:{server.server_address[1]}" for server in self._servers)
-        self._threads = [
-            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}) for server in self._servers
-        ]
-        for thread in self._threads:
-            thread.start()
+        vault, identity = (self._running.enter_context(serving(Handler, context)) for context in (self._context, None))
+        self.host, self.identity_host = address_of(vault), address_of(identity)
         return self
 
     def __exit__(
@@ -165,11 +151,7 @@ class AzureStandIn:
     ) -> None:
         """Stop, silent calls included."""
         self._over.set()
-        for server in self._servers:
-            server.shutdown()
-            server.server_close()
-        for thread in self._threads:
-            thread.join()
+        self._running.close()
 
     def wait_if_silent(self, server: str) -> None:
         """Answer nothing for as long as this stands in, if that server is to be silent."""
@@ -184,10 +166,6 @@ class AzureStandIn:
             "IDENTITY_ENDPOINT": f"http://{self.identity_host}/msi/token",
             "IDENTITY_HEADER": IDENTITY_HEADER,
         }
-
-
-def _ignore(request: Any, client_address: Any) -> None:
-    """Print nothing about a connection that the client ended."""
 
 
 def key_vault_error(code: str, inner: str | None = None) -> dict[str, Any]:

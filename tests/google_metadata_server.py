@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import contextlib
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Self
+
+from tests.loopback_server import Quiet, address_of, serving
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,11 +26,12 @@ class GoogleMetadataServer:
     def __init__(self, *statuses: int) -> None:
         self.statuses = list(statuses) or [200]
         self.tokens_asked = 0
+        self._running = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         stand_in = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet, BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 if self.path.startswith("/computeMetadata/") and "/token" in self.path:
                     self._token()
@@ -55,18 +58,10 @@ class GoogleMetadataServer:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
+        self.host = address_of(self._running.enter_context(serving(Handler)))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._running.close()

@@ -144,9 +144,8 @@ def test_process_with_one_secret_store__imports_no_other_store_and_no_library_of
         "print(*sorted(libraries & set(sys.modules)))\n"
         "print(*sorted(name for name in sys.modules if name.startswith('fdi_health.secret_stores.')))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
-    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603 -- our own program
     libraries, stores = done.stdout.splitlines()
     assert libraries == ""
     assert stores.split() == [

@@ -8,12 +8,13 @@ import json
 import subprocess
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import requests
 
 from tests.certificates import make_ca
+from tests.loopback_server import Quiet, address_of, serving
 from tests.servers import free_port
 from tests.tools import bao
 
@@ -133,10 +134,7 @@ def stand_in(answer: Callable[[Sent], Answer]) -> Iterator[tuple[str, list[Sent]
     requests_so_far: list[Sent] = []
     over = threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             request = Sent(self.command, self.path, dict(self.headers), body)
@@ -154,20 +152,11 @@ def stand_in(answer: Callable[[Sent], Answer]) -> Iterator[tuple[str, list[Sent]
         def do_POST(self) -> None:
             self.do_GET()
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads, server.block_on_close = True, False
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", requests_so_far
-    finally:
-        over.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Handler) as server:
+        try:
+            yield f"http://{address_of(server)}", requests_so_far
+        finally:
+            over.set()
 
 
 def service_account_token(name: str = "fdi-health", namespace: str = "roma", expires: int = 4_000_000_000) -> str:

@@ -8,10 +8,9 @@ import re
 import shlex
 import shutil
 import subprocess
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from fdi_health.formats import FORMATS
 from simulator import Simulator
 from tests.conformance.platform import KEY, settings_for
 from tests.conftest import PROJECT_ID, TOKEN
+from tests.loopback_server import Quiet, address_of, serving
 from tests.servers import ROOT, free_port, functions_framework
 from tests.tools import tool
 
@@ -150,7 +150,7 @@ ALERTS = {
 }
 
 
-class Empty(BaseHTTPRequestHandler):
+class Empty(Quiet, BaseHTTPRequestHandler):
     """Another service, which answers with nothing."""
 
     def do_GET(self) -> None:
@@ -158,9 +158,6 @@ class Empty(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/plain; version=0.0.4")
         self.send_header("Content-Length", "0")
         self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -178,10 +175,8 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
             return url.removeprefix("http://")
 
         found = dict(zip(SCENARIOS, starters.map(start, SCENARIOS), strict=True))
-        server = started.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Empty))
-        started.callback(server.shutdown)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield found | {"another service": f"127.0.0.1:{server.server_address[1]}", "down": f"127.0.0.1:{free_port()}"}
+        server = started.enter_context(serving(Empty))
+        yield found | {"another service": address_of(server), "down": f"127.0.0.1:{free_port()}"}
 
 
 @pytest.fixture(scope="module")
