@@ -11,6 +11,7 @@ from simulator.documented_responses import (
 )
 from simulator.faults import fault_names
 from simulator.iam import Iam, User
+from simulator.monitored_task import MonitoredTask
 from simulator.request_parser import Request
 from simulator.responses import (
     Response,
@@ -31,6 +32,7 @@ __all__ = [
     "NO_TASKS",
     "AccessKeys",
     "Iam",
+    "MonitoredTask",
     "Request",
     "Response",
     "SecretKey",

@@ -7,12 +7,14 @@ import contextlib
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from simulator.documented_responses import DOC_INSTANCE_ID, DOC_PROJECT_ID
 from simulator.faults import fault_names
 from simulator.iam import LIFE_SECONDS, Iam, User
+from simulator.monitored_task import MonitoredTask
 from simulator.simulator import Simulator
 
 # A server that runs for days needs no memory of every request.
@@ -34,6 +36,21 @@ def _instance(text: str) -> tuple[str, list[str]]:
             f"{text!r} must be ID=BEHAVIOUR[,BEHAVIOUR...], e.g. payments=status_503,healthy"
         )
     return instance_id, behaviours
+
+
+def _task(text: str) -> tuple[str, MonitoredTask]:
+    instance_id, equals, rest = text.partition("=")
+    name, _, remarks = rest.partition(":")
+    if not (instance_id and equals and name):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be INSTANCE=NAME[:REMARKS], e.g. payments=nightly-export:connection refused"
+        )
+    return instance_id, MonitoredTask(f"id-of-{name}", name, remarks=remarks or None)
+
+
+def _realtime_task(text: str) -> tuple[str, MonitoredTask]:
+    instance_id, task = _task(text)
+    return instance_id, replace(task, task_type="REALTIME", position="WRITER", log_status=503)
 
 
 def _port(text: str) -> int:
@@ -112,6 +129,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fleet", type=_count, default=0, metavar="N", help="add N healthy instances, instance-0000 and on"
     )
+    parser.add_argument(
+        "--task",
+        action="append",
+        dest="tasks",
+        type=_task,
+        default=[],
+        metavar="INSTANCE=NAME[:REMARKS]",
+        help="add a scheduled task that failed while it read; an instance with such tasks lists no others; repeatable",
+    )
+    parser.add_argument(
+        "--realtime-task",
+        action="append",
+        dest="tasks",
+        type=_realtime_task,
+        default=[],
+        metavar="INSTANCE=NAME[:REMARKS]",
+        help="the same for a real-time task that failed while it wrote; repeatable",
+    )
     parser.add_argument("--latency", type=_seconds, default=0.0, metavar="SECONDS", help="before every response")
     parser.add_argument("--limit-per-second", type=_count, metavar="N", help="requests per token before 429")
     parser.add_argument(
@@ -165,6 +200,8 @@ def main() -> int:
     simulator.limit_per_second = options.limit_per_second
     for name, value in options.csms_secret:
         simulator.csms.put(name, value)
+    for instance_id in {instance_id for instance_id, _ in options.tasks}:
+        simulator.monitors.put(instance_id, [task for owner, task in options.tasks if owner == instance_id])
     for number in range(options.fleet):
         simulator.play(f"instance-{number:04}", "healthy")
     try:

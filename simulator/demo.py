@@ -31,6 +31,12 @@ INSTANCES = {
 }
 """Name → instance ID and what the simulator plays for it."""
 
+TASKS = (
+    f"--task={INSTANCES['payments'][0]}=nightly-export:connect to ftp.acme.example timed out",
+    f"--realtime-task={INSTANCES['payments'][0]}=orders-sync:Duplicate entry for key PRIMARY",
+)
+"""The two abnormal tasks of the documented example, which has no names for them: options of the simulator."""
+
 START_SECONDS = 20.0
 
 
@@ -77,7 +83,7 @@ def _simulator() -> Iterator[str]:
     """Run the simulated ROMA Connect on a free port; yields its URL."""
     instances = [f"--instance={instance_id}={play}" for instance_id, play in INSTANCES.values()]
     command = [sys.executable, "-m", "simulator", "--port=0", f"--project-id={PROJECT_ID}", _user()]
-    with _running([*command, *instances], {}, stdout=subprocess.PIPE) as process:
+    with _running([*command, *instances, *TASKS], {}, stdout=subprocess.PIPE) as process:
         line = process.stdout.readline().decode() if process.stdout else ""
         if "http://" not in line:
             raise SystemExit("The simulator did not start; what it said stands above.")

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict, deque
-from email.utils import formatdate
+from collections import deque
 from threading import Lock
 from typing import TYPE_CHECKING, Self
+from urllib.parse import unquote
 
-from simulator.access_keys import AccessKeys, is_signed
+from simulator.authentication import Authentication
 from simulator.csms import PATH as CSMS_PATH
 from simulator.csms import Csms
-from simulator.documented_responses import DOC_PROJECT_ID, ERRORS, NO_TASKS, error_document, error_response
+from simulator.documented_responses import DOC_PROJECT_ID, NO_TASKS, error_response
 from simulator.faults import behaviour_named
 from simulator.iam import PATH as IAM_PATH
 from simulator.instance_statistics import instance_statistics_response
+from simulator.monitors import PATH as MONITORS_PATH
+from simulator.monitors import Monitors
 from simulator.request_parser import INSTANCE_PATH, Request, project_of
-from simulator.responses import Responder, Response, body_response, json_response, statistics_response
+from simulator.responses import Responder, Response, body_response, statistics_response
 from simulator.script import Script
 from simulator.server import HOST, LoopbackServer
 
@@ -25,13 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
+    from simulator.access_keys import AccessKeys
     from simulator.iam import Iam
 
-_NO_TOKEN_MESSAGE = "Incorrect IAM authentication information: x-auth-token not found"  # noqa: S105 -- a message, no secret
-_SECOND = 1.0
 
-
-class Simulator:
+class Simulator(Authentication):
     """ROMA Connect FDI's task statistics on 127.0.0.1, for as long as it is used as a context manager.
 
     Args:
@@ -46,9 +45,9 @@ class Simulator:
         remember: how many of the newest requests `requests` holds; None is all of them.
 
     `instance_statistics` holds the response for an instance's own statistics (GetInstanceConnectionStatistic) if it is
-    not to be the sum of the task statistics that the instance plays. `csms` holds secrets. `token_fault` is the error
-    code that answers a refused token. `limit_per_second` is how many requests a token may make within any second before
-    it gets 429, None for no limit.
+    not to be the sum of the task statistics that the instance plays. `csms` holds secrets. `monitors` holds the names
+    and logs of tasks. `token_fault` is the error code that answers a refused token. `limit_per_second` is how many
+    requests a token may make within any second before it gets 429, None for no limit.
 
     """
 
@@ -65,20 +64,15 @@ class Simulator:
         ssl_context: ssl.SSLContext | None = None,
         remember: int | None = None,
     ) -> None:
+        super().__init__(tokens, restricted_tokens, access_keys, iam)
         self.project_id = project_id
-        self.tokens: set[str] = set(tokens)
-        self.restricted_tokens: set[str] = set(restricted_tokens)
-        self.access_keys = access_keys if isinstance(access_keys, AccessKeys) else AccessKeys(access_keys or {})
-        self.iam = iam
         self.latency_seconds = latency_seconds
-        self.limit_per_second: int | None = None
         self.instance_statistics: dict[str, Response] = {}
         self.csms = Csms()
-        self._token_fault = "APIGW.0301"  # noqa: S105 -- an error code, no secret
+        self.monitors = Monitors()
         self._scripts: dict[str, Script] = {}
         self._seen: deque[Request] = deque(maxlen=remember)
         self._seen_lock = Lock()
-        self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
         self._asked_port = port
         self._ssl_context = ssl_context
         self._server: LoopbackServer | None = None
@@ -126,17 +120,6 @@ class Simulator:
         """
         return self._running.drop_idle_connections()
 
-    @property
-    def token_fault(self) -> str:
-        """The error code that answers a refused token; setting a code that is not documented raises ValueError."""
-        return self._token_fault
-
-    @token_fault.setter
-    def token_fault(self, code: str) -> None:
-        if code not in ERRORS:
-            raise ValueError(f"{code!r} is not a documented error code; there are {', '.join(ERRORS)}")
-        self._token_fault = code
-
     def play(self, instance_id: str, *behaviours: str | Response | Responder) -> None:
         """Set the behaviours that an instance plays: one per request, the last one repeated.
 
@@ -158,8 +141,13 @@ class Simulator:
             return list(self._seen)
 
     def requests_for(self, instance_id: str) -> list[Request]:
-        """Return the requests that asked for this instance, in order."""
+        """Return the requests for the task statistics (CountTasks) of this instance, in order."""
         return [request for request in self.requests if request.instance_id == instance_id]
+
+    def monitor_requests_for(self, instance_id: str) -> list[Request]:
+        """Return the requests for the tasks of this instance and their logs (`monitors`), in order."""
+        paths = [(request, MONITORS_PATH.fullmatch(request.target)) for request in self.requests]
+        return [request for request, path in paths if path and unquote(path["instance"]) == instance_id]
 
     def forget(self) -> None:
         """Clear `requests`."""
@@ -185,7 +173,7 @@ class Simulator:
         script = self._scripts.get(request.instance_id)
         if script is not None and script.refuses_any_token:
             return script.next_response(request)
-        refusal = self._refusal_of_signed(request) if is_signed(request) else self._refusal(request.token)
+        refusal = self._refusal(request)
         if refusal is not None:
             return refusal
         if project_of(request.target) != self.project_id:
@@ -199,49 +187,26 @@ class Simulator:
 
     def _choose_other(self, request: Request) -> Response:
         """Choose the response to a request that is not about an instance's task statistics."""
-        match, secret = INSTANCE_PATH.fullmatch(request.target), CSMS_PATH.fullmatch(request.target)
-        if match is None and secret is None:
+        target = request.target
+        instance, secret = INSTANCE_PATH.fullmatch(target), CSMS_PATH.fullmatch(target)
+        monitor = MONITORS_PATH.fullmatch(target)
+        if not (instance or secret or monitor):
             return error_response("APIG.0101")
-        refusal = self._refusal_of_signed(request) if is_signed(request) else self._refusal(request.token)
+        refusal = self._refusal(request)
         if refusal is not None:
             return refusal
-        if match is None:
-            return self.csms.respond(secret["name"], secret["version"]) if secret else error_response("APIG.0101")
-        response = self.instance_statistics.get(match[2], self._scripts.get(match[2]))
-        if response is None or match[1] != self.project_id:
+        if secret:
+            return self.csms.respond(secret["name"], secret["version"])
+        if instance:
+            return self._choose_instance_statistics(instance[1], instance[2])
+        if monitor is None or unquote(monitor["project"]) != self.project_id:
+            return error_response("FDI.3039")
+        script = self._scripts.get(unquote(monitor["instance"]))
+        restricted = request.token in self.restricted_tokens
+        return self.monitors.respond(request, monitor, script, restricted=restricted)
+
+    def _choose_instance_statistics(self, project_id: str, instance_id: str) -> Response:
+        response = self.instance_statistics.get(instance_id, self._scripts.get(instance_id))
+        if response is None or project_id != self.project_id:
             return error_response("ROMA.00110002")
         return response if isinstance(response, Response) else instance_statistics_response(response.last_document)
-
-    def _refusal_of_signed(self, request: Request) -> Response | None:
-        why = self.access_keys.refuses(request)
-        if why is not None:
-            document = error_document(self._token_fault, f"Incorrect IAM authentication information: {why}")
-            date = formatdate(self.access_keys.clock(), usegmt=True)
-            return json_response(document, ERRORS[self._token_fault].status, headers=(("Date", date),))
-        return self._over_limit(str(request.header("Authorization")).partition(",")[0])
-
-    def _refusal(self, token: str | None) -> Response | None:
-        """Return the response to a token that is missing, wrong or over its limit, or None when it is accepted."""
-        if not token:
-            if self._token_fault.startswith("ROMA."):
-                return error_response("ROMA.1000")
-            return error_response("APIGW.0301", _NO_TOKEN_MESSAGE)
-        if token not in self.tokens and token not in self.restricted_tokens:
-            why = self.iam.refuses(token) if self.iam is not None else ""
-            if why is not None:
-                return error_response(
-                    self._token_fault, f"Incorrect IAM authentication information: {why}" if why else None
-                )
-        return self._over_limit(token)
-
-    def _over_limit(self, user: str) -> Response | None:
-        limit = self.limit_per_second
-        if limit is not None:
-            now = time.monotonic()
-            recent = self._recent[user]
-            while recent and recent[0] <= now - _SECOND:
-                recent.popleft()
-            if len(recent) >= limit:
-                return error_response("APIG.0308", f"policy user over ratelimit, limit:{limit}, time:1 second")
-            recent.append(now)
-        return None

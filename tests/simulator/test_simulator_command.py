@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from fdi_health.credentials.signer import AccessKey, sign
-from simulator import DOC_EXAMPLE, DOC_INSTANCE_ID, HEALTHY, NO_TASKS, fault_names
+from simulator import DOC_EXAMPLE, DOC_INSTANCE_ID, DOC_PROJECT_ID, HEALTHY, NO_TASKS, fault_names
 from tests.simulator.wire import statistics_path
 
 if TYPE_CHECKING:
@@ -104,6 +104,22 @@ def test_command__with_all_options__obeys_each() -> None:
         assert get(url, "instance-0003", "a").status_code == 404
 
 
+def test_command__with_tasks__lists_them_with_their_remarks() -> None:
+    options = ("--instance", "x=doc_example", "--task", "x=nightly-export:connect to a:21 failed, a=b", "--task", "y=b")
+    with started(*options, "--realtime-task", "x=orders-sync") as (_, url):
+        base, headers = f"{url}/v2/{DOC_PROJECT_ID}/fdi/instances", {"X-Auth-Token": "simulator-token"}
+        tasks = requests.get(f"{base}/x/task-monitors", headers=headers, timeout=2).json()["entities"]
+        assert [(task["task_name"], task["task_type"], task["position"]) for task in tasks] == [
+            ("nightly-export", "TIMING", "READER"),
+            ("orders-sync", "REALTIME", "WRITER"),
+        ]
+        logs = [
+            requests.get(f"{base}/x/tasks/{task['task_id']}/monitor-logs", headers=headers, timeout=2).json()
+            for task in tasks
+        ]
+        assert [log["entities"][0]["remarks"] for log in logs] == ["connect to a:21 failed, a=b", None]
+
+
 def test_command__with_latency__delays_responses() -> None:
     with started("--latency", "0.2") as (_, url):
         begun = time.monotonic()
@@ -136,6 +152,8 @@ def test_command__list_faults__prints_one_per_line() -> None:
         (("--instance", "x"), "argument --instance: 'x' must be ID=BEHAVIOUR[,BEHAVIOUR...]"),
         (("--instance", "x="), "'x=' must be ID=BEHAVIOUR"),
         (("--instance", "x=healthy,"), "'x=healthy,' must be ID=BEHAVIOUR"),
+        (("--task", "x"), "argument --task: 'x' must be INSTANCE=NAME[:REMARKS]"),
+        (("--realtime-task", "x=:failed"), "argument --realtime-task: 'x=:failed' must be INSTANCE=NAME[:REMARKS]"),
         (("--port", "70000"), "argument --port: '70000' must be a port from 0"),
         (("--fleet", "-1"), "argument --fleet: "),
         (("--latency", "nan"), "argument --latency: 'nan' must be seconds from 0 to 3600, e.g. 0.25"),
