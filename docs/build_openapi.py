@@ -19,7 +19,7 @@ from handlers.authentication import CHALLENGE
 from handlers.problems import PROBLEMS, RETRY_AFTER_SECONDS
 from handlers.routes import ROUTES
 from schemas import problem, verdict
-from schemas.query import FAILING_STATUSES
+from schemas.query import DEFAULT_NAMED_TASKS, FAILING_STATUSES, MAX_NAMED_TASKS
 from schemas.settings_fields import NAME
 from schemas.statistics import OTHER_GROUPS
 from schemas.verdict_invariants import STATUSES
@@ -38,6 +38,15 @@ _NO_STORE = {
 }
 _RETRY_AFTER = {"Retry-After": {"description": "With overloaded.", "schema": {"const": RETRY_AFTER_SECONDS}}}
 _VERDICT_HEADER = {"FDI-Verdict": {"description": "The status.", "schema": {"enum": list(STATUSES)}}}
+_LEFT_OUT_IF_EMPTY = {
+    OTHER_GROUPS,
+    "mutes",
+    "task",
+    "abnormal_tasks",
+    "abnormal_tasks_note",
+    "stopped_tasks",
+    "stopped_tasks_note",
+}
 _TEXTS = {
     "/": "The verdict.",
     "/health": "The verdict, as on /.",
@@ -65,9 +74,9 @@ def document() -> bytes:
     made = spec.to_dict()
     made["components"]["examples"] = examples()
     for name, schema in made["components"]["schemas"].items():
-        # Every field is always there; the schemas say so only of those that they also read.
+        # Every other field is always there; the schemas say so only of those that they also read.
         if name not in ("Problem", "Readiness"):
-            schema["required"] = sorted(schema["properties"].keys() - {OTHER_GROUPS})
+            schema["required"] = sorted(schema["properties"].keys() - _LEFT_OUT_IF_EMPTY)
     text = json.dumps(made, indent=1, separators=(",", ":"))
     # Escaped, which means the same to readers of JSON: a keyword checker on this path must not see a healthy verdict.
     return f"{text}\n".replace("FDI-OK", r"FDI\u002dOK").encode("ascii")
@@ -95,7 +104,7 @@ def _exact_types(_converter: Any, field: Any, **_: Any) -> dict[str, Any]:
         if field.smallest is not None:
             found["minimum"] = field.smallest
     elif isinstance(field, verdict.Timestamp):
-        found |= {"type": "string", "format": "date-time"}
+        found |= {"type": ["string", "null"] if field.allow_none else "string", "format": "date-time"}
     elif field.__class__.__name__ == "Function":
         found |= {"type": "integer", "minimum": 0}
     return found
@@ -136,6 +145,12 @@ def _parameters(path: str) -> list[dict[str, Any]]:
         text = "Which statuses fail: 503 and no FDI-OK if any instance asked has one of them. A list, or none at all; "
         text += "unhealthy and unknown by default. healthy is for fire drills and fails every check."
         found["fail_on"] = text, {"oneOf": [statuses, {"const": "none"}]}
+        text = (
+            f"How many abnormal tasks of each instance are named, for callers who see details; {DEFAULT_NAMED_TASKS} "
+        )
+        text += f"by default, all is {MAX_NAMED_TASKS}."
+        number = {"type": "integer", "minimum": 1, "maximum": MAX_NAMED_TASKS}
+        found["explain"] = text, {"oneOf": [number, {"enum": ["none", "all"]}]}
     return [
         {"name": name, "in": "query", "description": text, "style": "form", "explode": False, "schema": schema}
         for name, (text, schema) in found.items()

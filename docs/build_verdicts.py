@@ -15,16 +15,17 @@ import trustme
 from werkzeug.test import Client
 
 from fdi_health.clock import Instant
-from fdi_health.errors import NEXT_STEPS
+from fdi_health.errors import NEXT_STEPS, OWNERS
 from handlers.application import Application
 from handlers.triggers.wsgi import wsgi_application
-from simulator import Simulator
+from simulator import MonitoredTask, Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "MIIExample"  # noqa: S105 -- made up
+KEY = "a-made-up-key-of-a-caller"
 PRESENT = Instant(1_795_953_600.0, 0.0)
 """2026-11-29, 12:00 UTC."""
 
@@ -35,7 +36,6 @@ class Entry(NamedTuple):
     Attributes:
         title: its name.
         cause: what leads to it.
-        owner: who can mend it.
         play: what the instance `payments` plays.
         settings: settings of the run besides the usual ones.
         uses_tls: whether ROMA Connect has a certificate that nobody trusts.
@@ -44,26 +44,36 @@ class Entry(NamedTuple):
 
     title: str
     cause: str
-    owner: str
     play: str = "healthy"
     settings: Mapping[str, str] = {}
     uses_tls: bool = False
 
 
-_PIPELINES, _PLATFORM, _VENDOR = "the team of the integration tasks", "the team that runs fdi-health", "the vendor"
-_NETWORK = "the team that runs the network and its proxies"
-_ADMIN = "the administrator of the Huawei Cloud account"
+TASKS = (
+    MonitoredTask(
+        task_id="t1",
+        task_name="nightly-export",
+        last_execute_time=1_795_917_600_000,
+        remarks="connect to ftp.acme.example timed out",
+    ),
+    MonitoredTask(
+        task_id="t2",
+        task_name="orders-sync",
+        task_type="REALTIME",
+        position="WRITER",
+        last_execute_time=1_795_950_000_000,
+        remarks="Duplicate entry for key PRIMARY",
+    ),
+)
+"""The failed tasks of `payments`, where two are abnormal."""
 
 STATUSES = (
-    Entry("healthy", "Every instance answered, and no task is abnormal.", "nobody"),
-    Entry("degraded", "Nothing is abnormal, and a warning says what a person must read.", _PIPELINES, "no_tasks"),
-    Entry(
-        "unhealthy", "A task is abnormal, or fewer tasks run than `FDI_MIN_RUNNING_TASKS`.", _PIPELINES, "doc_example"
-    ),
+    Entry("healthy", "Every instance answered, and no task is abnormal."),
+    Entry("degraded", "Nothing is abnormal, and a warning says what a person must read.", "no_tasks"),
+    Entry("unhealthy", "A task is abnormal, or fewer tasks run than `FDI_MIN_RUNNING_TASKS`.", "doc_example"),
     Entry(
         "unknown",
         "An instance gave no complete, valid response. Its tasks may be in any state.",
-        "see the code",
         "status_503",
     ),
 )
@@ -71,92 +81,94 @@ WARNINGS = (
     Entry(
         "no_tasks_visible",
         "All counts are 0: the instance has no tasks, or the user may not see them any more.",
-        f"{_ADMIN}, or {_PIPELINES}",
         "no_tasks",
     ),
     Entry(
         "token_expires_soon",
         "The secret contains a token or a temporary key, and nobody has renewed it.",
-        _PLATFORM,
         settings={"ROMA_TOKEN": f'{{"token":"{TOKEN}","expires_at":"2026-11-29T12:30:00Z"}}'},
     ),
     Entry(
         "muted",
         "The operator has muted the instance until a time.",
-        "the person who set `FDI_MUTE`",
         "doc_example",
         settings={"FDI_MUTE": "payments=2026-11-29T06:00Z/2026-11-29T18:00Z"},
+    ),
+    Entry(
+        "muted_tasks",
+        "The operator has muted every abnormal task of the instance, each until a time.",
+        "doc_example",
+        settings={
+            "FDI_MUTED_TASKS": "payments/nightly-export=2026-11-30T06:00Z,payments/orders-sync=2026-12-01T06:00Z"
+        },
+    ),
+    Entry(
+        "mute_unmatched",
+        "A muted task does not exist: it was deleted or renamed. This warning degrades nothing by itself.",
+        "doc_example",
+        settings={
+            "FDI_MUTED_TASKS": "payments/nightly-export=2026-11-30T06:00Z,payments/orders-sync=2026-12-01T06:00Z,"
+            "payments/old-export=2026-12-01T06:00Z"
+        },
     ),
 )
 CODES = (
     Entry(
         "token_unavailable",
         "The secret cannot be read or has a wrong form, or IAM gave no token for the credentials in it.",
-        _PLATFORM,
         settings={"ROMA_TOKEN": ""},
     ),
     Entry(
         "token_rejected",
         "ROMA Connect refused the access key or the token: it is wrong, expired, revoked or locked, or the clock is wrong.",
-        _PLATFORM,
         "refuses_token",
     ),
-    Entry("forbidden", "The user has no right to read the statistics.", _ADMIN, "error_APIG_1005"),
+    Entry("forbidden", "The user has no right to read the statistics.", "error_APIG_1005"),
     Entry(
         "instance_not_found",
         "The ID, project and region do not belong together, or the instance was deleted.",
-        _PLATFORM,
         "error_APIC_7302",
     ),
-    Entry(
-        "instance_not_running", "The instance is stopped, frozen or being changed.", _PIPELINES, "error_ROMA_4001026"
-    ),
+    Entry("instance_not_running", "The instance is stopped, frozen or being changed.", "error_ROMA_4001026"),
     Entry(
         "tasks_missing",
         "Rights were removed, an application is no longer shared with the user, or tasks were deleted.",
-        f"{_ADMIN}, or {_PIPELINES}",
         settings={"FDI_MIN_TASKS": "*=99"},
     ),
     Entry(
         "bad_request",
         "ROMA Connect refuses the request: a proxy changes it, or the API has changed.",
-        _PLATFORM,
         "error_FDI_3002",
     ),
-    Entry("api_not_found", "The address is not that of ROMA Connect's API.", _PLATFORM, "error_APIG_0101"),
-    Entry("blocked", "A proxy, a firewall, a login page or an access rule answered.", _PLATFORM, "html_200"),
+    Entry("api_not_found", "The address is not that of ROMA Connect's API.", "error_APIG_0101"),
+    Entry("blocked", "A proxy, a firewall, a login page or an access rule answered.", "html_200"),
     Entry(
         "throttled",
         "The user has sent more requests per second than it may.",
-        _PLATFORM,
         "error_APIG_0308",
         settings={"FDI_DEADLINE_SECONDS": "0.5"},
     ),
-    Entry("upstream_error", "ROMA Connect failed.", _VENDOR, "status_500"),
+    Entry("upstream_error", "ROMA Connect failed.", "status_500"),
     Entry(
         "timeout",
         "No complete response came before the deadline.",
-        f"{_VENDOR}, or {_NETWORK}",
         "silent",
         settings={"FDI_DEADLINE_SECONDS": "0.3"},
     ),
     Entry(
         "unreachable",
         "There was no connection: name, route, firewall, proxy.",
-        _NETWORK,
         "reset",
         settings={"FDI_DEADLINE_SECONDS": "0.3"},
     ),
     Entry(
         "tls_error",
         "The certificate is not trusted, or something intercepts TLS.",
-        _NETWORK,
         uses_tls=True,
     ),
     Entry(
         "invalid_response",
         "The response is not a complete, valid statistics document.",
-        f"{_VENDOR}, or {_NETWORK}",
         "truncated_json",
     ),
 )
@@ -170,7 +182,7 @@ code. The clock of the examples stands still. [contract.md](contract.md) has the
 
 **common, cdc and flow tasks.** *Common* tasks move data at a time or without end. *CDC* tasks (change data capture) follow the changes of a
 database. *Flow* tasks are orchestrations of other tasks. ROMA Connect counts the first two in the API that fdi-health asks; a third kind
-counts here as soon as it appears there. *Abnormal* is ROMA Connect's own word. It does not define it further.
+counts here as soon as it appears there, or with `FDI_FLOW_TASKS=check`. *Abnormal* is ROMA Connect's own word. It does not define it further.
 
 **Cloud Eye or fdi-health?** They see different things; use both.
 
@@ -191,20 +203,22 @@ def example(entry: Entry) -> str:
         trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with Simulator(tokens=[TOKEN], ssl_context=context) as roma:
         roma.play("id-1", entry.play)
+        roma.monitors.put("id-1", TASKS)
         environ = {
             "FDI_ENDPOINT": roma.url,
             "FDI_PROJECT_ID": roma.project_id,
             "FDI_INSTANCES": "payments=id-1",
             "FDI_TOKEN": "env://ROMA_TOKEN",
             "ROMA_TOKEN": TOKEN,
-            "FDI_ANONYMOUS": "details",
+            "FDI_CALLERS": "env://CALLERS",
+            "CALLERS": f'{{"oncall":{{"key":"{KEY}","remarks":true}}}}',
             "FDI_DEADLINE_SECONDS": "2",
             **entry.settings,
         }
         application = Application(environ, lambda: PRESENT)
         try:
             client = Client(wsgi_application(application))
-            return client.get("/?format=text").get_data(as_text=True)
+            return client.get("/?format=text", headers={"X-Api-Key": KEY}).get_data(as_text=True)
         finally:
             application.close()
 
@@ -219,7 +233,9 @@ def page() -> str:
     ):
         parts.append(f"\n## {heading}\n")
         for entry in entries:
-            parts.append(f"\n### {entry.title}\n\n{entry.cause}\n\n- **Who can mend it**: {entry.owner}.\n")
+            parts.append(f"\n### {entry.title}\n\n{entry.cause}\n")
+            if entry.title in OWNERS:
+                parts.append(f"\n- **Who can mend it**: {OWNERS[entry.title]}.\n")
             if entry.title in NEXT_STEPS:
                 parts.append(f"- **Next step**, unless the verdict has a better one: {NEXT_STEPS[entry.title]}\n")
             parts.append(f"\n```\n{example(entry)}```\n")

@@ -13,13 +13,16 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 import click
+from marshmallow import ValidationError
 
 from fdi_health import diagnostics
 from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
+from fdi_health.evaluation import hide_remarks
 from fdi_health.formats import FORMATS, text_format
 from fdi_health.log import log_fault, to_stderr
 from fdi_health.service import Service
+from schemas import query as query_schema
 from schemas.settings_fields import MARKER, NUMBER
 
 if TYPE_CHECKING:
@@ -50,6 +53,19 @@ class Seconds(click.ParamType[float]):
         return float(str(value))
 
 
+class TasksToName(click.ParamType[int]):
+    """`none`, `all` or a number, as the parameter `explain`."""
+
+    name = "none|all|N"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        try:
+            return query_schema.load({"explain": [value]}).explain
+        except ValidationError as error:
+            self.fail(error.messages_dict["explain"][0], param, ctx)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """Ask whether the data-integration tasks of your ROMA Connect instances are healthy.
@@ -62,10 +78,15 @@ def cli() -> None:
 @click.option("--instance", "instances", multiple=True, help="Alias or ID; repeat for several. Default: all.")
 @click.option("--format", "form", type=click.Choice([*FORMATS]), default="text", show_default=True)
 @click.option("--deadline", "seconds", type=Seconds(), help="Seconds; may only shorten FDI_DEADLINE_SECONDS.")
-def check(instances: tuple[str, ...], form: str, seconds: float | None) -> None:
+@click.option(
+    "--explain", type=TasksToName(), default="5", show_default=True, help="Name N abnormal tasks, none or all."
+)
+@click.option("--remarks", is_flag=True, help="Show why a task failed; remarks may hold customers' data.")
+def check(instances: tuple[str, ...], form: str, seconds: float | None, explain: int, *, remarks: bool) -> None:
     """Print the verdict. Exits 0 healthy, 1 degraded, 2 unhealthy, 3 unknown or broken settings."""
     try:
-        verdict = _verdict(instances, seconds)
+        verdict = _verdict(instances, seconds, explain if FORMATS[form].names_tasks else 0)
+        verdict = verdict if remarks else hide_remarks(verdict)
     except CheckError as error:
         faults = [(fault, f", entry {fault.entry}" if fault.entry else "") for fault in error.faults]
         lines = [f"UNKNOWN: {error.message}", *(f"  {f.variable}{entry}: {f.message}" for f, entry in faults)]
@@ -94,7 +115,7 @@ def doctor(*, as_json: bool) -> None:
     sys.exit(broken)
 
 
-def _verdict(names: tuple[str, ...], seconds: float | None) -> Verdict:
+def _verdict(names: tuple[str, ...], seconds: float | None, explain: int) -> Verdict:
     with contextlib.closing(Service.open(os.environ)) as service:
         unknown = service.unknown_names(names)
         try:
@@ -104,7 +125,7 @@ def _verdict(names: tuple[str, ...], seconds: float | None) -> Verdict:
             raise CheckError(error.code, f"{error.message}: {_shown(unknown)}", faults=error.faults) from None
         deadline = Deadline.after(min(seconds or service.deadline_seconds, service.deadline_seconds))
         with _progress(len(selected)):
-            return service.check(selected, deadline)
+            return service.name_tasks(service.check(selected, deadline), explain, deadline)
 
 
 @contextlib.contextmanager

@@ -74,6 +74,11 @@ def earliest(instants: Iterable[Instant]) -> Instant:
     return Instant(*map(min, zip(*instants, strict=True)))
 
 
+def to_datetime(seconds: float) -> datetime:
+    """Return seconds since the epoch as a time in UTC."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 def parse_timestamp(text: Any) -> float:
     """Return an ISO 8601 timestamp in seconds since the epoch; one without a time zone is UTC.
 

@@ -60,6 +60,35 @@ NEXT_STEPS = {
 }
 """ProbeResult code → what the person who was paged does next."""
 
+_PIPELINES, _PLATFORM, _VENDOR = "the team of the integration tasks", "the team that runs fdi-health", "the vendor"
+_NETWORK = "the team that runs the network and its proxies"
+_ADMIN = "the administrator of the Huawei Cloud account"
+
+OWNERS = {
+    "unhealthy": _PIPELINES,
+    "no_tasks_visible": f"{_ADMIN}, or {_PIPELINES}",
+    "token_expires_soon": _PLATFORM,
+    "muted": "the person who set FDI_MUTE",
+    "muted_tasks": "the person who set FDI_MUTED_TASKS",
+    "mute_unmatched": "the person who set FDI_MUTED_TASKS",
+    "token_unavailable": _PLATFORM,
+    "token_rejected": _PLATFORM,
+    "forbidden": _ADMIN,
+    "instance_not_found": _PLATFORM,
+    "instance_not_running": _PIPELINES,
+    "bad_request": _PLATFORM,
+    "api_not_found": _PLATFORM,
+    "blocked": _PLATFORM,
+    "tasks_missing": f"{_ADMIN}, or {_PIPELINES}",
+    "throttled": _PLATFORM,
+    "upstream_error": _VENDOR,
+    "timeout": f"{_VENDOR}, or {_NETWORK}",
+    "unreachable": _NETWORK,
+    "tls_error": _NETWORK,
+    "invalid_response": f"{_VENDOR}, or {_NETWORK}",
+}
+"""Status, warning or code → who can mend it."""
+
 
 class Fault(NamedTuple):
     """One thing wrong with one setting; never its value.

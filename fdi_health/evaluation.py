@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fdi_health.clock import format_timestamp
@@ -12,14 +12,14 @@ from fdi_health.models import (
     WORST_FIRST,
     Details,
     InstanceVerdict,
-    ListedMute,
     Verdict,
     VerdictWarning,
     add_up,
     counts_by_group,
     total,
 )
-from fdi_health.policy import abnormal_tasks, find, missing_running_tasks, missing_tasks, mute_instance
+from fdi_health.policy import missing_running_tasks, missing_tasks
+from fdi_health.policy.mutes import listed_mutes, mute
 from fdi_health.reasons import (
     EXPIRES,
     MAX_REASON_CHARACTERS,
@@ -29,18 +29,16 @@ from fdi_health.reasons import (
     fit,
     reason_of,
 )
+from fdi_health.tasks import without_remarks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from fdi_health.errors import CheckError
-    from fdi_health.models import ProbeResult, Status, TokenState
+    from fdi_health.models import ListedMute, ProbeResult, Status, TokenState
     from fdi_health.policy import Policy
-
-UNHEALTHY_NEXT_STEP = (
-    "Open this instance in the ROMA Connect console, list its tasks in state ERROR under task monitoring, and read the "
-    "newest log of each."
-)
+    from fdi_health.tasks import TaskList, TaskNames
 
 _OTHERS_ACCEPT_STEP = (
     "ROMA Connect accepts this token for other instances. Check this instance's ID in FDI_INSTANCES, and the rights of "
@@ -56,10 +54,7 @@ _EXPIRES_NEXT_STEP = (
     "Put an access key into the secret, which does not expire, or a new token. If it holds credentials, the token "
     "could not be renewed: python -m fdi_health doctor says why."
 )
-_NOT_RUNNING_NEXT_STEP = (
-    "Start the stopped tasks of this instance in the ROMA Connect console, or lower the number in "
-    "FDI_MIN_RUNNING_TASKS."
-)
+_NO_LISTS: Mapping[str, TaskList | str] = MappingProxyType({})
 
 
 def evaluate(
@@ -72,6 +67,7 @@ def evaluate(
     *,
     is_fresh: bool = True,
     present: float = math.inf,
+    task_lists: Mapping[str, TaskList | str] = _NO_LISTS,
 ) -> Verdict:
     """Return the verdict over all results, details included.
 
@@ -84,25 +80,24 @@ def evaluate(
         token: what is known of the token in use, or None.
         is_fresh: whether at least one result is of this check rather than from the cache.
         present: the time now, in seconds since the epoch, which decides the mutes that are active; without it none is.
+        task_lists: instance ID → all of its tasks, or why they are not known; see `mutes.may_mute_tasks`.
 
     """
     token_works = any(result.statistics is not None and result.error is None for result in results)
-    open_mutes = policy.open_mutes(present)
     instances: list[InstanceVerdict] = []
     mute_warnings: list[VerdictWarning] = []
     mutes: list[ListedMute] = []
+    muted_count = 0
     for result in results:
         instance = _evaluate_instance(result, policy, token_works=token_works)
-        mute = find(result.instance, open_mutes)
-        if mute is not None:
-            begins = None if mute.begins is None else _to_datetime(mute.begins)
-            mutes.append(ListedMute(instance.name, begins, _to_datetime(mute.ends)))
-            if mute.is_active(present):
-                instance, warning = mute_instance(instance, mute)
-                mute_warnings += [warning] if warning is not None else []
+        before = instance.status
+        mutes += listed_mutes(result.instance, policy, present)
+        instance, warnings = mute(instance, result, policy, present, task_lists)
+        mute_warnings += warnings
+        muted_count += instance.status != before and result.token_expires_at is None
         instances.append(instance)
     token_ends = sorted({result.token_expires_at for result in results if result.token_expires_at is not None})
-    warnings = (
+    all_warnings = (
         *(_no_tasks_warning(instance.name) for instance in instances if instance.reason == NO_TASKS),
         *map(_token_warning, token_ends),
         *mute_warnings,
@@ -114,26 +109,40 @@ def evaluate(
     return Verdict(
         status=next((status for status in WORST_FIRST if counts[status]), "unknown"),
         reason=reason_of(instances, token_ends),
-        anonymous_reason=anonymous_reason_of(instances, counts, warnings),
+        anonymous_reason=anonymous_reason_of(instances, counts, all_warnings),
         checked_at=checked_at,
         age_seconds=age_seconds,
         duration_seconds=duration_seconds,
         instances_count=counts,
         details=Details(
             totals=add_up(answered) if answered else None,
-            warnings=warnings,
+            warnings=all_warnings,
             error=None,
             instances=tuple(instances),
             token=token,
             is_fresh=is_fresh,
             mutes=tuple(mutes),
+            token_ends=tuple(token_ends),
         ),
-        muted_count=len(mute_warnings),
+        muted_count=muted_count,
     )
 
 
-def _to_datetime(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+def name_tasks(verdict: Verdict, names: Mapping[str, TaskNames]) -> Verdict:
+    """Return the verdict with the tasks behind the counts, for callers who see details. No status and no count changes.
+
+    Args:
+        verdict: with details.
+        names: instance ID → its tasks.
+
+    """
+    details = verdict.details
+    if details is None or not names:
+        return verdict
+    instances = tuple(instance._replace(tasks=names.get(instance.instance_id)) for instance in details.instances)
+    return verdict._replace(
+        reason=reason_of(instances, details.token_ends), details=details._replace(instances=instances)
+    )
 
 
 def hide_details(verdict: Verdict) -> Verdict:
@@ -141,24 +150,20 @@ def hide_details(verdict: Verdict) -> Verdict:
     return verdict._replace(reason=verdict.anonymous_reason, details=None)
 
 
-def next_steps(instance: InstanceVerdict, warnings: Sequence[VerdictWarning]) -> list[str]:
-    """Return the next steps for one instance; none for a healthy one without a warning.
-
-    Args:
-        instance: the instance.
-        warnings: of the whole verdict; only those that name this instance are used.
-
-    """
-    own: list[str] = []
-    if instance.status == "unhealthy":
-        own.append(UNHEALTHY_NEXT_STEP if abnormal_tasks(instance) else _NOT_RUNNING_NEXT_STEP)
-    if instance.error is not None and instance.error.next_step:
-        own.append(instance.error.next_step)
-    return own + [warning.next_step for warning in warnings if warning.instance == instance.name]
+def hide_remarks(verdict: Verdict) -> Verdict:
+    """Return the verdict for callers who may not see the remarks of failed tasks, which may hold customers' data."""
+    details = verdict.details
+    if details is None or all(instance.tasks is None for instance in details.instances):
+        return verdict
+    instances = tuple(
+        instance if instance.tasks is None else instance._replace(tasks=without_remarks(instance.tasks))
+        for instance in details.instances
+    )
+    return verdict._replace(details=details._replace(instances=instances))
 
 
 def _evaluate_instance(result: ProbeResult, policy: Policy, *, token_works: bool) -> InstanceVerdict:
-    status, reason, error = _status_and_reason(result, policy)
+    status, reason, error, runs_too_few = _status_and_reason(result, policy)
     if error is not None and error.code == "token_rejected" and token_works:
         error = error.copy(next_step=_OTHERS_ACCEPT_STEP)
     statistics = None if result.error else result.statistics
@@ -172,16 +177,18 @@ def _evaluate_instance(result: ProbeResult, policy: Policy, *, token_works: bool
         cdc_task_details=statistics.cdc_task_details if statistics else None,
         other_task_details=statistics.other_task_details if statistics else {},
         error=error,
+        runs_too_few=runs_too_few,
     )
 
 
-def _status_and_reason(result: ProbeResult, policy: Policy) -> tuple[Status, str, CheckError | None]:
+def _status_and_reason(result: ProbeResult, policy: Policy) -> tuple[Status, str, CheckError | None, bool]:
+    """Return status, reason, error, and whether too few tasks run."""
     if result.error is not None:
-        return "unknown", result.error.message, result.error
+        return "unknown", result.error.message, result.error, False
     statistics = result.statistics
     # A further group alone says nothing of the required ones.
     if statistics is None or (statistics.common_task_details is None and statistics.cdc_task_details is None):
-        return "unknown", "no response", None
+        return "unknown", "no response", None, False
     counts_of_all = total(statistics)
     abnormal = [
         count_tasks(counts.abnormal_tasks_count, f"abnormal {group} task")
@@ -191,15 +198,15 @@ def _status_and_reason(result: ProbeResult, policy: Policy) -> tuple[Status, str
     not_running = missing_running_tasks(result.instance, counts_of_all.running_tasks_count, policy)
     reasons = [*abnormal, *([not_running] if not_running else [])]
     if reasons:
-        return "unhealthy", fit(reasons, ", ", MAX_REASON_CHARACTERS), None
+        return "unhealthy", fit(reasons, ", ", MAX_REASON_CHARACTERS), None, not_running is not None
     missing = missing_tasks(result.instance, sum(counts_of_all), policy)
     if missing is not None:
-        return "unknown", missing.message, missing
+        return "unknown", missing.message, missing, False
     if counts_of_all == NO_COUNTS and not policy.may_be_empty(result.instance):
-        return "degraded", NO_TASKS, None
+        return "degraded", NO_TASKS, None, False
     if result.token_expires_at is not None:
-        return "degraded", EXPIRES, None
-    return "healthy", "none", None
+        return "degraded", EXPIRES, None, False
+    return "healthy", "none", None, False
 
 
 def _no_tasks_warning(name: str) -> VerdictWarning:

@@ -6,23 +6,29 @@ What depends on the time or on one request (age, duration, token, freshness, `fa
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from fdi_health.clock import earliest
 from fdi_health.evaluation import evaluate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fdi_health.clock import Instant
     from fdi_health.models import ProbeResult, TokenState, Verdict
     from fdi_health.policy import Policy
+    from fdi_health.tasks import TaskList
+
+
+_NO_LISTS: Mapping[str, TaskList | str] = MappingProxyType({})
 
 
 class _Evaluation(NamedTuple):
     results: Sequence[ProbeResult]
     token_expires_at: float | None
     mutes: tuple[tuple[str, bool], ...]
+    task_lists: Mapping[str, TaskList | str]
     verdict: Verdict
     oldest: Instant
     newest_monotonic: float
@@ -53,6 +59,7 @@ class EvaluationCache:
         began: Instant,
         present: Instant,
         token: TokenState | None,
+        task_lists: Mapping[str, TaskList | str] = _NO_LISTS,
     ) -> Verdict:
         """Return the verdict, details included.
 
@@ -62,12 +69,14 @@ class EvaluationCache:
             began: when the check began.
             present: the time now, from which the age is counted.
             token: what is known of the token in use, or None.
+            task_lists: see `evaluation.evaluate`.
 
         """
         last = self._last
         mutes = self.policy.mute_states(present.wall)
-        if last is None or last.mutes != mutes or last.token_expires_at != token_expires_at or last.results != results:
-            last = self._last = self._evaluate(results, token_expires_at, mutes, present)
+        inputs = (results, token_expires_at, mutes, task_lists)
+        if last is None or last[:4] != inputs:
+            last = self._last = self._evaluate(*inputs, present)
         details = last.verdict.details
         return last.verdict._replace(
             age_seconds=last.oldest.seconds_until(present),
@@ -80,6 +89,7 @@ class EvaluationCache:
         results: Sequence[ProbeResult],
         token_expires_at: float | None,
         mutes: tuple[tuple[str, bool], ...],
+        task_lists: Mapping[str, TaskList | str],
         present: Instant,
     ) -> _Evaluation:
         oldest = earliest(result.arrived for result in results)
@@ -88,6 +98,7 @@ class EvaluationCache:
             self.policy,
             checked_at=datetime.fromtimestamp(oldest.wall, UTC),
             present=present.wall,
+            task_lists=task_lists,
         )
         newest_monotonic = max(result.arrived.monotonic for result in results)
-        return _Evaluation(results, token_expires_at, mutes, verdict, oldest, newest_monotonic)
+        return _Evaluation(results, token_expires_at, mutes, task_lists, verdict, oldest, newest_monotonic)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from fdi_health.clock import Instant
     from fdi_health.errors import CheckError
+    from fdi_health.tasks import TaskNames
 
 Status = Literal["healthy", "degraded", "unhealthy", "unknown"]
 
@@ -100,11 +101,15 @@ class TokenState(NamedTuple):
     expires_at: float | None
 
 
+INFORMING = frozenset({"mute_unmatched"})
+"""Codes of warnings that degrade nothing."""
+
+
 class VerdictWarning(NamedTuple):
     """Something that an operator should read, although nobody is paged.
 
     Attributes:
-        code: `no_tasks_visible`, `token_expires_soon`, `muted`.
+        code: `no_tasks_visible`, `token_expires_soon`, `muted`, `muted_tasks`, `mute_unmatched`.
         instance: the instance's name, or None if the warning is not about a single one.
         message: what was seen.
         next_step: what to do about it.
@@ -118,7 +123,11 @@ class VerdictWarning(NamedTuple):
 
 
 class InstanceVerdict(NamedTuple):
-    """One instance's part of the verdict; `reason` is `none` exactly when its status is healthy."""
+    """One instance's part of the verdict; `reason` is `none` exactly when its status is healthy.
+
+    `runs_too_few` is whether it runs fewer tasks than the policy demands. `tasks` are the tasks behind the counts, None
+    if nobody asked for them.
+    """
 
     name: str
     instance_id: str
@@ -129,6 +138,8 @@ class InstanceVerdict(NamedTuple):
     cdc_task_details: TaskCounts | None
     other_task_details: Mapping[str, TaskCounts]
     error: CheckError | None
+    runs_too_few: bool = False
+    tasks: TaskNames | None = None
 
 
 def counts_by_group(found: Statistics | InstanceVerdict) -> dict[str, TaskCounts]:
@@ -154,11 +165,12 @@ def add_up(counts: Iterable[TaskCounts]) -> TaskCounts:
 
 
 class ListedMute(NamedTuple):
-    """A mute that has not ended; UTC."""
+    """A mute that has not ended, of an instance or of one of its tasks; UTC."""
 
     instance: str
     begins: datetime | None
     ends: datetime
+    task: str | None = None
 
 
 class Details(NamedTuple):
@@ -171,7 +183,8 @@ class Details(NamedTuple):
         instances: one part per instance, in the order of the request.
         token: what is known of the token in use, or None.
         is_fresh: whether at least one result is of this check rather than from the cache.
-        mutes: the instances' mutes that have not ended, active or not.
+        mutes: the mutes that have not ended, active or not.
+        token_ends: when the token ends, if a warning is due, in seconds since the epoch.
 
     """
 
@@ -182,6 +195,7 @@ class Details(NamedTuple):
     token: TokenState | None = None
     is_fresh: bool = True
     mutes: tuple[ListedMute, ...] = ()
+    token_ends: tuple[float, ...] = ()
 
 
 class Verdict(NamedTuple):

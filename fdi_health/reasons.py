@@ -1,4 +1,4 @@
-"""The reason of a verdict: one line for a pager, with the names of instances or without. Pure."""
+"""The reason of a verdict, one line for a pager with names or without, and what to do about each instance. Pure."""
 
 from __future__ import annotations
 
@@ -6,19 +6,32 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from fdi_health.clock import format_timestamp
-from fdi_health.models import WORST_FIRST
+from fdi_health.errors import OWNERS
+from fdi_health.models import INFORMING, WORST_FIRST
 from fdi_health.policy import abnormal_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fdi_health.models import InstanceVerdict, Status, VerdictWarning
+    from fdi_health.tasks import AbnormalTask, StoppedTask, TaskNames
 
 MAX_REASON_CHARACTERS = 120
 """The longest reason: it fits one line of a pager."""
 
 NO_TASKS = "no tasks visible"
 EXPIRES = "the token expires soon"
+
+
+UNHEALTHY_NEXT_STEP = (
+    "Open this instance in the ROMA Connect console, list its tasks in state ERROR under task monitoring, and read the "
+    "newest log of each."
+)
+
+_NOT_RUNNING_NEXT_STEP = (
+    "Start the stopped tasks of this instance in the ROMA Connect console, or lower the number in "
+    "FDI_MIN_RUNNING_TASKS."
+)
 
 
 def count_tasks(number: int, noun: str) -> str:
@@ -40,7 +53,8 @@ def reason_of(instances: Sequence[InstanceVerdict], token_ends: Sequence[float])
 def _clause(instance: InstanceVerdict) -> str:
     if instance.status == "unhealthy":
         abnormal = abnormal_tasks(instance)
-        return f"{count_tasks(abnormal, 'abnormal task') if abnormal else instance.reason} in {instance.name}"
+        found = f"{count_tasks(abnormal, 'abnormal task') if abnormal else instance.reason} in {instance.name}"
+        return _with_codes(found, shown_names(instance.tasks))
     if instance.status == "unknown":
         return f"{instance.name} unknown ({_code(instance)})"
     if instance.reason == NO_TASKS:
@@ -57,7 +71,7 @@ def anonymous_reason_of(
     unknown = Counter(_code(instance) for instance in instances if instance.status == "unknown")
     codes: dict[Status, list[str]] = {
         "unknown": [code for code, _ in unknown.most_common()],
-        "degraded": list(dict.fromkeys(warning.code for warning in warnings)),
+        "degraded": list(dict.fromkeys(warning.code for warning in warnings if warning.code not in INFORMING)),
     }
     text = ""
     for status in WORST_FIRST:
@@ -69,8 +83,14 @@ def anonymous_reason_of(
     return text or "none"
 
 
+def shown_names(tasks: TaskNames | None) -> list[str]:
+    """Return the names of the abnormal tasks, the ID of one without a name; of the stopped ones if there are none."""
+    named: Sequence[AbnormalTask | StoppedTask] = (tasks.abnormal or tasks.stopped or ()) if tasks is not None else ()
+    return [name for task in named if (name := task.task_name or task.task_id)]
+
+
 def _with_codes(text: str, codes: Sequence[str]) -> str:
-    """Return the text with as many codes in brackets as fit into 50 characters and into a reason."""
+    """Return the text with as many codes or names in brackets as fit into 50 characters and into a reason."""
     shown = fit(codes, ", ", min(50, MAX_REASON_CHARACTERS - len(f"{text} ()")))
     longer = f"{text} ({shown})"
     return longer if shown and len(longer) <= MAX_REASON_CHARACTERS else text
@@ -89,3 +109,27 @@ def fit(clauses: Sequence[str], separator: str, length: int) -> str:
         if len(text) <= length:
             return text
     return f"+{len(clauses)} more" if clauses else ""
+
+
+def next_steps(instance: InstanceVerdict, warnings: Sequence[VerdictWarning]) -> list[str]:
+    """Return the next steps for one instance; none for a healthy one without a warning.
+
+    Args:
+        instance: the instance.
+        warnings: of the whole verdict; only those that name this instance are used.
+
+    """
+    own: list[str] = []
+    if instance.status == "unhealthy":
+        own.append(UNHEALTHY_NEXT_STEP if abnormal_tasks(instance) else _NOT_RUNNING_NEXT_STEP)
+    if instance.error is not None and instance.error.next_step:
+        own.append(instance.error.next_step)
+    return own + [warning.next_step for warning in warnings if warning.instance == instance.name]
+
+
+def owner_of(instance: InstanceVerdict, warnings: Sequence[VerdictWarning]) -> str | None:
+    """Return who can mend what is wrong with one instance; None if nothing is. Arguments as in `next_steps`."""
+    codes = [instance.error.code] if instance.error is not None else []
+    codes += ["unhealthy"] if instance.status == "unhealthy" else []
+    codes += [warning.code for warning in warnings if warning.instance == instance.name]
+    return next((OWNERS[code] for code in codes if code in OWNERS), None)

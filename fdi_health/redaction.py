@@ -32,6 +32,22 @@ _PIECE, _STEP = 5, 4
 _SIGNATURE = re.compile("[0-9a-f]{8}(?: ?[0-9a-f]){56}", re.IGNORECASE)
 """A signature of a request, which would be valid for 15 minutes; it is not kept, so any number of its form goes."""
 
+_CREDENTIALS = re.compile(
+    # name = value, name: value, "name": "value", or a name and a word with a digit or a sign; the value may be quoted
+    r"(?P<label>(?<![\w.-])[\w.-]{0,32}(?:passw|passphrase|pwd|secret|token|credential|api.?key|access.?key|private.?key|authoriz)"
+    r"[\w.-]{0,32}[\"']?(?:\s*(?:=|:|\bis\b)\s*|\s+(?=\S*[0-9!@#$%^&*]))|\b(?:ak|sk)\b[\"']?\s*[=:]\s*)"
+    r"(?:\"[^\"]*\"?|'[^']*'?|(?:bearer|basic)\s+\S+|\S+)"
+    r"|\b(?:bearer|basic)\s+(?=\S*(?-i:[0-9A-Z=]))\S{6,}"
+    # user:password@ in a URL
+    r"|(?<=//)[^/\s@]+@"
+    # a private key, a JWT, the ID of an access key
+    r"|-----BEGIN.*|\beyJ[\w.-]{8,}|\b(?:AKIA|ASIA|HPUA|HST)[A-Z0-9]{8,}"
+    # a long text of letters and digits
+    r"|(?<![A-Za-z0-9+=])(?=[A-Za-z+=]*[0-9])(?=[0-9+=]*[A-Za-z])[A-Za-z0-9+=]{20,}",
+    re.IGNORECASE,
+)
+"""What looks like a credential in a free text. Better too much of it than too little."""
+
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 """Tokens are ASCII: the case of other letters does not matter."""
 
@@ -57,6 +73,14 @@ def redact(text: Any, secrets: str | Collection[str], length: int) -> str | None
     known = (secrets,) if isinstance(secrets, str) else tuple(secrets)
     shown = _SIGNATURE.sub("[redacted]", _replace_secrets(_printable(text[:_READ_CHARACTERS]), known))
     return MARKER.sub("FDI_OK", shown)[:length].strip() or None
+
+
+def redact_credentials(text: Any, secrets: str | Collection[str], length: int) -> str | None:
+    """Return `text` redacted, see `redact`, and without anything that looks like a credential of somebody else."""
+    if not isinstance(text, str):
+        return None
+    printable = _printable(text[:_READ_CHARACTERS])
+    return redact(_CREDENTIALS.sub(lambda match: f"{match['label'] or ''}[redacted]", printable), secrets, length)
 
 
 def _printable(text: str) -> str:

@@ -13,18 +13,23 @@ from fdi_health.credentials.iam_client import IamClient
 from fdi_health.credentials.refreshing_cache import MAX_READ_SECONDS
 from fdi_health.credentials.token_provider import TokenProvider
 from fdi_health.errors import CheckError, Fault
+from fdi_health.evaluation import name_tasks
 from fdi_health.evaluation_cache import EvaluationCache
-from fdi_health.models import Instance
+from fdi_health.models import Instance, total
 from fdi_health.policy import Mute, Policy
+from fdi_health.policy.mutes import may_mute_tasks
 from fdi_health.roma.api import Api
 from fdi_health.roma.client import Client
+from fdi_health.roma.task_reader import TaskReader
 from fdi_health.transport.client import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from fdi_health.clock import Instant
-    from fdi_health.models import Verdict
+    from fdi_health.models import ProbeResult, Verdict
+    from fdi_health.tasks import TaskList
+    from schemas.policy_fields import TaskMute
 
 
 class Target(NamedTuple):
@@ -37,6 +42,7 @@ class Target(NamedTuple):
         secret: the secret with the token or the credentials.
         tokens: the token for all of the instances.
         checker: asks the instances.
+        task_reader: reads the tasks behind the counts.
         instances: the instances in FDI_INSTANCES, in their order.
 
     """
@@ -47,6 +53,7 @@ class Target(NamedTuple):
     secret: ConfiguredSecret
     tokens: TokenProvider
     checker: Checker
+    task_reader: TaskReader
     instances: tuple[Instance, ...]
 
 
@@ -56,7 +63,7 @@ class Service(NamedTuple):
     Attributes:
         target: the endpoint and its instances.
         evaluations: evaluates results by the operator's policy.
-        pool: the threads that wait for ROMA Connect.
+        pools: the threads that wait for ROMA Connect: for the statistics, and for what explains them.
         deadline_seconds: the longest that a check may take.
         anonymous: what callers without a key see.
         callers: the callers' keys, or None if there are none.
@@ -66,7 +73,7 @@ class Service(NamedTuple):
 
     target: Target
     evaluations: EvaluationCache
-    pool: DaemonThreadPool
+    pools: tuple[DaemonThreadPool, DaemonThreadPool]
     deadline_seconds: float
     anonymous: Literal["verdict", "details", "refuse"]
     callers: ApiKeys | None
@@ -82,12 +89,13 @@ class Service(NamedTuple):
         """
         settings, secret, callers = read_configuration(environ, clock().wall)
         read_seconds = max(settings.deadline_seconds, MAX_READ_SECONDS)
-        transport = Transport.open(settings.endpoint, environ, settings.max_parallel)
+        kept = settings.max_parallel * (2 if settings.flow_tasks == "check" else 1)
+        transport = Transport.open(settings.endpoint, environ, kept)
         iam_transport = None
         if settings.iam_endpoint:
             iam_transport = Transport.open(settings.iam_endpoint, environ, 1, transport.context)
         iam = IamClient(iam_transport, settings.project_id, clock)
-        pool = DaemonThreadPool(settings.max_parallel)
+        pools = DaemonThreadPool(settings.max_parallel), DaemonThreadPool(settings.max_parallel)
         api = Api(transport, settings.project_id)
         target = Target(
             transport=transport,
@@ -96,12 +104,13 @@ class Service(NamedTuple):
             secret=secret,
             tokens=TokenProvider(secret.store, iam, secret.url.key, settings.token_warn_seconds, clock, read_seconds),
             checker=Checker(
-                Client(api, settings.optional_task_groups),
-                pool,
+                Client(api, settings.optional_task_groups, check_flow_tasks=settings.flow_tasks == "check"),
+                pools[0],
                 settings.cache_seconds,
                 settings.deadline_seconds,
                 clock,
             ),
+            task_reader=TaskReader(api, pools[1], settings.cache_seconds, settings.deadline_seconds, clock),
             instances=tuple(Instance(name, instance_id) for name, instance_id in settings.instances),
         )
         return cls(
@@ -112,9 +121,10 @@ class Service(NamedTuple):
                     settings.min_tasks,
                     settings.min_running_tasks,
                     {key: Mute(*times) for key, times in settings.mute.items()},
+                    _task_mutes(settings.muted_tasks),
                 )
             ),
-            pool=pool,
+            pools=pools,
             deadline_seconds=settings.deadline_seconds,
             anonymous=settings.anonymous,
             callers=ApiKeys(callers.store, callers.url.key, clock, read_seconds) if callers else None,
@@ -152,8 +162,38 @@ class Service(NamedTuple):
         results = target.checker.check_all(instances, target.tokens, deadline)
         target.tokens.record_results(results)
         return self.evaluations.evaluate(
-            results, target.tokens.expiring(), began=began, present=self.clock(), token=target.tokens.state()
+            results,
+            target.tokens.expiring(),
+            began=began,
+            present=self.clock(),
+            token=target.tokens.state(),
+            task_lists=self._lists_for_mutes(results, deadline),
         )
+
+    def name_tasks(self, verdict: Verdict, count: int, deadline: Deadline) -> Verdict:
+        """Return the verdict with the tasks behind the counts, in the time that is left. No status or count changes.
+
+        Args:
+            verdict: with details.
+            count: how many tasks of each instance; 0 for none.
+            deadline: when the names must be here.
+
+        """
+        if verdict.details is None or not count:
+            return verdict
+        target = self.target
+        return name_tasks(verdict, target.task_reader.names(verdict.details.instances, count, target.tokens, deadline))
+
+    def _lists_for_mutes(self, results: Sequence[ProbeResult], deadline: Deadline) -> dict[str, TaskList | str]:
+        """Return instance ID → all tasks, for the instances that may be muted for them."""
+        policy = self.evaluations.policy
+        present = self.clock().wall if policy.task_mutes else 0.0
+        counts = [
+            (result.instance, total(result.statistics).abnormal_tasks_count)
+            for result in results
+            if policy.task_mutes and result.statistics is not None and may_mute_tasks(result, policy, present)
+        ]
+        return self.target.task_reader.all_tasks(counts, self.target.tokens, deadline) if counts else {}
 
     def is_ready(self) -> bool:
         """Whether the secret was read once and, if it contains IAM credentials, exchanged for a token."""
@@ -182,7 +222,16 @@ class Service(NamedTuple):
 
     def close(self) -> None:
         """End the threads and close the connections."""
-        self.pool.close()
+        for pool in self.pools:
+            pool.close()
         self.target.transport.close()
         if self.target.iam_transport:
             self.target.iam_transport.close()
+
+
+def _task_mutes(entries: Sequence[TaskMute]) -> dict[str, dict[str, Mute]]:
+    """Return instance → task → mute."""
+    found: dict[str, dict[str, Mute]] = {}
+    for entry in entries:
+        found.setdefault(entry.instance, {})[entry.task] = Mute(entry.begins, entry.ends)
+    return found

@@ -34,11 +34,13 @@ class Caller(NamedTuple):
     Attributes:
         name: the name in FDI_CALLERS; None for an anonymous caller.
         sees_details: whether the caller may see more than the verdict.
+        sees_remarks: whether the caller may also see the remarks of failed tasks.
 
     """
 
     name: str | None
     sees_details: bool
+    sees_remarks: bool = False
 
 
 ANONYMOUS = Caller(None, sees_details=False)
@@ -59,12 +61,12 @@ def identify(headers: Headers, service: Service, deadline: Deadline) -> Caller:
                 "unauthorized", "a key is needed: as X-Api-Key, as a Bearer token or as the password of Basic"
             )
         return Caller(None, service.anonymous == "details")
-    name = service.callers.name_of(key, deadline)
-    if name is None:
+    caller = service.callers.find(key, deadline)
+    if caller is None:
         raise CheckError(
             "unauthorized", "this key is not in the secret that FDI_CALLERS names; send a valid key, or no key"
         )
-    return Caller(name, sees_details=True)
+    return Caller(caller.name, sees_details=True, sees_remarks=caller.sees_remarks)
 
 
 def sees_details(headers: Headers, application: Application, service: Service, deadline: Deadline) -> bool:

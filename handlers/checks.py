@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from fdi_health import log
-from fdi_health.evaluation import hide_details
+from fdi_health.evaluation import hide_details, hide_remarks
 from fdi_health.log.request import request_of
 from handlers import authentication, request_parameters
 
@@ -32,8 +32,12 @@ def run_check(
     query: Query,
     render: Callable[[Verdict], Rendered],
     caller: Caller | None = None,
+    *,
+    names_tasks: bool = True,
 ) -> tuple[Verdict, Rendered]:
     """Check the instances asked for; return the verdict, details included, and what the caller may see of it.
+
+    Names of tasks are in the second only: the first one goes to the log.
 
     Args:
         context: the request.
@@ -41,6 +45,7 @@ def run_check(
         query: the parameters.
         render: validates a verdict and makes the response of it.
         caller: the caller; None to identify it by the headers.
+        names_tasks: whether the response has a place for the names of tasks.
 
     Raises:
         CheckError: `settings_invalid`, `overloaded`, `unauthorized`, `callers_unavailable`, `unknown_instance`.
@@ -54,8 +59,13 @@ def run_check(
         verdict = service.check(service.select(query.instance), deadline)
         # Requests share results, and each request chooses which statuses fail.
         verdict = verdict._replace(fail_on=query.fail_on)
+        shown = hide_details(verdict)
+        if caller.sees_details:
+            count = query.explain if names_tasks else 0
+            shown = service.name_tasks(verdict, count, deadline)
+            shown = shown if caller.sees_remarks else hide_remarks(shown)
         with _rendering:
-            rendered = render(verdict if caller.sees_details else hide_details(verdict))
+            rendered = render(shown)
     about = request_of(caller.name, context.headers, context.invocation)
     log.log_verdict(verdict, about, application.google_project)
     return verdict, rendered

@@ -98,7 +98,7 @@ def _known(form: Format | None, names: Iterable[str]) -> Format:
 
 def _check(context: RequestContext, application: Application, query: Query, form: Format) -> Response:
     """Run the check that is asked for, and return the verdict in a format."""
-    verdict, body = run_check(context, application, query, form.render)
+    verdict, body = run_check(context, application, query, form.render, names_tasks=form.names_tasks)
     status = form.status or verdict.outcome.http_status
     return Response(body, status, {"FDI-Verdict": verdict.status}, content_type=form.media_type)
 

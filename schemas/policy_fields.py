@@ -5,16 +5,26 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from marshmallow import ValidationError, fields
 
-from schemas.settings_fields import NAME, split_entries
+from schemas.settings_fields import MARKER, NAME, split_entries
 
 MAX_MUTE_SECONDS = 31 * 86400.0
 """A longer mute would be forgotten."""
 
 MUTE_EXAMPLE = "payments=2026-12-01T22:00+01:00/2026-12-02T06:00+01:00"
+
+
+MAX_TASK_MUTE_SECONDS = 366 * 86400.0
+"""The same for a single task, which somebody may be mending for longer."""
+
+TASK_MUTE_EXAMPLE = "payments/nightly-export=2026-12-31T00:00Z"
+_TASK_MUTE_EXPECTED = (
+    "must be an instance's name or *, /, the name or ID of a task, =, and UNTIL or FROM/UNTIL, each with date, time "
+    "and offset"
+)
 
 
 class ByInstance(fields.Field[dict[str, Any]]):
@@ -77,6 +87,89 @@ class MuteByInstance(ByInstance):
         if first is not None and not 0 < last - first <= MAX_MUTE_SECONDS:
             raise ValidationError("must be at most 31 days long and end after it begins")
         return first, last
+
+
+class TaskMute(NamedTuple):
+    """One entry of FDI_MUTED_TASKS; times are in seconds since the epoch.
+
+    Attributes:
+        instance: an alias, an ID or `*`.
+        task: the ID or the name of a task.
+        begins: when the mute begins, or None if it has begun already.
+        ends: when it ends.
+
+    """
+
+    instance: str
+    task: str
+    begins: float | None
+    ends: float
+
+
+class TaskMutes(fields.Field[list[TaskMute]]):
+    """`INSTANCE/TASK=UNTIL` or `INSTANCE/TASK=FROM/UNTIL`, comma-separated."""
+
+    def _deserialize(self, value: str, attr: str | None, data: Any, **_: Any) -> list[TaskMute]:  # noqa: ARG002 -- marshmallow's signature
+        loaded: list[TaskMute] = []
+        faults: dict[int, list[str]] = {}
+        for number, entry in enumerate(split_entries(value), 1):
+            try:
+                mute = _task_mute(entry)
+                if any(mute[:2] == other[:2] for other in loaded):
+                    raise ValidationError("repeats the instance and task of an earlier entry")
+                loaded.append(mute)
+            except ValidationError as error:
+                faults[number] = [f"{message}, e.g. {TASK_MUTE_EXAMPLE}" for message in error.messages]
+        if faults:
+            raise ValidationError(faults)
+        return loaded
+
+
+def _task_mute(entry: str) -> TaskMute:
+    key, _, times = entry.rpartition("=")
+    instance, _, task = key.partition("/")
+    task = task.strip()
+    if not (instance == "*" or NAME.fullmatch(instance)) or not (0 < len(task) <= 128 and task.isprintable()):
+        raise ValidationError(_TASK_MUTE_EXPECTED)
+    if MARKER.search(task):
+        raise ValidationError("must not contain the word that keyword checkers search for (FDI, a hyphen, OK)")
+    begins, slash, ends = times.rpartition("/")
+    first, last = (_moment(begins, _TASK_MUTE_EXPECTED) if slash else None), _moment(ends, _TASK_MUTE_EXPECTED)
+    if first is not None and not first < last:
+        raise ValidationError("must end after it begins")
+    return TaskMute(instance, task, first, last)
+
+
+def policy_faults(data: dict[str, Any], present: float) -> dict[str, dict[int, list[str]]]:
+    """Return variable → number of the entry → faults that concern several settings, or the time.
+
+    Args:
+        data: the loaded settings; a field that has a fault of its own is missing.
+        present: the time now, in seconds since the epoch, from which a mute without a beginning counts.
+
+    """
+    mutes, task_mutes = data.get("mute", {}), data.get("muted_tasks", [])
+    keys = {
+        "FDI_MIN_TASKS": list(data.get("min_tasks", {})),
+        "FDI_MIN_RUNNING_TASKS": list(data.get("min_running_tasks", {})),
+        "FDI_MUTE": list(mutes),
+        "FDI_MUTED_TASKS": [mute.instance for mute in task_mutes],
+    }
+    known = {"*"} | {text for pair in data.get("instances", []) for text in pair}
+    faults: dict[str, dict[int, list[str]]] = {variable: {} for variable in keys}
+    for variable, names in keys.items():
+        for number, name in enumerate(names, 1):
+            if "instances" in data and name not in known:
+                faults[variable][number] = ["must be for an instance in FDI_INSTANCES, or *"]
+    for number, (begins, ends) in enumerate(mutes.values(), 1):
+        if begins is None and ends - present > MAX_MUTE_SECONDS:
+            message = f"must end within 31 days if it has no beginning, e.g. {MUTE_EXAMPLE}"
+            faults["FDI_MUTE"].setdefault(number, []).append(message)
+    for number, mute in enumerate(task_mutes, 1):
+        if mute.ends - present > MAX_TASK_MUTE_SECONDS:
+            message = f"must end within 366 days, e.g. {TASK_MUTE_EXAMPLE}"
+            faults["FDI_MUTED_TASKS"].setdefault(number, []).append(message)
+    return {variable: found for variable, found in faults.items() if found}
 
 
 def _moment(text: str, expected: str) -> float:

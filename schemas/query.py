@@ -6,6 +6,7 @@ documents of their own, which must neither fail nor narrow anything.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
@@ -22,6 +23,7 @@ FAILING_STATUSES = ("unhealthy", "unknown", "degraded", "healthy")
 """What `fail_on` may list; `healthy` is for fire drills: it fails every check."""
 
 DEFAULT_FAIL_ON = ("unhealthy", "unknown")
+DEFAULT_NAMED_TASKS, MAX_NAMED_TASKS = 5, 50
 MAX_QUERY_BYTES = 32 * 1024
 MAX_BODY_BYTES = 64 * 1024
 _MAX_FIELDS = 16
@@ -78,6 +80,24 @@ def _seconds(value: Any) -> float:
     return float(value) if type(value) in (int, float) and 0 < value < 1e9 else 0.0
 
 
+class TasksToName(fields.Field[int]):
+    """How many abnormal tasks of each instance are named: `none`, `all`, or a number; the largest, if several."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> int:  # noqa: ARG002 -- marshmallow's signature
+        counts = [_tasks_to_name(text) for text in value]
+        if not counts or None in counts:
+            raise ValidationError(f"must be none, all or a number from 1 to {MAX_NAMED_TASKS}, e.g. explain=10")
+        return max(count for count in counts if count is not None)
+
+
+def _tasks_to_name(value: Any) -> int | None:
+    text = str(value).strip() if type(value) in (str, int) else ""
+    if text in ("none", "all"):
+        return MAX_NAMED_TASKS if text == "all" else 0
+    is_number = re.fullmatch("[1-9][0-9]?", text, re.ASCII) is not None
+    return int(text) if is_number and int(text) <= MAX_NAMED_TASKS else None
+
+
 class FormatName(fields.Field[str]):
     """The name of a format; whether there is one is the registry's to say."""
 
@@ -96,6 +116,7 @@ class Query(NamedTuple):
         fail_on: the statuses that fail the check.
         deadline: seconds, or None.
         format: the name of a format, or None; there may be no such format.
+        explain: how many abnormal tasks of each instance to name, for callers who see details.
 
     """
 
@@ -103,6 +124,7 @@ class Query(NamedTuple):
     fail_on: Sequence[str] = DEFAULT_FAIL_ON
     deadline: float | None = None
     format: str | None = None
+    explain: int = DEFAULT_NAMED_TASKS
 
 
 class QuerySchema(Schema):
@@ -117,6 +139,7 @@ class QuerySchema(Schema):
     fail_on = FailOn()
     deadline = DeadlineSeconds()
     format = FormatName()
+    explain = TasksToName()
 
 
 _SCHEMA = QuerySchema()

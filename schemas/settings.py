@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from schemas.policy_fields import MAX_MUTE_SECONDS, MUTE_EXAMPLE, CountByInstance, MuteByInstance
+from schemas.policy_fields import (
+    MUTE_EXAMPLE,
+    CountByInstance,
+    MuteByInstance,
+    TaskMute,
+    TaskMutes,
+    policy_faults,
+)
 from schemas.service_links import is_service_link
 from schemas.settings_fields import INSTANCE_ID, NAME, REGION, Endpoint, Entries, Instances, Matching, Number
 
@@ -45,6 +52,8 @@ class Settings(NamedTuple):
     min_tasks: dict[str, int]
     min_running_tasks: dict[str, int]
     mute: dict[str, tuple[float | None, float]]
+    muted_tasks: list[TaskMute]
+    flow_tasks: Literal["off", "check"]
 
 
 class SettingsSchema(Schema):
@@ -112,6 +121,12 @@ class SettingsSchema(Schema):
     min_tasks = CountByInstance("*=1,payments=12", data_key="FDI_MIN_TASKS", load_default=dict)
     min_running_tasks = CountByInstance("payments=3", data_key="FDI_MIN_RUNNING_TASKS", load_default=dict)
     mute = MuteByInstance(MUTE_EXAMPLE, data_key="FDI_MUTE", load_default=dict)
+    muted_tasks = TaskMutes(data_key="FDI_MUTED_TASKS", load_default=list)
+    flow_tasks = fields.String(
+        data_key="FDI_FLOW_TASKS",
+        load_default="off",
+        validate=validate.OneOf(["off", "check"], error="must be off or check, e.g. check"),
+    )
 
     @validates_schema(skip_on_field_errors=False)
     def _has_an_endpoint(self, data: dict[str, Any], **_: Any) -> None:
@@ -140,35 +155,10 @@ class SettingsSchema(Schema):
             raise ValidationError({"FDI_ALLOW_EMPTY": faults})
 
     @validates_schema(skip_on_field_errors=False)
-    def _policies_name_instances(self, data: dict[str, Any], **_: Any) -> None:
-        known = {"*"} | {text for pair in data.get("instances", []) for text in pair}
-        faults = {
-            variable: {
-                number: ["must be for an instance in FDI_INSTANCES, or *"]
-                for number, name in enumerate(data.get(field, {}), 1)
-                if name not in known
-            }
-            for variable, field in _POLICIES
-        }
-        if "instances" in data and any(faults.values()):
-            raise ValidationError({variable: found for variable, found in faults.items() if found})
-
-    @validates_schema(skip_on_field_errors=False)
-    def _mutes_end_soon(self, data: dict[str, Any], **_: Any) -> None:
-        faults = {
-            number: [f"must end within 31 days if it has no beginning, e.g. {MUTE_EXAMPLE}"]
-            for number, (begins, ends) in enumerate(data.get("mute", {}).values(), 1)
-            if begins is None and ends - self._present > MAX_MUTE_SECONDS
-        }
+    def _policies_are_for_instances_and_end(self, data: dict[str, Any], **_: Any) -> None:
+        faults = policy_faults(data, self._present)
         if faults:
-            raise ValidationError({"FDI_MUTE": faults})
-
-
-_POLICIES = (
-    ("FDI_MIN_TASKS", "min_tasks"),
-    ("FDI_MIN_RUNNING_TASKS", "min_running_tasks"),
-    ("FDI_MUTE", "mute"),
-)
+            raise ValidationError(faults)
 
 
 def load(environ: Mapping[str, str], present: float) -> Settings:

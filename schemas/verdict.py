@@ -100,10 +100,18 @@ class VerdictWarning(ByAttribute):
     next_step = Exactly(str)
 
 
+class MutedTask(Exactly):
+    """The task that a mute is about; left out of the mute of an instance."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        return missing if value is None else super()._serialize(value, attr, obj, **kwargs)
+
+
 class Mute(ByAttribute):
     """A mute that has not ended."""
 
     instance = Exactly(str)
+    task = MutedTask(str)
     begins = Timestamp(data_key="from", allow_none=True)
     ends = Timestamp(data_key="until")
 
@@ -113,6 +121,52 @@ class Mutes(fields.List[Any]):
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
         return super()._serialize(value, attr, obj, **kwargs) or missing
+
+
+class AbnormalTask(ByAttribute):
+    """An abnormal task; null where ROMA Connect does not say."""
+
+    task_id = Exactly(str, allow_none=True)
+    task_name = Exactly(str, allow_none=True)
+    task_type = Exactly(str, allow_none=True)
+    position = Exactly(str, allow_none=True)
+    last_execute_time = Timestamp(allow_none=True)
+    source_app_name = Exactly(str, allow_none=True)
+    target_app_name = Exactly(str, allow_none=True)
+    failed_at = Timestamp(allow_none=True)
+    remarks = Exactly(str, allow_none=True)
+    dirty_data_count = Exactly(int, smallest=0, allow_none=True)
+
+
+class StoppedTask(ByAttribute):
+    """A stopped task of an instance that runs too few."""
+
+    task_id = Exactly(str, allow_none=True)
+    task_name = Exactly(str, allow_none=True)
+    task_type = Exactly(str, allow_none=True)
+    last_execute_time = Timestamp(allow_none=True)
+
+
+class Tasks(fields.List[Any]):
+    """Named tasks; left out if nobody asked for them."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        return missing if value is None else super()._serialize(value, attr, obj, **kwargs)
+
+
+class TasksNote(Exactly):
+    """Why named tasks are missing or incomplete, or null; left out together with them."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        tasks = str(self.attribute).removesuffix("_note")
+        if _of_tasks(obj, tasks) is None:
+            return missing
+        return super()._serialize(value, attr, obj, **kwargs)
+
+
+def _of_tasks(instance: Any, attr: str) -> Any:
+    """Return an attribute of an instance's named tasks, None if nobody asked for them."""
+    return None if instance.tasks is None else operator.attrgetter(attr)(instance)
 
 
 class Instance(ByAttribute):
@@ -126,7 +180,15 @@ class Instance(ByAttribute):
     common_task_details = fields.Nested(TaskCounts, allow_none=True)
     cdc_task_details = fields.Nested(TaskCounts, allow_none=True)
     other_task_details = OtherGroups(keys=fields.String(), values=fields.Nested(TaskCounts))
+    abnormal_tasks = Tasks(fields.Nested(AbnormalTask), attribute="tasks.abnormal")
+    abnormal_tasks_note = TasksNote(str, attribute="tasks.abnormal_note", allow_none=True)
+    stopped_tasks = Tasks(fields.Nested(StoppedTask), attribute="tasks.stopped")
+    stopped_tasks_note = TasksNote(str, attribute="tasks.stopped_note", allow_none=True)
     error = fields.Nested(Error, allow_none=True)
+
+    def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
+        """Return an attribute; None for one of named tasks that nobody asked for."""
+        return _of_tasks(obj, attr) if attr.startswith("tasks.") else super().get_attribute(obj, attr, default)
 
 
 class InstancesCount(Schema):

@@ -54,9 +54,12 @@ def _detail_invariants(document: dict[str, Any], counts: dict[str, int]) -> Iter
     shown = {name: sum(group[name] for group in every) for name in COUNTS} if every else None
     if document["totals"] != shown:
         yield "totals are not the sum of the instances' counts"
-    muted = {warning["instance"] for warning in document["warnings"] if warning["code"] == "muted"}
+    codes = ("muted", "muted_tasks")
+    muted = {warning["instance"] for warning in document["warnings"] if warning["code"] in codes}
     for instance in instances:
         abnormal = any(group["abnormal_tasks_count"] for group in groups(instance))
+        if instance.get("abnormal_tasks") and not abnormal:
+            yield "an instance names abnormal tasks that its counts do not have"
         if instance["name"] in muted:
             if instance["status"] != "degraded":
                 yield "an instance is muted and not degraded"

@@ -96,7 +96,13 @@ def test_document__knows_further_groups_and_does_not_promise_them(document: dict
     assert instance["properties"]["other_task_details"]["additionalProperties"] == {
         "$ref": "#/components/schemas/TaskCounts"
     }
-    assert instance["properties"].keys() - set(instance["required"]) == {"other_task_details"}
+    assert instance["properties"].keys() - set(instance["required"]) == {
+        "other_task_details",
+        "abnormal_tasks",
+        "abnormal_tasks_note",
+        "stopped_tasks",
+        "stopped_tasks_note",
+    }
 
 
 def test_document__anonymous_refuse_or_no_settings__is_served(upstream: Simulator) -> None:

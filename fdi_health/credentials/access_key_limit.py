@@ -65,6 +65,13 @@ class AccessKeyLimit:
         self._refused_at: Instant | None = None
         self._error: CheckError | None = None
         self._unresponsive: set[str] = set()
+        self._explaining: AccessKeyLimit | None = None
+
+    def of_explanations(self) -> AccessKeyLimit:
+        """Return the limit of the requests that only explain a verdict: a refusal of them must not stop the others."""
+        with self._changed:
+            self._explaining = self._explaining or AccessKeyLimit(self._clock)
+            return self._explaining
 
     @property
     def refused_at(self) -> Instant | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fdi_health.clock import now
 from fdi_health.credentials.refreshing_cache import MAX_READ_SECONDS, RefreshingCache
@@ -13,7 +13,7 @@ from fdi_health.errors import CheckError
 from schemas.settings_fields import NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Sequence
 
     from fdi_health.clock import Deadline, Instant
     from fdi_health.secret_stores import SecretStore
@@ -35,8 +35,27 @@ _MAX_AGE_SECONDS = 600.0
 
 _FORM = (
     'must be one bare key, or JSON such as {"prometheus": "…", "grafana": "…"}: a name of letters, digits and _.- '
-    "and a key of its own, 16 to 512 printable characters without dots and spaces"
+    "and a key of its own, 16 to 512 printable characters without dots and spaces; or "
+    '{"key": "…", "remarks": true} for a caller who may see the remarks of failed tasks'
 )
+
+
+class ApiCaller(NamedTuple):
+    """A caller in the secret.
+
+    Attributes:
+        name: its name.
+        key: its key.
+        sees_remarks: whether it may see the remarks of failed tasks, which may hold customers' data.
+
+    """
+
+    name: str
+    key: bytes
+    sees_remarks: bool = False
+
+    def __repr__(self) -> str:
+        return f"ApiCaller({self.name!r})"
 
 
 class ApiKeys:
@@ -58,12 +77,12 @@ class ApiKeys:
         max_read_seconds: float = MAX_READ_SECONDS,
     ) -> None:
         self._clock = clock
-        self._cache: RefreshingCache[Mapping[str, bytes]] = RefreshingCache(
+        self._cache: RefreshingCache[Sequence[ApiCaller]] = RefreshingCache(
             lambda call: parse_api_keys(store.read(call.deadline).data, key), clock, max_read_seconds
         )
 
-    def name_of(self, presented: bytes, deadline: Deadline) -> str | None:
-        """Return the name of the caller that has this key, or None.
+    def find(self, presented: bytes, deadline: Deadline) -> ApiCaller | None:
+        """Return the caller that has this key, or None.
 
         Raises:
             CheckError: `callers_unavailable`, if the secret cannot be read and so the key cannot be checked.
@@ -73,35 +92,35 @@ class ApiKeys:
             return None
         snapshot = self._cache.snapshot
         if snapshot is None or snapshot.began.seconds_until(self._clock()) >= _MAX_AGE_SECONDS:
-            return _find_name(self._get(deadline, snapshot.generation if snapshot else 0), presented)
-        name = _find_name(snapshot.value, presented)
+            return _find(self._get(deadline, snapshot.generation if snapshot else 0), presented)
+        caller = _find(snapshot.value, presented)
         age = self._cache.seconds_since_read()
-        if name is not None:
+        if caller is not None:
             if age >= _REFRESH_SECONDS:
                 self._cache.refresh_in_background()
-            return name
+            return caller
         if age >= _UNKNOWN_KEY_INTERVAL_SECONDS or self._cache.is_being_read():
-            return _find_name(self._get(deadline, snapshot.generation), presented)
+            return _find(self._get(deadline, snapshot.generation), presented)
         if self._cache.has_failed:
             raise _unavailable("the last attempt to read them again failed")
         return None
 
     def load(self, deadline: Deadline) -> int:
-        """Read the keys and return how many there are; raises as `name_of` does."""
+        """Read the keys and return how many there are; raises as `find` does."""
         return len(self._get(deadline))
 
-    def _get(self, deadline: Deadline, after_generation: int = 0) -> Mapping[str, bytes]:
+    def _get(self, deadline: Deadline, after_generation: int = 0) -> Sequence[ApiCaller]:
         try:
             return self._cache.get(deadline, after_generation=after_generation).value
         except CheckError as error:
             raise error if error.code == "callers_unavailable" else _unavailable(error.message) from None
 
 
-def parse_api_keys(secret: bytes, key: str | None) -> dict[str, bytes]:
-    """Parse a secret and return name → key.
+def parse_api_keys(secret: bytes, key: str | None) -> tuple[ApiCaller, ...]:
+    """Parse a secret and return the callers in it.
 
     Args:
-        secret: one bare key, or a JSON object name → key.
+        secret: one bare key, or a JSON object name → key, or name → `{"key": …, "remarks": true}`.
         key: the key of a JSON object that contains one bare key or such an object; or None.
 
     Raises:
@@ -117,25 +136,37 @@ def parse_api_keys(secret: bytes, key: str | None) -> dict[str, bytes]:
     except CheckError as error:
         raise _unavailable(error.message) from None
     entries = content if isinstance(content, dict) else {_SINGLE_CALLER: content}
-    callers: dict[str, bytes] = {}
+    callers: list[ApiCaller] = []
     for number, (name, value) in enumerate(entries.items(), 1):
-        api_key = value.encode() if isinstance(value, str) else b""
-        if not NAME.fullmatch(name) or not _KEY.fullmatch(api_key):
+        caller = _caller(name, value)
+        if caller is None:
             raise _unavailable(f"entry {number} {_FORM}")
-        if api_key in callers.values():
+        if any(caller.key == other.key for other in callers):
             raise _unavailable(f"entry {number} has the key of an earlier entry; each caller needs its own key")
-        callers[name] = api_key
+        callers.append(caller)
     if not callers:
         raise _unavailable(f"the secret contains none; it {_FORM}")
-    return callers
+    return tuple(callers)
 
 
-def _find_name(callers: Mapping[str, bytes], presented: bytes) -> str | None:
+def _caller(name: str, value: Any) -> ApiCaller | None:
+    """Return the caller of one entry, or None if the entry has a wrong form."""
+    options = value if isinstance(value, dict) else {"key": value}
+    key, remarks = options.get("key"), options.get("remarks", False)
+    api_key = key.encode() if isinstance(key, str) else b""
+    if not NAME.fullmatch(name) or not _KEY.fullmatch(api_key):
+        return None
+    if type(remarks) is not bool or not options.keys() <= {"key", "remarks"}:
+        return None
+    return ApiCaller(name, api_key, remarks)
+
+
+def _find(callers: Sequence[ApiCaller], presented: bytes) -> ApiCaller | None:
     # All keys are compared, each in constant time, so that the duration reveals nothing about them.
     found = None
-    for name, key in callers.items():
-        if hmac.compare_digest(key, presented):
-            found = name
+    for caller in callers:
+        if hmac.compare_digest(caller.key, presented):
+            found = caller
     return found
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fdi_health.credentials.signer import AccessKey, sign
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from fdi_health.clock import Deadline
@@ -46,11 +47,24 @@ class Token(NamedTuple):
         """False: it is sent as it is."""
         return False
 
-    def headers(self, host: str, path: str, project_id: str, seconds: float) -> dict[str, str]:  # noqa: ARG002 -- the signature of every authenticator
+    def headers(
+        self,
+        host: str,  # noqa: ARG002 -- the signature of every authenticator
+        path: str,  # noqa: ARG002 -- as above
+        query: Sequence[tuple[str, str]],  # noqa: ARG002 -- as above
+        project_id: str,  # noqa: ARG002 -- as above
+        seconds: float,  # noqa: ARG002 -- as above
+    ) -> dict[str, str]:
         """Return the header that carries the token."""
         return {"X-Auth-Token": self.value}
 
-    def permit(self, instance_id: str, deadline: Deadline) -> AbstractContextManager[bool]:  # noqa: ARG002 -- as above
+    def permit(
+        self,
+        instance_id: str,  # noqa: ARG002 -- as above
+        deadline: Deadline,  # noqa: ARG002 -- as above
+        *,
+        is_verdict: bool = True,  # noqa: ARG002 -- as above
+    ) -> AbstractContextManager[bool]:
         """Return a context that waits for nothing."""
         return _NO_LIMIT
 
@@ -93,14 +107,17 @@ class Signature(NamedTuple):
         """True."""
         return True
 
-    def headers(self, host: str, path: str, project_id: str, seconds: float) -> dict[str, str]:
+    def headers(
+        self, host: str, path: str, query: Sequence[tuple[str, str]], project_id: str, seconds: float
+    ) -> dict[str, str]:
         """Return the signed headers and the signature, which is valid for 15 minutes."""
         signed = {"Host": host, "X-Project-Id": project_id}
-        return {**signed, **sign(self.key, "GET", path, (), signed, b"", seconds)}
+        return {**signed, **sign(self.key, "GET", path, query, signed, b"", seconds)}
 
-    def permit(self, instance_id: str, deadline: Deadline) -> AbstractContextManager[bool]:
+    def permit(self, instance_id: str, deadline: Deadline, *, is_verdict: bool = True) -> AbstractContextManager[bool]:
         """Return a context that waits until a request with this key may be sent."""
-        return self.limit.permit(instance_id, deadline)
+        limit = self.limit if is_verdict else self.limit.of_explanations()
+        return limit.permit(instance_id, deadline)
 
     def is_same_secret(self, other: object) -> bool:
         """Whether another read returned the same access key."""

@@ -16,8 +16,8 @@ from fdi_health.credentials.secret_format import Credentials, parse_secret
 from fdi_health.diagnostics.comparison import comparison_steps, suggestion_step
 from fdi_health.diagnostics.step import INSTANCE, NETWORK, SECRET, SETTINGS, Step, failed, network_steps, skipped, tried
 from fdi_health.errors import CheckError
-from fdi_health.evaluation import next_steps
 from fdi_health.formats.text_format import describe
+from fdi_health.reasons import next_steps
 from fdi_health.service import Service
 from schemas.settings_fields import MARKER
 

@@ -31,6 +31,11 @@ class Format(NamedTuple):
     module: str
     status: int | None = None
 
+    @property
+    def names_tasks(self) -> bool:
+        """Whether abnormal tasks are named in it: not in metrics and badges."""
+        return self.status is None
+
     def render(self, verdict: Verdict) -> bytes:
         """Return the body; raises marshmallow's ValidationError if the verdict contradicts itself."""
         module = importlib.import_module(f"{__name__}.{self.module}")

@@ -44,5 +44,9 @@ def _check(instance: dict[str, Any], checked_at: str) -> dict[str, Any]:
     if shown:
         found |= {"observedValue": sum(group["abnormal_tasks_count"] for group in shown), "observedUnit": "tasks"}
     if found["status"] != "pass":
-        found["output"] = f"{instance['status']}: {instance['reason']}"
+        tasks = [
+            f"{task['task_name'] or task['task_id']}{': ' + task['remarks'] if task['remarks'] else ''}"
+            for task in instance.get("abnormal_tasks", [])
+        ]
+        found["output"] = "; ".join([f"{instance['status']}: {instance['reason']}", *tasks])
     return found

@@ -95,8 +95,13 @@ def _details(details: Details) -> Iterator[Family]:
             errors.samples.append((f'code="{_escaped(instance.error.code)}",{name}', 1))
     yield from (*counts, durations, statuses, errors)
     if details.mutes:
-        ends = [(f'fdi_instance="{_escaped(mute.instance)}"', mute.ends.timestamp()) for mute in details.mutes]
-        yield Family("fdi_mute_until_timestamp_seconds", "When a mute of the instance ends, active or not.", ends)
+        # Names of tasks are in no metric: of the mutes of an instance's tasks, the last end counts.
+        ends: dict[str, float] = {}
+        for mute in details.mutes:
+            labels = f'fdi_instance="{_escaped(mute.instance)}"' + (',scope="tasks"' if mute.task is not None else "")
+            ends[labels] = max(ends.get(labels, 0.0), mute.ends.timestamp())
+        text = "When a mute of the instance ends, active or not; with a scope, of some of its tasks."
+        yield Family("fdi_mute_until_timestamp_seconds", text, list(ends.items()))
     token = details.token
     if token is not None and token.expires_at is not None:
         yield Family(

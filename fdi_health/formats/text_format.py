@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fdi_health.evaluation import next_steps
+from fdi_health.errors import OWNERS
 from fdi_health.models import total
+from fdi_health.reasons import next_steps, owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fdi_health.models import InstanceVerdict, Status, Verdict, VerdictWarning
+    from fdi_health.tasks import AbnormalTask, TaskNames
 
 _COLOURS: dict[Status, str] = {"healthy": "32", "degraded": "33", "unhealthy": "31", "unknown": "35"}
 """Status → ANSI colour (ECMA-48, SGR)."""
@@ -22,13 +24,18 @@ def render(verdict: Verdict, _document: dict[str, Any]) -> bytes:
 
 
 def lines(verdict: Verdict, *, colour: bool = False) -> Iterator[str]:
-    """Yield the lines, without their ends.
+    """Yield the lines, without their ends. No foreign text can look like a part of a JSON verdict.
 
     Args:
         verdict: with or without details.
         colour: whether to mark the statuses with ANSI colours; for terminals only.
 
     """
+    for line in _lines(verdict, colour=colour):
+        yield line.replace('"', "'")
+
+
+def _lines(verdict: Verdict, *, colour: bool) -> Iterator[str]:
     yield f"{verdict.marker} {_painted(verdict.status, colour=colour)}: {verdict.reason}"
     if verdict.details is None:
         return
@@ -39,11 +46,46 @@ def lines(verdict: Verdict, *, colour: bool = False) -> Iterator[str]:
     for instance in verdict.details.instances:
         status = _painted(instance.status, colour=colour) + " " * (9 - len(instance.status))
         yield f"  {instance.name:<{width}}  {status}  {describe(instance)}"
-        for next_step in next_steps(instance, by_instance.get(instance.name, ())):
+        for line in _task_lines(instance.tasks):
+            yield f"  {'':<{width}}     {line}"
+        own = by_instance.get(instance.name, ())
+        for next_step in next_steps(instance, own):
             yield f"  {'':<{width}}  -> {next_step}"
+        owner = owner_of(instance, own)
+        if owner is not None:
+            yield f"  {'':<{width}}     Who can mend it: {owner}."
     for warning in by_instance.get(None, ()):
         yield f"  {warning.message}"
         yield f"  -> {warning.next_step}"
+        yield f"     Who can mend it: {OWNERS[warning.code]}."
+
+
+def _task_lines(tasks: TaskNames | None) -> Iterator[str]:
+    """Yield one line for each task behind the counts, and one that says what is missing."""
+    if tasks is None:
+        return
+    for task in tasks.abnormal or ():
+        yield describe_task(task)
+    if tasks.abnormal_note is not None:
+        yield f"abnormal tasks: {tasks.abnormal_note}"
+    for stopped in tasks.stopped or ():
+        yield f"{stopped.task_name or stopped.task_id} is stopped"
+    if tasks.stopped_note is not None:
+        yield f"stopped tasks: {tasks.stopped_note}"
+
+
+def describe_task(task: AbnormalTask) -> str:
+    """Return what is known of an abnormal task, in one line."""
+    route = f"{task.source_app_name or '?'} to {task.target_app_name or '?'}"
+    apps = route if task.source_app_name or task.target_app_name else None
+    facts = [fact for fact in (task.task_type, apps, f"at the {task.position}" if task.position else None) if fact]
+    text = f"{task.task_name or task.task_id}{' (' + ', '.join(facts) + ')' if facts else ''}"
+    when = task.failed_at or task.last_execute_time
+    if when is not None:
+        text += f" {'failed' if task.failed_at else 'last ran'} {when.strftime('%Y-%m-%dT%H:%M:%SZ')}"
+    if task.remarks:
+        text += f": {task.remarks}"
+    return f"{text} [{task.dirty_data_count} dirty records]" if task.dirty_data_count else text
 
 
 def describe(instance: InstanceVerdict) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
+from urllib.parse import quote, urlencode
 
 from fdi_health.errors import CheckError
 from fdi_health.redaction import redact
@@ -14,7 +15,7 @@ from fdi_health.transport.retry import Retries, retry_after
 from schemas import strict_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractContextManager
 
     from fdi_health.clock import Deadline
@@ -37,22 +38,30 @@ class Authenticator(Protocol):
         """Whether it is an access key."""
         ...
 
-    def headers(self, host: str, path: str, project_id: str, seconds: float) -> dict[str, str]:
+    def headers(
+        self, host: str, path: str, query: Sequence[tuple[str, str]], project_id: str, seconds: float
+    ) -> dict[str, str]:
         """Return the headers that authenticate a GET.
 
         Args:
             host: the value of the header `Host`.
             path: the whole path of the URL.
+            query: names and values, not encoded.
             project_id: the project that the request is about.
             seconds: the time, in seconds since the epoch.
 
         """
         ...
 
-    def permit(self, instance_id: str, deadline: Deadline) -> AbstractContextManager[bool]:
+    def permit(self, instance_id: str, deadline: Deadline, *, is_verdict: bool = True) -> AbstractContextManager[bool]:
         """Return a context that waits until a request may be sent. Its block sends it and raises CheckError.
 
         The context's value is whether the request may be sent twice, as a request on a kept connection may be.
+
+        Args:
+            instance_id: the instance that the request is about.
+            deadline: when the response must be here.
+            is_verdict: whether the verdict depends on the response.
 
         Raises:
             CheckError: `token_rejected` or `timeout`, on entering.
@@ -85,6 +94,8 @@ class Api:
         self._transport = transport
         self.project_id = project_id
         self._retries = retries or Retries("ROMA Connect")
+        # A hold of its own: a 429 to a request that only explains the verdict must not make an instance unknown.
+        self._explaining = Retries("ROMA Connect")
         self._wall = wall
 
     def get(
@@ -94,7 +105,11 @@ class Api:
         authenticator: Authenticator,
         deadline: Deadline,
         read: Callable[[Any], Document],
+        *,
+        query: Sequence[tuple[str, str]] = (),
         max_body_bytes: int = MAX_STATISTICS_BYTES,
+        connection: str = "",
+        is_verdict: bool = True,
     ) -> Document:
         """Return the document at a path; what may go better the next time is tried again, see `Retries.run`.
 
@@ -104,38 +119,49 @@ class Api:
             authenticator: the token or access key.
             deadline: when the response must be here.
             read: makes the result from the parsed JSON. It raises CheckError for a document of the wrong form.
+            query: names and values, not encoded.
             max_body_bytes: the largest body.
+            connection: which of the instance's kept connections to use; one for each kind of document that is compared
+                with the last one.
+            is_verdict: whether the verdict depends on the response. If not, the request is sent once, and not while
+                requests are held after a 429. A 429 or a refusal of it holds only others of its kind.
 
         Raises:
             CheckError: any result code but `token_unavailable`.
 
         """
+        target = f"{path}?{urlencode(query, quote_via=quote)}" if query else path
 
         def attempt() -> Document:
-            with authenticator.permit(instance.instance_id, deadline) as may_repeat:
+            with authenticator.permit(instance.instance_id, deadline, is_verdict=is_verdict) as may_repeat:
                 hold = self._retries.hold(deadline)
+                if hold is None and not is_verdict:
+                    hold = self._explaining.hold(deadline)
                 if hold is not None:
                     raise hold
                 whole_path = f"{self._transport.path_prefix}{path}"
                 headers = {
-                    **authenticator.headers(self._transport.host, whole_path, self.project_id, self._wall()),
+                    **authenticator.headers(self._transport.host, whole_path, query, self.project_id, self._wall()),
                     "Accept": "application/json",
                     "Cache-Control": "no-cache, no-store",
                     "User-Agent": "fdi-health",
                 }
                 response = self._transport.get(
-                    path,
+                    target,
                     headers,
                     deadline,
-                    instance_id=instance.instance_id,
+                    instance_id=f"{instance.instance_id}{connection}",
                     new_connection=not may_repeat,
+                    compare=is_verdict,
                     max_body_bytes=max_body_bytes,
                 )
                 if response.status != 200:
                     raise self._failure(response, authenticator)
                 return read(self._parse(response, authenticator))
 
-        return self._retries.run(attempt, deadline)
+        if is_verdict:
+            return self._retries.run(attempt, deadline)
+        return self._explaining.try_once(attempt, deadline)
 
     def _parse(self, response: Response, authenticator: Authenticator) -> Any:
         # The beginning of a response that is too large may be a whole document, and its rest may contradict it.

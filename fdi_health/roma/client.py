@@ -1,4 +1,4 @@
-"""Asks one instance for its task statistics (CountTasks)."""
+"""Asks one instance for its task statistics (CountTasks), and for those of its flow tasks on request."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from fdi_health.errors import CheckError
 from fdi_health.models import Statistics, TaskCounts
 from fdi_health.redaction import redact
 from fdi_health.roma.api import redacted_fields
+from fdi_health.roma.instance_statistics import FLOW_GROUP, count_flow_tasks
 from schemas.statistics import MAX_GROUP_NAME_LENGTH, OTHER_GROUPS, REQUIRED_GROUPS, StatisticsSchema
 
 if TYPE_CHECKING:
@@ -26,11 +27,13 @@ class Client:
     Args:
         api: the API of the project that all instances are in.
         optional_groups: task groups that a response may lack.
+        check_flow_tasks: whether to ask also for the counts of orchestration ("flow") tasks, which CountTasks lacks.
 
     """
 
-    def __init__(self, api: Api, optional_groups: Collection[str] = ()) -> None:
+    def __init__(self, api: Api, optional_groups: Collection[str] = (), *, check_flow_tasks: bool = False) -> None:
         self._api = api
+        self._check_flow_tasks = check_flow_tasks
         self._schema = StatisticsSchema(optional_groups=optional_groups)
 
     def statistics(self, instance: Instance, authenticator: Authenticator, deadline: Deadline) -> Statistics:
@@ -42,7 +45,17 @@ class Client:
         """
         path = f"/v2/{self._api.project_id}/fdi/instances/{instance.instance_id}/statistics/tasks"
         secrets = authenticator.secrets
-        return self._api.get(path, instance, authenticator, deadline, lambda document: self._read(document, secrets))
+        statistics = self._api.get(
+            path, instance, authenticator, deadline, lambda document: self._read(document, secrets)
+        )
+        if not self._check_flow_tasks or FLOW_GROUP in statistics.other_task_details:
+            return statistics
+        # They count like those of any other group: without them, nothing is known of the instance.
+        try:
+            flow = count_flow_tasks(self._api, instance, authenticator, deadline)
+        except CheckError as error:
+            raise error.copy(message=f"flow tasks: {error.message}") from None
+        return statistics._replace(other_task_details={**statistics.other_task_details, FLOW_GROUP: flow})
 
     def _read(self, document: Any, secrets: Collection[str]) -> Statistics:
         try:

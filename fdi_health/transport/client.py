@@ -31,7 +31,7 @@ MAX_STATISTICS_BYTES = 16 * 1024
 """The largest body of a statistics response; a usual one has some 400 bytes."""
 
 MAX_IAM_BYTES = 256 * 1024
-"""The largest body of an IAM response, which may list services and roles."""
+"""The largest body of an IAM response."""
 
 _NO_RETRIES = urllib3.Retry(0, read=False)
 
@@ -63,6 +63,7 @@ class _Request(NamedTuple):
     body: bytes | None = None
     instance_id: str | None = None
     new_connection: bool = False
+    compare: bool = True
 
     def __repr__(self) -> str:
         return f"_Request({self.method} {self.path})"
@@ -141,6 +142,7 @@ class Transport:
         *,
         instance_id: str | None = None,
         new_connection: bool = False,
+        compare: bool = True,
         max_body_bytes: int = MAX_STATISTICS_BYTES,
     ) -> Response:
         """Return the response to a GET.
@@ -154,13 +156,14 @@ class Transport:
             deadline: when the whole response must be here.
             instance_id: which instance the request is about; the connection is kept for that one. None: for nobody.
             new_connection: whether to use a new connection instead of a kept one, so that the request is sent once.
+            compare: whether a 200 that differs from the last one is asked for again. Without it, the caller must tell.
             max_body_bytes: the largest body.
 
         Raises:
             CheckError: `timeout`, `unreachable`, `blocked` (by a proxy), `tls_error` or `invalid_response`.
 
         """
-        request = _Request("GET", path, headers, instance_id=instance_id, new_connection=new_connection)
+        request = _Request("GET", path, headers, None, instance_id, new_connection, compare)
         exchange = Exchange(deadline, max_body_bytes)
         try:
             response = self._send(request, exchange)
@@ -229,15 +232,17 @@ class Transport:
                 with contextlib.closing(response):
                     content, complete = read_body(response, exchange)
             reusable = is_reusable(exchange)
-            differs_from_last = response.status == 200 and content != connection.last_body
+            differs_from_last = request.compare and response.status == 200 and content != connection.last_body
             exchange.may_be_stray = not exchange.needed_connection and (differs_from_last or not reusable)
-            if response.status == 200 and complete and reusable and not exchange.may_be_stray:
+            # A connection without a last body would cost the next request one more.
+            comparable = request.compare or bool(connection.last_body)
+            if response.status == 200 and complete and reusable and comparable and not exchange.may_be_stray:
                 keep_for = request.instance_id
         finally:
             if keep_for is None:
                 connection.close()
             else:
-                self._connections.keep(keep_for, connection, content)
+                self._connections.keep(keep_for, connection, content if request.compare else connection.last_body)
         return Response(response.status, response.headers, content, complete)
 
 

@@ -101,6 +101,15 @@ class Retries:
                 raise failure
             self._wait(seconds)
 
+    def try_once(self, attempt: Callable[[], Result], deadline: Deadline) -> Result:
+        """Call `attempt` once, and remember a 429; see `run`."""
+        try:
+            return attempt()
+        except CheckError as error:
+            if error.code == "throttled" and error.upstream_status is not None:
+                self._seconds_to_wait(error, 1, deadline)
+            raise
+
     def hold(self, deadline: Deadline) -> CheckError | None:
         """Return the error of a request that is not sent now because of an earlier 429, or None.
 

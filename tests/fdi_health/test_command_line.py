@@ -22,7 +22,7 @@ import trustme
 
 from fdi_health import cli
 from fdi_health.transport.tls import CA_VARIABLES
-from simulator import Simulator
+from simulator import MonitoredTask, Simulator
 from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
 from tests.servers import ROOT
 
@@ -37,9 +37,20 @@ if TYPE_CHECKING:
     [
         (["orders"], 0, "FDI-OK healthy: none"),
         (["sandbox"], 1, "FDI-OK degraded: no tasks visible in sandbox"),
-        (["payments", "orders"], 2, "FDI-NOT-OK unhealthy: 2 abnormal tasks in payments"),
+        (
+            ["payments", "orders"],
+            2,
+            "FDI-NOT-OK unhealthy: 2 abnormal tasks in payments (common-task-1, common-task-2)",
+        ),
         (["crm"], 3, "FDI-NOT-OK unknown: crm unknown (token_rejected)"),
-        (["crm", "id-payments"], 2, "FDI-NOT-OK unhealthy: 2 abnormal tasks in payments; crm unknown (token_rejected)"),
+        (
+            ["crm", "id-payments"],
+            2,
+            (
+                "FDI-NOT-OK unhealthy: 2 abnormal tasks in payments (common-task-1, common-task-2); "
+                "crm unknown (token_rejected)"
+            ),
+        ),
     ],
 )
 def test_check__exits_as_monitoring_plugins_do(run: Run, names: list[str], status: int, first_line: str) -> None:
@@ -48,19 +59,36 @@ def test_check__exits_as_monitoring_plugins_do(run: Run, names: list[str], statu
     assert len(out.splitlines()) >= 1 + len(names)
 
 
+@pytest.mark.parametrize(("options", "shown"), [((), False), (("--remarks",), True)])
+def test_check__names_abnormal_tasks__with_remarks_on_request(
+    run: Run, upstream: Simulator, options: tuple[str, ...], shown: bool
+) -> None:
+    tasks = [MonitoredTask(task_id=f"t{n}", task_name=f"common-task-{n}", remarks="the source failed") for n in (1, 2)]
+    upstream.monitors.put("id-payments", tasks)
+    _, out, _ = run("check", "--instance=payments", "--explain=1", *options)
+    assert out.splitlines()[2].strip().startswith("common-task-1 (TIMING, erp to warehouse, at the READER) failed 2025")
+    assert ("the source failed" in out) is shown
+    assert out.splitlines()[3].strip() == "abnormal tasks: 1 more"
+
+
+def test_check__explain_out_of_range__is_refused(run: Run) -> None:
+    assert "explain must be" not in (found := run("check", "--explain=51"))[2]
+    assert (found[0], "must be none, all or a number from 1 to 50" in found[2]) == (3, True)
+
+
 def test_check__says_what_to_do(run: Run) -> None:
-    _, out, _ = run("check")
+    _, out, _ = run("check", "--explain=none")
     lines = [re.sub(r"\d\.\d{3} s", "0 s", line) for line in out.splitlines()]
     assert lines[1] == "  payments  unhealthy  2 abnormal common tasks, 3 running (0 s)"
     assert lines[2].startswith("            -> Open this instance in the ROMA Connect console")
-    assert lines[3] == "  orders    healthy    3 running (0 s)"
-    assert lines[4] == "  sandbox   degraded   no tasks visible, 0 running (0 s)"
-    assert lines[5].startswith("            -> Compare with the number of tasks in the console")
-    assert lines[6] == (
+    assert lines[4] == "  orders    healthy    3 running (0 s)"
+    assert lines[6] == "  sandbox   degraded   no tasks visible, 0 running (0 s)"
+    assert lines[7].startswith("            -> Compare with the number of tasks in the console")
+    assert lines[9] == (
         "  crm       unknown    the credentials were refused "
         "(token_rejected, HTTP 401, APIGW.0301, request 7d1f0c5be2a94386b1c0de55a1e4f00d, 0 s)"
     )
-    assert lines[7].startswith("            -> ROMA Connect accepts this token for other instances.")
+    assert lines[10].startswith("            -> ROMA Connect accepts this token for other instances.")
     assert TOKEN not in out
 
 

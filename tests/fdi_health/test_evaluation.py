@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from fdi_health.clock import Instant
 from fdi_health.errors import NEXT_STEPS, CheckError
-from fdi_health.evaluation import UNHEALTHY_NEXT_STEP, evaluate, hide_details
+from fdi_health.evaluation import evaluate, hide_details
 from fdi_health.formats import text_format
 from fdi_health.models import Instance, ProbeResult, Statistics, TaskCounts, TokenState, Verdict
 from fdi_health.policy import Policy
+from fdi_health.reasons import UNHEALTHY_NEXT_STEP
 from schemas import verdict as verdict_schema
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

@@ -118,7 +118,7 @@ def without_errors(verdict: Verdict) -> object:
     """Return the verdict with errors as text: `CheckError.copy` makes new errors, and they have no `==`."""
     assert verdict.details is not None
     instances = [
-        (*instance[:-1], instance.error and (repr(instance.error), instance.error.next_step))
+        (instance._replace(error=None), instance.error and (repr(instance.error), instance.error.next_step))
         for instance in verdict.details.instances
     ]
     return verdict._replace(details=None), verdict.details._replace(instances=()), instances

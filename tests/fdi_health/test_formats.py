@@ -23,10 +23,11 @@ from prometheus_client.samples import Sample
 from fdi_health import __version__
 from fdi_health.clock import Instant
 from fdi_health.errors import NEXT_STEPS, CheckError
-from fdi_health.evaluation import UNHEALTHY_NEXT_STEP, evaluate, hide_details
+from fdi_health.evaluation import evaluate, hide_details
 from fdi_health.formats import FORMATS, metrics
 from fdi_health.models import Instance, ProbeResult, Statistics, TaskCounts, TokenState
 from fdi_health.policy import Policy
+from fdi_health.reasons import UNHEALTHY_NEXT_STEP
 from schemas.query import FAILING_STATUSES
 from schemas.settings_fields import MARKER, NAME
 from schemas.statistics import MAX_COUNT
@@ -338,7 +339,7 @@ def test_nagios__is_a_line_with_performance_data() -> None:
         "age=1.3s;;;0",
         "duration=0.059s;;;0",
     ]
-    assert [line.strip().partition(" ")[0] for line in more] == ["payments", "->", "crm", "->"]
+    assert [line.strip().partition(" ")[0] for line in more] == ["payments", "->", "Who", "crm", "->", "Who"]
     assert more[1].endswith(UNHEALTHY_NEXT_STEP)
     anonymous = render("nagios", hide_details(VERDICTS["nothing known"]))
     assert anonymous.startswith("UNKNOWN - FDI-NOT-OK unknown: 1 of 1 instances unknown (upstream_error) | instances_")

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from fdi_health.clock import Instant, now
 from fdi_health.errors import NEXT_STEPS, CheckError
-from fdi_health.evaluation import evaluate, hide_details, next_steps
+from fdi_health.evaluation import evaluate, hide_details
 from fdi_health.models import Instance, ProbeResult, Statistics, TaskCounts
-from fdi_health.policy import NEVER_MUTED, Mute, Policy
+from fdi_health.policy import Mute, Policy
+from fdi_health.policy.mutes import NEVER_MUTED
+from fdi_health.reasons import next_steps
 from schemas import verdict as verdict_schema
 from tests.fdi_health.test_evaluation import results
 

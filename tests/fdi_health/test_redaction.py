@@ -6,12 +6,14 @@ import json
 import secrets
 import time
 import tracemalloc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fdi_health.credentials.authenticators import Token
-from fdi_health.redaction import MAX_SECRETS, SecretHistory, redact
+from fdi_health.redaction import MAX_SECRETS, SecretHistory, redact, redact_credentials
 from simulator import User
 from simulator.responses import json_response
 from tests.conftest import CREDENTIALS, PASSWORD, TOKEN
@@ -171,3 +173,39 @@ def test_text_of_many_parts_of_a_token__is_redacted_whole_and_at_once() -> None:
     began = time.process_time()
     assert redact(text, [token], 512) == "[redacted]"
     assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("connection to ftp.acme.example timed out", "connection to ftp.acme.example timed out"),
+        ("Duplicate entry for key PRIMARY", "Duplicate entry for key PRIMARY"),
+        ("table customer_orders_2026_partition_1 is missing", "table customer_orders_2026_partition_1 is missing"),
+        ("run 7d1f0c5b-e2a9-4386-b1c0-de55a1e4f00d failed", "run 7d1f0c5b-e2a9-4386-b1c0-de55a1e4f00d failed"),
+        ("basic problem", "basic problem"),
+        ("password=hunter2", "password=[redacted]"),
+        ("db.password: 'two words'!", "db.password: [redacted]!"),
+        ('{"secretKey": "a b"}', '{"secretKey": [redacted]}'),
+        ("PASSWORD hunter2 is wrong", "PASSWORD [redacted] is wrong"),
+        ("token is abcdef", "token is [redacted]"),
+        ("sk = abc", "sk = [redacted]"),
+        ("jdbc:mysql://root:s3cr3t@db:3306/x refused", "jdbc:mysql://[redacted]db:3306/x refused"),
+        ("Authorization: Basic dXNlcjpw", "Authorization: [redacted]"),
+        ("sent Bearer abc.DEF.ghi", "sent [redacted]"),
+        ("AKIAIOSFODNN7EXAMPLE denied", "[redacted] denied"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIi.sig expired", "[redacted] expired"),
+        ("key wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY", "key [redacted]"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIE", "[redacted]"),
+        ("passphrase:\nabc", "passphrase: [redacted]"),
+        (7, None),
+        ("", None),
+    ],
+)
+def test_redact_credentials__what_looks_like_one__is_not_shown(text: Any, shown: str | None) -> None:
+    assert redact_credentials(text, (), 512) == shown
+
+
+@given(st.text(max_size=300), st.text("abcdefgh0123456789", min_size=8, max_size=20))
+def test_redact_credentials__any_text_around_a_password__does_not_show_it(around: str, password: str) -> None:
+    shown = redact_credentials(f"{around} password={password} {around}", (), 1000) or ""
+    assert password not in shown or password in around

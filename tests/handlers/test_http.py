@@ -44,7 +44,7 @@ def test_documented_example__is_unhealthy(function: Callable[..., Function]) -> 
     assert response.headers["FDI-Verdict"] == "unhealthy"
     assert response.headers["Content-Type"] == "application/json"
     assert list(document) == FIELDS
-    assert document["reason"] == "2 abnormal tasks in one"
+    assert document["reason"] == "2 abnormal tasks in one (common-task-1, common-task-2)"
     assert document["instances"][0]["reason"] == "2 abnormal common tasks"
     assert document["totals"] == {
         "running_tasks_count": 3,

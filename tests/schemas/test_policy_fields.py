@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from marshmallow import ValidationError
 
@@ -94,3 +96,53 @@ def test_mute__too_long_or_backwards__is_a_fault(text: str) -> None:
     ((_, entry, message),) = faults(FDI_MUTE=f"payments={text}")
     assert entry == 1
     assert message.startswith("must be at most 31 days long and end after it begins")
+
+
+def test_muted_tasks__load_to_instance_task_and_times() -> None:
+    text = "payments/nightly-export=2026-12-31T00:00Z,*/a = b/c=2026-11-30T22:00Z/2026-12-01T06:00+01:00,"
+    first, second = settings.load({**BASE, "FDI_MUTED_TASKS": text}, PRESENT).muted_tasks
+    assert first == ("payments", "nightly-export", None, datetime(2026, 12, 31, tzinfo=UTC).timestamp())
+    assert second[:2] == ("*", "a = b/c")
+    assert second.begins == datetime(2026, 11, 30, 22, tzinfo=UTC).timestamp()
+    assert second.ends == datetime(2026, 12, 1, 5, tzinfo=UTC).timestamp()
+
+
+def test_muted_tasks__ended__are_no_fault() -> None:
+    assert settings.load({**BASE, "FDI_MUTED_TASKS": "payments/a=2020-01-01T00:00Z"}, PRESENT).muted_tasks
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "payments",
+        "payments/nightly-export",
+        "payments=2026-12-31T00:00Z",
+        "payments/=2026-12-31T00:00Z",
+        "/a=2026-12-31T00:00Z",
+        "payments/a=soon",
+        "payments/a=2026-12-31T00:00",
+        "payments/a=2026-12-31",
+        "payments/a=2028-12-31T00:00Z",
+        "payments/a=2026-12-02T00:00Z/2026-12-01T00:00Z",
+        "payments/a\x07=2026-12-31T00:00Z",
+        "payments/fdi-ok=2026-12-31T00:00Z",
+        f"payments/{'x' * 129}=2026-12-31T00:00Z",
+        "nobody/a=2026-12-31T00:00Z",
+    ],
+)
+def test_muted_tasks__malformed__names_entry_and_form_without_the_value(text: str) -> None:
+    ((variable, entry, message),) = faults(FDI_MUTED_TASKS=f"payments/x=2026-12-31T00:00Z,{text}")
+    assert (variable, entry) == ("FDI_MUTED_TASKS", 2)
+    assert "must" in message
+    assert "2028" not in message
+
+
+def test_muted_tasks__twice__is_a_fault() -> None:
+    text = "payments/a=2026-12-31T00:00Z,payments/a=2026-12-30T00:00Z"
+    ((_, entry, message),) = faults(FDI_MUTED_TASKS=text)
+    assert (entry, "repeats the instance and task" in message) == (2, True)
+
+
+@pytest.mark.parametrize("text", ["on", "Check", "1"])
+def test_flow_tasks__other_than_off_or_check__is_a_fault(text: str) -> None:
+    assert faults(FDI_FLOW_TASKS=text) == [("FDI_FLOW_TASKS", None, "must be off or check, e.g. check")]

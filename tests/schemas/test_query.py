@@ -74,3 +74,34 @@ def test_query__is_either_a_fault_or_never_narrower_than_it_says(parameters: dic
 
 def test_load__without_parameters__has_the_defaults() -> None:
     assert query.load({}) == query.load({"x": ["1"]}) == Query(None, ("unhealthy", "unknown"), None, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "count"),
+    [(["none"], 0), (["all"], 50), (["1"], 1), (["50"], 50), ([" 7 "], 7), (["2", "9"], 9), (["none", "3"], 3)],
+)
+def test_explain__none_all_or_a_number__is_a_count(values: list[str], count: int) -> None:
+    assert query.load({"explain": values}).explain == count
+    assert query.load({}, json.dumps({"explain": values}).encode()).explain == count
+
+
+def test_explain__not_given__is_five() -> None:
+    assert query.load({"instance": ["a"]}).explain == query.Query().explain == 5
+
+
+@pytest.mark.parametrize("value", ["", "0", "51", "-1", "1.5", "five", "ALL", "\u0665", "1" * 5000])
+def test_explain__anything_else__is_refused(value: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        query.load({"explain": [value]})
+    assert caught.value.messages_dict["explain"] == ["must be none, all or a number from 1 to 50, e.g. explain=10"]
+
+
+@pytest.mark.parametrize("value", [None, True, 1.0, {}, []])
+def test_explain__of_another_type_in_a_body__is_refused(value: object) -> None:
+    with pytest.raises(ValidationError):
+        query.load({}, json.dumps({"explain": value}).encode())
+
+
+def test_explain__misspelt__is_refused() -> None:
+    with pytest.raises(ValidationError, match="did you mean explain"):
+        query.load({"explian": ["3"]})

@@ -56,6 +56,8 @@ def test_settings__have_the_contracts_defaults() -> None:
         min_tasks={},
         min_running_tasks={},
         mute={},
+        muted_tasks=[],
+        flow_tasks="off",
     )
 
 

@@ -66,7 +66,12 @@ def store() -> FakeSecretStore:
 @pytest.fixture
 def name_of(store: FakeSecretStore, clock: Clock) -> Callable[[bytes], str | None]:
     keys = ApiKeys(store, None, clock)
-    return lambda key: keys.name_of(key, Deadline.after(1))
+    return lambda key: name_in(keys, key)
+
+
+def name_in(keys: ApiKeys, key: bytes, seconds: float = 1.0) -> str | None:
+    caller = keys.find(key, Deadline.after(seconds))
+    return caller.name if caller is not None else None
 
 
 def unavailable(call: Callable[[], object]) -> str:
@@ -95,7 +100,7 @@ def unavailable(call: Callable[[], object]) -> str:
 def test_parse_api_keys__key_or_object__returns_names_and_keys(
     secret: bytes, key: str | None, callers: dict[str, bytes]
 ) -> None:
-    assert parse_api_keys(secret, key) == callers
+    assert {caller.name: caller.key for caller in parse_api_keys(secret, key)} == callers
 
 
 @pytest.mark.parametrize(
@@ -118,6 +123,10 @@ def test_parse_api_keys__key_or_object__returns_names_and_keys(
         (b'{"a":"0123456789abcdef"}', "b", "entry 1 must be"),
         (b"k" * 513, None, "entry 1 must be"),
         (b'{"a":5}', None, "entry 1 must be"),
+        (b'{"a":{"key":"short"}}', None, "entry 1 must be"),
+        (b'{"a":{"remarks":true}}', None, "entry 1 must be"),
+        (b'{"a":{"key":"0123456789abcdef","remarks":"yes"}}', None, "entry 1 must be"),
+        (b'{"a":{"key":"0123456789abcdef","remark":true}}', None, "entry 1 must be"),
     ],
 )
 def test_parse_api_keys__malformed__names_entry_format_and_example(secret: bytes, key: str | None, words: str) -> None:
@@ -128,6 +137,15 @@ def test_parse_api_keys__malformed__names_entry_format_and_example(secret: bytes
         assert '{"prometheus": "…", "grafana": "…"}' in message
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"), [(b"", False), (b',"remarks":false', False), (b',"remarks":true', True)]
+)
+def test_parse_api_keys__object_of_a_caller__says_whether_it_sees_remarks(options: bytes, expected: bool) -> None:
+    (caller,) = parse_api_keys(b'{"a":{"key":"0123456789abcdef"%s}}' % options, None)
+    assert (caller.name, caller.key, caller.sees_remarks) == ("a", b"0123456789abcdef", expected)
+    assert "0123" not in repr(caller)
+
+
 @given(st.binary(max_size=60) | st.text(max_size=40).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_parse_api_keys__any_bytes__are_keys_or_an_error(secret: bytes) -> None:
     try:
@@ -135,7 +153,7 @@ def test_parse_api_keys__any_bytes__are_keys_or_an_error(secret: bytes) -> None:
     except CheckError as error:
         assert error.code == "callers_unavailable"
     else:
-        assert all(len(key) >= 16 and b"." not in key for key in callers.values())
+        assert all(len(caller.key) >= 16 and b"." not in caller.key for caller in callers)
 
 
 def test_name_of__known_key__reads_the_secret_once(
@@ -294,20 +312,20 @@ def test_load__malformed_secret__says_what_to_do(store: FakeSecretStore) -> None
 
 def test_name_of__json_key_in_the_url__selects_the_keys(store: FakeSecretStore) -> None:
     store.secret = b'{"callers":{"grafana":"%s"}}' % OLD
-    assert ApiKeys(store, "callers").name_of(OLD, Deadline.after(1)) == "grafana"
+    assert name_in(ApiKeys(store, "callers"), OLD) == "grafana"
 
 
 def test_name_of__read_exceeds_its_limit__is_unavailable(store: FakeSecretStore) -> None:
     store.hang = threading.Event()
     keys = ApiKeys(store, max_read_seconds=0.1)
     began = time.monotonic()
-    assert "before the deadline" in unavailable(lambda: keys.name_of(OLD, Deadline.after(0.3)))
+    assert "before the deadline" in unavailable(lambda: name_in(keys, OLD, 0.3))
     assert time.monotonic() - began < 0.3
     store.hang.set()
 
 
 def test_api_keys__repr__hides_the_keys(store: FakeSecretStore) -> None:
     keys = ApiKeys(store)
-    keys.name_of(OLD, Deadline.after(1))
+    keys.find(OLD, Deadline.after(1))
     for value in (keys, Secret(OLD, "1")):
         assert OLD.decode() not in repr(value)

@@ -1,7 +1,6 @@
 """The operator's policy for instances: how many tasks must be visible or running, and what is muted until when. Pure.
 
-A policy makes a status worse, with one exception: a mute, which the operator sets, which has an end, and which never
-makes an instance healthy.
+A policy makes a status worse, with one exception: a mute, see `mutes`.
 """
 
 from __future__ import annotations
@@ -9,24 +8,18 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from fdi_health.clock import format_timestamp
 from fdi_health.errors import CheckError
-from fdi_health.models import InstanceVerdict, VerdictWarning, total
+from fdi_health.models import total
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fdi_health.models import Instance
+    from fdi_health.models import Instance, InstanceVerdict
 
 Value = TypeVar("Value")
 
 EVERY = "*"
 """The key of a policy that is for every instance without one of its own."""
-
-NEVER_MUTED = frozenset({"token_unavailable", "token_rejected", "forbidden", "api_not_found", "blocked"})
-"""Codes that are not about an instance: a mute would hide that nothing is watched."""
-
-_MUTED_NEXT_STEP = "Nobody is paged for this instance until then. Look at it in the ROMA Connect console."
 
 
 class Mute(NamedTuple):
@@ -54,6 +47,7 @@ class Policy(NamedTuple):
         min_tasks: how many tasks must be visible; fewer is unknown.
         min_running_tasks: how many tasks must run; fewer is unhealthy.
         mutes: when instances are muted.
+        task_mutes: when single tasks are muted: instance → task ID or name → when.
 
     """
 
@@ -61,6 +55,7 @@ class Policy(NamedTuple):
     min_tasks: Mapping[str, int] = MappingProxyType({})
     min_running_tasks: Mapping[str, int] = MappingProxyType({})
     mutes: Mapping[str, Mute] = MappingProxyType({})
+    task_mutes: Mapping[str, Mapping[str, Mute]] = MappingProxyType({})
 
     def may_be_empty(self, instance: Instance) -> bool:
         """Whether an instance may have no tasks."""
@@ -70,9 +65,21 @@ class Policy(NamedTuple):
         """Return the mutes that have not ended, begun or not: an ended one has no effect."""
         return {key: mute for key, mute in self.mutes.items() if present < mute.ends}
 
+    def open_task_mutes(self, instance: Instance, present: float) -> dict[str, Mute]:
+        """Return task → mute for an instance, without those that have ended; the more exact key wins."""
+        keys = (EVERY, instance.instance_id, instance.name)
+        found = {task: mute for key in keys for task, mute in self.task_mutes.get(key, {}).items()}
+        return {task: mute for task, mute in found.items() if present < mute.ends}
+
+    def tasks_named_for(self, instance: Instance) -> set[str]:
+        """Return the tasks that are muted for this instance by its name or ID, at any time."""
+        return {task for key in (instance.instance_id, instance.name) for task in self.task_mutes.get(key, {})}
+
     def mute_states(self, present: float) -> tuple[tuple[str, bool], ...]:
         """Return key and activity of each mute that has not ended. A verdict changes with them and the results only."""
-        return tuple((key, mute.is_active(present)) for key, mute in self.open_mutes(present).items())
+        tasks = {f"{key}/{task}": mute for key, mutes in self.task_mutes.items() for task, mute in mutes.items()}
+        every = {**self.mutes, **tasks}
+        return tuple((key, mute.is_active(present)) for key, mute in every.items() if present < mute.ends)
 
 
 def find(instance: Instance, values: Mapping[str, Value]) -> Value | None:
@@ -92,18 +99,6 @@ def missing_running_tasks(instance: Instance, running: int, policy: Policy) -> s
     """Return the reason of an instance with too few running tasks, or None."""
     least = find(instance, policy.min_running_tasks)
     return None if least is None or running >= least else f"{running} of at least {least} tasks running"
-
-
-def mute_instance(instance: InstanceVerdict, mute: Mute) -> tuple[InstanceVerdict, VerdictWarning | None]:
-    """Return an instance as the mute shows it, and the warning about what is muted; None if nothing is."""
-    code = instance.error.code if instance.error is not None else None
-    if instance.status not in ("unhealthy", "unknown") or code in NEVER_MUTED:
-        return instance, None
-    until = format_timestamp(mute.ends)
-    what = instance.reason if instance.status == "unhealthy" else f"unknown ({code or 'invalid_response'})"
-    message = f"{instance.name} is muted until {until}: {what}."
-    muted = instance._replace(status="degraded", reason=f"muted until {until}: {instance.reason}")
-    return muted, VerdictWarning("muted", instance.name, message, _MUTED_NEXT_STEP)
 
 
 def abnormal_tasks(instance: InstanceVerdict) -> int:

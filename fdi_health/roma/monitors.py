@@ -1,0 +1,131 @@
+"""Asks one instance for its tasks (ListMonitorInfos) and for the failure of one (ListMonitorLog).
+
+No verdict becomes better or worse by a failure here, with one exception, which is strict: muted tasks.
+Source: the vendor's API reference and SDK, see `schemas.monitors`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from marshmallow import ValidationError
+
+from fdi_health.errors import CheckError
+from fdi_health.tasks import ERROR, FailedRun, MonitoredTask, TaskList
+from schemas.monitors import load_runs, load_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from fdi_health.clock import Deadline
+    from fdi_health.models import Instance
+    from fdi_health.roma.api import Api, Authenticator
+
+MAX_FAILED_TASKS = 100
+"""How many failed tasks are read; a verdict shows at most 50."""
+
+MAX_TASKS = 999
+"""The vendor's largest page. How it counts the offset of a second page is not documented, so none is asked for."""
+
+_MAX_PAGE_BYTES = 1024 * 1024
+_MAX_LIST_BYTES = 4 * 1024 * 1024
+_MAX_CHARACTERS = 256
+_MAX_REMARKS_CHARACTERS = 1024
+_RUNS = 10
+"""How many runs are read: the order of the log is not documented, and the newest is looked for."""
+
+
+def list_failed_tasks(api: Api, instance: Instance, authenticator: Authenticator, deadline: Deadline) -> TaskList:
+    """Return the tasks of an instance that failed, at most `MAX_FAILED_TASKS`.
+
+    Raises:
+        CheckError: any result code but `token_unavailable`.
+
+    """
+    query = [("execute_status", ERROR), ("offset", "1"), ("limit", str(MAX_FAILED_TASKS))]
+    return _list(api, instance, authenticator, deadline, query, _MAX_PAGE_BYTES)
+
+
+def list_all_tasks(api: Api, instance: Instance, authenticator: Authenticator, deadline: Deadline) -> TaskList:
+    """Return all tasks of an instance, at most `MAX_TASKS`; raises as `list_failed_tasks` does."""
+    query = [("offset", "1"), ("limit", str(MAX_TASKS))]
+    return _list(api, instance, authenticator, deadline, query, _MAX_LIST_BYTES)
+
+
+def read_failure(
+    api: Api, instance: Instance, task: MonitoredTask, authenticator: Authenticator, deadline: Deadline
+) -> FailedRun | None:
+    """Return what the log says of the newest failed run of a task, or None; raises as `list_failed_tasks` does."""
+    query = [("offset", "1"), ("limit", str(_RUNS))]
+    if task.last_execute_time is not None:
+        # Older runs are not asked for: in a log that begins with the oldest, they would fill the page.
+        query.append(("begin_time", str(round(task.last_execute_time * 1000))))
+    path = f"{_path(api, instance)}/tasks/{quote(task.task_id, safe='')}/monitor-logs"
+    runs = _get(api, path, instance, authenticator, deadline, load_runs, query, _MAX_PAGE_BYTES)
+    failed = [run for run in runs if run["execute_status"] == ERROR]
+    if not failed:
+        return None
+    newest = max(failed, key=_began)
+    remarks = newest["remarks"][:_MAX_REMARKS_CHARACTERS] if newest["remarks"] else None
+    return FailedRun(newest["end_time"] or newest["start_time"], remarks, newest["dirty_data_count"])
+
+
+def _began(run: dict[str, Any]) -> float:
+    began: float | None = run["start_time"] or run["dispatch_time"] or run["end_time"]
+    return began or 0.0
+
+
+def _path(api: Api, instance: Instance) -> str:
+    return f"/v2/{api.project_id}/fdi/instances/{instance.instance_id}"
+
+
+def _list(
+    api: Api,
+    instance: Instance,
+    authenticator: Authenticator,
+    deadline: Deadline,
+    query: Sequence[tuple[str, str]],
+    max_bytes: int,
+) -> TaskList:
+    path = f"{_path(api, instance)}/task-monitors"
+    entries, total, invalid = _get(api, path, instance, authenticator, deadline, load_tasks, query, max_bytes)
+    return TaskList(tuple(map(_task, entries)), total, invalid, tuple(authenticator.secrets))
+
+
+def _task(entry: dict[str, Any]) -> MonitoredTask:
+    # Lists are kept for some seconds, and a name may have a megabyte.
+    texts: dict[str, Any] = {
+        name: value[:_MAX_CHARACTERS] if isinstance(value, str) else value for name, value in entry.items()
+    }
+    return MonitoredTask(is_stopped=texts.pop("status") == 0, **texts)
+
+
+def _get(
+    api: Api,
+    path: str,
+    instance: Instance,
+    authenticator: Authenticator,
+    deadline: Deadline,
+    load: Callable[[Any], Any],
+    query: Sequence[tuple[str, str]],
+    max_bytes: int,
+) -> Any:
+    return api.get(
+        path,
+        instance,
+        authenticator,
+        deadline,
+        partial(_loaded, load),
+        query=query,
+        max_body_bytes=max_bytes,
+        is_verdict=False,
+    )
+
+
+def _loaded(load: Callable[[Any], Any], document: Any) -> Any:
+    try:
+        return load(document)
+    except ValidationError:
+        raise CheckError("invalid_response", "the response is not a monitor list", upstream_status=200) from None
