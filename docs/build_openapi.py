@@ -149,8 +149,8 @@ def _parameters(path: str) -> list[dict[str, Any]]:
             f"How many abnormal tasks of each instance are named, for callers who see details; {DEFAULT_NAMED_TASKS} "
         )
         text += f"by default, all is {MAX_NAMED_TASKS}."
-        number = {"type": "integer", "minimum": 1, "maximum": MAX_NAMED_TASKS}
-        found["explain"] = text, {"oneOf": [number, {"enum": ["none", "all"]}]}
+        numbers = [str(number) for number in range(1, MAX_NAMED_TASKS + 1)]
+        found["explain"] = text, {"type": "string", "enum": ["none", "all", *numbers]}
     return [
         {"name": name, "in": "query", "description": text, "style": "form", "explode": False, "schema": schema}
         for name, (text, schema) in found.items()

@@ -82,13 +82,13 @@ def test_check__says_what_to_do(run: Run) -> None:
     assert lines[1] == "  payments  unhealthy  2 abnormal common tasks, 3 running (0 s)"
     assert lines[2].startswith("            -> Open this instance in the ROMA Connect console")
     assert lines[4] == "  orders    healthy    3 running (0 s)"
-    assert lines[6] == "  sandbox   degraded   no tasks visible, 0 running (0 s)"
-    assert lines[7].startswith("            -> Compare with the number of tasks in the console")
-    assert lines[9] == (
+    assert lines[5] == "  sandbox   degraded   no tasks visible, 0 running (0 s)"
+    assert lines[6].startswith("            -> Compare with the number of tasks in the console")
+    assert lines[8] == (
         "  crm       unknown    the credentials were refused "
         "(token_rejected, HTTP 401, APIGW.0301, request 7d1f0c5be2a94386b1c0de55a1e4f00d, 0 s)"
     )
-    assert lines[10].startswith("            -> ROMA Connect accepts this token for other instances.")
+    assert lines[9].startswith("            -> ROMA Connect accepts this token for other instances.")
     assert TOKEN not in out
 
 
