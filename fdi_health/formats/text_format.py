@@ -31,12 +31,7 @@ def lines(verdict: Verdict, *, colour: bool = False) -> Iterator[str]:
         colour: whether to mark the statuses with ANSI colours; for terminals only.
 
     """
-    for line in _lines(verdict, colour=colour):
-        yield line.replace('"', "'")
-
-
-def _lines(verdict: Verdict, *, colour: bool) -> Iterator[str]:
-    yield f"{verdict.marker} {_painted(verdict.status, colour=colour)}: {verdict.reason}"
+    yield f"{verdict.marker} {_painted(verdict.status, colour=colour)}: {_unquoted(verdict.reason)}"
     if verdict.details is None:
         return
     width = max((len(instance.name) for instance in verdict.details.instances), default=0)
@@ -45,9 +40,9 @@ def _lines(verdict: Verdict, *, colour: bool) -> Iterator[str]:
         by_instance.setdefault(warning.instance, []).append(warning)
     for instance in verdict.details.instances:
         status = _painted(instance.status, colour=colour) + " " * (9 - len(instance.status))
-        yield f"  {instance.name:<{width}}  {status}  {describe(instance)}"
+        yield f"  {instance.name:<{width}}  {status}  {_unquoted(describe(instance))}"
         for line in _task_lines(instance.tasks):
-            yield f"  {'':<{width}}     {line}"
+            yield f"  {'':<{width}}     {_unquoted(line)}"
         own = by_instance.get(instance.name, ())
         for next_step in next_steps(instance, own):
             yield f"  {'':<{width}}  -> {next_step}"
@@ -58,6 +53,10 @@ def _lines(verdict: Verdict, *, colour: bool) -> Iterator[str]:
         yield f"  {warning.message}"
         yield f"  -> {warning.next_step}"
         yield f"     Who can mend it: {OWNERS[warning.code]}."
+
+
+def _unquoted(text: str) -> str:
+    return text.replace('"', "'")
 
 
 def _task_lines(tasks: TaskNames | None) -> Iterator[str]:
