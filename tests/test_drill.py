@@ -68,7 +68,7 @@ DRILLS = {
         "ROMA Connect accepts this token for other instances",
     ),
     "the secret is gone": Drill(
-        "healthy", ("one unknown (token_unavailable)",), PLATFORM, "Check that the environment variable, {"ROMA_TOKEN": ""}
+        "healthy", ("one unknown (token_unavailable)",), PLATFORM, "Store the access key in it", {"ROMA_TOKEN": ""}
     ),
     "a right is missing": Drill("error_APIG_1005", ("one unknown (forbidden)",), ADMIN, "Grant the user"),
     "the instance is deleted": Drill(
