@@ -15,7 +15,7 @@ from fdi_health.credentials.token_provider import TokenProvider
 from fdi_health.errors import CheckError, Fault
 from fdi_health.evaluation import name_tasks
 from fdi_health.evaluation_cache import EvaluationCache
-from fdi_health.models import Instance, total
+from fdi_health.models import Instance
 from fdi_health.policy import Mute, Policy
 from fdi_health.policy.mutes import may_mute_tasks
 from fdi_health.roma.api import Api
@@ -188,12 +188,13 @@ class Service(NamedTuple):
         """Return instance ID → all tasks, for the instances that may be muted for them."""
         policy = self.evaluations.policy
         present = self.clock().wall if policy.task_mutes else 0.0
-        counts = [
-            (result.instance, total(result.statistics).abnormal_tasks_count)
+        # A list is for one result: a later result may have as many abnormal tasks, and other ones.
+        wanted = [
+            (result.instance, result.arrived)
             for result in results
-            if policy.task_mutes and result.statistics is not None and may_mute_tasks(result, policy, present)
+            if policy.task_mutes and may_mute_tasks(result, policy, present)
         ]
-        return self.target.task_reader.all_tasks(counts, self.target.tokens, deadline) if counts else {}
+        return self.target.task_reader.all_tasks(wanted, self.target.tokens, deadline) if wanted else {}
 
     def is_ready(self) -> bool:
         """Whether the secret was read once and, if it contains IAM credentials, exchanged for a token."""

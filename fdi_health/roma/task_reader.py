@@ -21,7 +21,7 @@ from fdi_health.roma.task_names import name_abnormal, name_stopped
 from fdi_health.tasks import FailedRun, TaskList
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from fdi_health.clock import Deadline, Instant
     from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
@@ -121,37 +121,38 @@ class TaskReader:
         return names
 
     def all_tasks(
-        self, counts: Sequence[tuple[Instance, int]], tokens: AuthenticatorSource, deadline: Deadline
+        self, wanted: Sequence[tuple[Instance, Hashable]], tokens: AuthenticatorSource, deadline: Deadline
     ) -> dict[str, TaskList | str]:
         """Return instance ID → all tasks, or why they are not known, at the deadline at the latest.
 
         Args:
-            counts: instances, and how many of their tasks are abnormal. Only the first `MAX_INSTANCES` are asked.
+            wanted: instances, and what the list must belong to: it is kept for nothing else. Only the first
+                `MAX_INSTANCES` are asked.
             tokens: authenticates the requests.
             deadline: when the results must be here.
 
         """
-        return self._lists([], counts, tokens, deadline)[1]
+        return self._lists([], wanted, tokens, deadline)[1]
 
     def _lists(
         self,
-        failed: Sequence[tuple[Instance, int]],
-        every: Sequence[tuple[Instance, int]],
+        failed: Sequence[tuple[Instance, Hashable]],
+        every: Sequence[tuple[Instance, Hashable]],
         tokens: AuthenticatorSource,
         deadline: Deadline,
     ) -> tuple[dict[str, TaskList | str], dict[str, TaskList | str]]:
         """Return instance ID → its failed tasks, and instance ID → all of its tasks; or why they are not known."""
         works: dict[Key, Callable[[Any, Deadline], Any]] = {
-            (ask, instance.instance_id, count): partial(ask, self._api, instance)
+            (ask, instance.instance_id, kept_for): partial(ask, self._api, instance)
             for ask, wanted in ((list_failed_tasks, failed), (list_all_tasks, every))
-            for instance, count in wanted[:MAX_INSTANCES]
+            for instance, kept_for in wanted[:MAX_INSTANCES]
         }
         results = self._results(works, tokens, deadline)
         too_many = f"only {MAX_INSTANCES} instances are asked at once"
         failed_lists, all_lists = (
             {
-                instance.instance_id: results.get((ask, instance.instance_id, count), too_many)
-                for instance, count in wanted
+                instance.instance_id: results.get((ask, instance.instance_id, kept_for), too_many)
+                for instance, kept_for in wanted
             }
             for ask, wanted in ((list_failed_tasks, failed), (list_all_tasks, every))
         )

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdi_health.clock import Instant
+from fdi_health.clock import Instant, now
 from fdi_health.evaluation import evaluate, hide_details
 from fdi_health.models import Instance, ProbeResult, Statistics, TaskCounts
 from fdi_health.policy import Mute, Policy
-from fdi_health.tasks import MonitoredTask, TaskList
+from fdi_health.tasks import MonitoredTask as ListedTask
+from fdi_health.tasks import TaskList
 from schemas import verdict as verdict_schema
+from simulator import MonitoredTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +33,7 @@ NONE = TaskCounts(0, 0, 0, 0)
 
 
 def listed(*tasks: tuple[str, str, str], total: int | None = None, invalid: int = 0) -> TaskList:
-    found = tuple(MonitoredTask(task_id, name, execute_status=status) for task_id, name, status in tasks)
+    found = tuple(ListedTask(task_id, name, execute_status=status) for task_id, name, status in tasks)
     return TaskList(found, len(found) if total is None else total, invalid)
 
 
@@ -154,7 +156,7 @@ def test_muted_tasks__many__are_named_up_to_five() -> None:
 NAMES = st.sampled_from(["a", "b", "t1", "t2"])
 TASKS = st.lists(
     st.builds(
-        MonitoredTask,
+        ListedTask,
         st.sampled_from(["t1", "t2", "t3"]),
         NAMES,
         execute_status=st.sampled_from(["ERROR", "SUCCESS"]),
@@ -229,3 +231,32 @@ def test_muted_tasks__list_fails__stay_unhealthy_within_the_deadline(
     assert time.monotonic() - began < 0.5 + 0.3
     assert instance["status"] == "unhealthy"
     assert instance["reason"].startswith("2 abnormal common tasks; mute not applied: the monitor list: ")
+
+
+def test_muted_tasks__other_tasks_fail_in_the_next_check__are_not_judged_by_the_last_list(
+    upstream: Simulator, function: Callable[..., Function]
+) -> None:
+    mutes = ",".join(f"one/{name}={in_an_hour()}" for name in ("export", "sync"))
+    clock = Clock()
+    app = function("doc_example", FDI_MUTED_TASKS=mutes, FDI_CACHE_SECONDS="5", clock=clock)
+    upstream.monitors.put(
+        "id-one", [MonitoredTask(task_id="t1", task_name="export"), MonitoredTask(task_id="t2", task_name="sync")]
+    )
+    upstream.latency_seconds = 0.3
+    assert app.get("/?explain=none").headers["FDI-Verdict"] == "degraded"
+    upstream.monitors.put(
+        "id-one", [MonitoredTask(task_id="t1", task_name="export"), MonitoredTask(task_id="t3", task_name="other")]
+    )
+    clock.seconds += 4.85  # the counts are asked for again; the list is younger than they were
+    assert app.get("/?explain=none").headers["FDI-Verdict"] == "unhealthy"
+
+
+class Clock:
+    """Both clocks, moved by the test."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> Instant:
+        moved = now()
+        return Instant(moved.wall + self.seconds, moved.monotonic + self.seconds)
