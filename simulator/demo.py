@@ -37,6 +37,9 @@ TASKS = (
 )
 """The two abnormal tasks of the documented example, which has no names for them: options of the simulator."""
 
+KEY = "demo-key-of-the-person-on-call"
+"""Opens the remarks of failed tasks."""
+
 START_SECONDS = 20.0
 
 
@@ -101,6 +104,8 @@ def _function(upstream: str, port: int, home: str) -> Iterator[subprocess.Popen[
         "FDI_TOKEN": "env://ROMA_CREDENTIALS",
         "ROMA_CREDENTIALS": json.dumps(CREDENTIALS),
         "FDI_ANONYMOUS": "details",
+        "FDI_CALLERS": "env://DEMO_CALLERS",
+        "DEMO_CALLERS": json.dumps({"oncall": {"key": KEY, "remarks": True}}),
         "THREADS": "64",
         "HOME": home,  # gunicorn opens a control socket under it
         "no_proxy": "127.0.0.1",
@@ -158,9 +163,12 @@ def _show(port: int, upstream: str) -> None:
     print("In short:")
     for instance in verdict["instances"]:
         print(f"  {instance['name']:<10}{instance['status']:<11}{instance['reason']}")
+        for task in instance.get("abnormal_tasks", []):
+            print(f"  {'':<21}{task['task_name']}, failed at {task['failed_at']}")
     print("\nTry:")
     for line in (
         f"curl -i '{url}/'                       # the verdict: 200 or 503",
+        f"curl '{url}/?format=text' -H 'X-Api-Key: {KEY}'   # why the tasks failed",
         f"curl -i '{url}/?instance=orders'       # one instance, healthy",
         f"curl -i '{url}/?fail_on=unknown'       # which statuses answer 503",
         f"curl -i '{url}/?deadline=0.5'          # answer sooner",

@@ -42,10 +42,13 @@ def test_demo__prints_the_first_verdict_and_leaves_no_process(tmp_path: Path, en
         demo.wait(15)
 
     text = "".join(shown)
-    assert "2 abnormal tasks in payments; crm unknown (token_rejected)" in text
+    assert "2 abnormal tasks in payments (orders-sync, nightly-export); crm unknown (token_rejected)" in text
     assert "FDI_ANONYMOUS=details is set" in text
     assert f"curl -i 'http://127.0.0.1:{port}/'" in text
-    assert (payments.status_code, payments.json()["reason"]) == (503, "2 abnormal tasks in payments")
+    assert (payments.status_code, payments.json()["reason"]) == (
+        503,
+        "2 abnormal tasks in payments (orders-sync, nightly-export)",
+    )
     assert (busy.returncode, busy.stdout) == (2, "")
     assert busy.stderr.startswith(f"Port {port} on 127.0.0.1 is taken.")
     assert demo.returncode == 0

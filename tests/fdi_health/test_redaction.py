@@ -189,7 +189,7 @@ def test_text_of_many_parts_of_a_token__is_redacted_whole_and_at_once() -> None:
         ("PASSWORD hunter2 is wrong", "PASSWORD [redacted] is wrong"),
         ("token is abcdef", "token is [redacted]"),
         ("sk = abc", "sk = [redacted]"),
-        ("jdbc:mysql://root:s3cr3t@db:3306/x refused", "jdbc:mysql://[redacted]db:3306/x refused"),
+        ("sftp://root:s3cr3t@files:22/x refused", "sftp://[redacted]files:22/x refused"),
         ("Authorization: Basic dXNlcjpw", "Authorization: [redacted]"),
         ("sent Bearer abc.DEF.ghi", "sent [redacted]"),
         ("AKIAIOSFODNN7EXAMPLE denied", "[redacted] denied"),
