@@ -264,3 +264,31 @@ def test_invariants__muted_instance_that_is_not_degraded__is_a_contradiction() -
     (instance,) = sound["instances"]
     wrong = {**sound, "instances": [{**instance, "status": "healthy"}]}
     assert "an instance is muted and not degraded" in list(verdict_invariants.invariants(wrong, muted_count=1))
+
+
+def test_document__names_of_abnormal_tasks_without_abnormal_counts__is_refused() -> None:
+    instance: dict[str, Any] = {
+        "name": "one",
+        "status": "healthy",
+        "reason": "none",
+        "error": None,
+        "common_task_details": dict.fromkeys(verdict_invariants.COUNTS, 0),
+        "cdc_task_details": None,
+        "abnormal_tasks": [{}],
+    }
+    document = {
+        "status": "healthy",
+        "healthy": True,
+        "marker": "FDI-OK",
+        "reason": "none",
+        "instances_count": {"healthy": 1, "degraded": 0, "unhealthy": 0, "unknown": 0},
+        "error": None,
+        "warnings": [],
+        "totals": dict.fromkeys(verdict_invariants.COUNTS, 0),
+        "instances": [instance],
+    }
+    assert list(verdict_invariants.invariants(document)) == [
+        "an instance names abnormal tasks that its counts do not have"
+    ]
+    instance["abnormal_tasks"] = []
+    assert list(verdict_invariants.invariants(document)) == []
