@@ -16,11 +16,12 @@ from fdi_health.roma.task_names import name_stopped
 from fdi_health.roma.task_reader import MAX_INSTANCES, TaskReader
 from fdi_health.tasks import FailedRun, MonitoredTask, TaskList
 from fdi_health.transport.client import Transport
-from simulator import Simulator
 from tests.conftest import PROJECT_ID, TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from simulator import Simulator
 
 ONE = Instance("one", "id-one")
 
