@@ -15,6 +15,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from docs.openapi_examples import examples
 from fdi_health import __version__
 from fdi_health.formats import FORMATS, METRICS
+from handlers import status_page
 from handlers.authentication import CHALLENGE
 from handlers.problems import PROBLEMS, RETRY_AFTER_SECONDS
 from handlers.routes import ROUTES
@@ -55,7 +56,10 @@ _TEXTS = {
     "/metrics": "The verdict for Prometheus: 200 for every status.",
     "/badge.svg": "The verdict as a badge: 200 for every status.",
     "/openapi.json": "This document.",
+    "/status": "The verdict as a page for people: 200 for every status.",
+    "/status/details": "The same with details. It asks for a key if FDI_CALLERS is set.",
 }
+_PAGES = ("/status", "/status/details")
 _SECURITY: list[dict[str, list[str]]] = [{}, {"key": []}, {"bearer": []}, {"basic": []}]
 """A key is optional, unless FDI_ANONYMOUS=refuse."""
 
@@ -120,7 +124,7 @@ def _operation(path: str, method: str) -> dict[str, Any]:
     }
     if method == "OPTIONS":
         return {**operation, "summary": "Which methods there are.", "operationId": f"options_{name}"}
-    if path in ("/", "/health", "/metrics", "/badge.svg"):
+    if path in ("/", "/health", "/metrics", "/badge.svg", *_PAGES):
         operation["parameters"] = _parameters(path)
     if method == "POST":
         operation["requestBody"] = {
@@ -141,7 +145,9 @@ def _parameters(path: str) -> list[dict[str, Any]]:
         ),
         "format": ("The form of the answer.", {"type": "string", "enum": list(_forms(path))}),
     }
-    if path in ("/", "/health"):
+    if path in _PAGES:
+        del found["format"]
+    if path in ("/", "/health", *_PAGES):
         text = "Which statuses fail: 503 and no FDI-OK if any instance asked has one of them. A list, or none at all; "
         text += "unhealthy and unknown by default. healthy is for fire drills and fails every check."
         found["fail_on"] = text, {"oneOf": [statuses, {"const": "none"}]}
@@ -179,7 +185,33 @@ def _responses(path: str, method: str) -> dict[str, Any]:
         not_ready = _json("Not ready yet; or overloaded before it was ready.", ready, or_problem=True)
         not_ready["headers"] = {**_NO_STORE, **_RETRY_AFTER}
         return {"200": _json("Ready; faults lists what went wrong since.", ready), "503": not_ready, "500": fault}
-    return _verdict_responses(path)
+    return _page_responses() if path in _PAGES else _verdict_responses(path)
+
+
+def _page_responses() -> dict[str, Any]:
+    """Return the responses of a page: HTML for every status."""
+    html = {"text/html": {"schema": {"type": "string"}}}
+    headers: dict[str, Any] = {
+        **_NO_STORE,
+        "Content-Security-Policy": {"schema": {"type": "string"}},
+        "Referrer-Policy": {"schema": {"const": "no-referrer"}},
+    }
+    refresh = {"Refresh": {"required": False, "schema": {"const": str(status_page.REFRESH_SECONDS)}}}
+    found: dict[str, Any] = {
+        "200": {"description": "Any verdict.", "headers": {**headers, **refresh, **_VERDICT_HEADER}, "content": html}
+    }
+    for status, code in {
+        "400": "malformed_query",
+        "401": "unauthorized",
+        "404": "unknown_instance",
+        "500": "settings_invalid",
+        "503": "overloaded",
+    }.items():
+        found[status] = {"description": PROBLEMS[code][1] + ".", "headers": headers, "content": html}
+    found["401"]["headers"] = {**headers, "WWW-Authenticate": {"schema": {"const": status_page.CHALLENGE}}}
+    fault = {"description": "The settings are broken, or a fault of ours as JSON.", "headers": _NO_STORE}
+    found["500"] = {**fault, "content": {**html, _PROBLEM: _problem_content("internal_error")}}
+    return found
 
 
 def _verdict_responses(path: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from werkzeug import Response
 
 from fdi_health.errors import CheckError
+from fdi_health.formats.accept import parse_accept
 from fdi_health.secret_stores.huawei.invocation import invocation
 from handlers import routes
 from handlers.problems import log_as_problem, problem
@@ -14,6 +15,9 @@ from handlers.problems import log_as_problem, problem
 if TYPE_CHECKING:
     from handlers.application import Application
     from handlers.request_context import RequestContext
+
+LINK_TO_PAGE = '</status>; rel="alternate"; type="text/html"'
+"""The Link of JSON that a browser asked for: where the page for people is."""
 
 
 def respond(context: RequestContext, application: Application) -> Response:
@@ -35,7 +39,21 @@ def respond(context: RequestContext, application: Application) -> Response:
     response.headers["Vary"] = "Accept, Authorization, X-Api-Key"
     # Otherwise browsers may treat text in the body as HTML.
     response.headers["X-Content-Type-Options"] = "nosniff"
+    if _is_for_a_browser(response, context):
+        response.headers["Link"] = LINK_TO_PAGE
     return response
+
+
+def _is_for_a_browser(response: Response, context: RequestContext) -> bool:
+    """Whether a verdict as JSON, or a problem, answers a request that would rather have HTML."""
+    accept = context.headers.get("Accept") or ""
+    is_problem = response.mimetype == "application/problem+json"
+    is_verdict = response.mimetype == "application/json" and "FDI-Verdict" in response.headers
+    return (
+        "text/html" in accept
+        and (is_problem or is_verdict)
+        and any(accepted.media_type == "text/html" and accepted.weight > 0 for accepted in parse_accept(accept))
+    )
 
 
 def _route(context: RequestContext, application: Application) -> Response:

@@ -11,7 +11,7 @@ from werkzeug import Response
 from fdi_health import __version__
 from fdi_health.errors import CheckError
 from fdi_health.formats import FORMATS, METRICS, choose, choose_metrics
-from handlers import authentication, request_parameters
+from handlers import authentication, request_parameters, status_page
 from handlers.checks import run_check
 from handlers.problems import json_response, log_as_problem
 from schemas.problem import ReadinessSchema
@@ -144,5 +144,7 @@ ROUTES = {
     "/badge.svg": Route(_badge),
     "/openapi.json": Route(_openapi),
     "/ready": Route(_ready),
+    "/status": Route(status_page.verdict_page),
+    "/status/details": Route(status_page.details_page),
 }
 """Path → route; none ends in z, since Cloud Run's front end keeps such paths for itself."""

@@ -110,6 +110,7 @@ SLOW = (
     "tests/test_routing_of_servers.py",
     "tests/test_secrets_do_not_leak.py",
     "tests/test_servers.py",
+    "tests/test_status_page_in_browser.py",
     "tests/test_two_days.py",
     "tests/test_upstream_faults.py",
 )

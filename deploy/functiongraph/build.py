@@ -46,6 +46,7 @@ def main() -> int:
         }
         ours = {name: ROOT / name for name in ("main.py", "handlers/openapi.json")}
         ours |= {str(path.relative_to(ROOT)): path for name in OURS for path in (ROOT / name).rglob("*.py")}
+        ours |= {str(path.relative_to(ROOT)): path for path in (ROOT / "handlers" / "templates").iterdir()}
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, path in sorted({**theirs, **ours}.items()):
                 if not name.startswith(NOT_NEEDED):

@@ -95,12 +95,13 @@ def test_package__with_an_agency__uses_its_token(unzipped: Path, upstream: Simul
     settings = {**settings_for(upstream), "FDI_TOKEN": "functiongraph://agency"}
     events = [
         functiongraph(Question(target=target))
-        for target in ("/?instance=orders", "/?instance=payments", "/openapi.json")
+        for target in ("/?instance=orders", "/?instance=payments", "/openapi.json", "/status")
     ]
     *answers, timer = run(unzipped, settings, *events, {"trigger_type": "TIMER"})
     verdicts = [answer_of(answer).headers.get("fdi-verdict") for answer in answers]
-    assert verdicts == ["healthy", "unhealthy", None]
+    assert verdicts == ["healthy", "unhealthy", None, "unhealthy"]
     assert json.loads(answer_of(answers[2]).body)["openapi"] == "3.1.0"
+    assert answer_of(answers[3]).body.startswith(b"<!doctype html>")
     assert timer["status"] == "unhealthy"
 
 
