@@ -18,7 +18,6 @@ from marshmallow import ValidationError
 from fdi_health import diagnostics
 from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
-from fdi_health.evaluation import hide_remarks
 from fdi_health.formats import FORMATS, text_format
 from fdi_health.log import log_fault, to_stderr
 from fdi_health.service import Service
@@ -85,8 +84,7 @@ def cli() -> None:
 def check(instances: tuple[str, ...], form: str, seconds: float | None, explain: int, *, remarks: bool) -> None:
     """Print the verdict. Exits 0 healthy, 1 degraded, 2 unhealthy, 3 unknown or broken settings."""
     try:
-        verdict = _verdict(instances, seconds, explain if FORMATS[form].names_tasks else 0)
-        verdict = verdict if remarks else hide_remarks(verdict)
+        verdict = _verdict(instances, seconds, explain if FORMATS[form].names_tasks else 0, remarks=remarks)
     except CheckError as error:
         faults = [(fault, f", entry {fault.entry}" if fault.entry else "") for fault in error.faults]
         lines = [f"UNKNOWN: {error.message}", *(f"  {f.variable}{entry}: {f.message}" for f, entry in faults)]
@@ -115,7 +113,7 @@ def doctor(*, as_json: bool) -> None:
     sys.exit(broken)
 
 
-def _verdict(names: tuple[str, ...], seconds: float | None, explain: int) -> Verdict:
+def _verdict(names: tuple[str, ...], seconds: float | None, explain: int, *, remarks: bool) -> Verdict:
     with contextlib.closing(Service.open(os.environ)) as service:
         unknown = service.unknown_names(names)
         try:
@@ -125,7 +123,7 @@ def _verdict(names: tuple[str, ...], seconds: float | None, explain: int) -> Ver
             raise CheckError(error.code, f"{error.message}: {_shown(unknown)}", faults=error.faults) from None
         deadline = Deadline.after(min(seconds or service.deadline_seconds, service.deadline_seconds))
         with _progress(len(selected)):
-            return service.name_tasks(service.check(selected, deadline), explain, deadline)
+            return service.name_tasks(service.check(selected, deadline), explain, deadline, remarks=remarks)
 
 
 @contextlib.contextmanager

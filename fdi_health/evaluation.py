@@ -29,7 +29,6 @@ from fdi_health.reasons import (
     fit,
     reason_of,
 )
-from fdi_health.tasks import without_remarks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +53,7 @@ _EXPIRES_NEXT_STEP = (
     "Put an access key into the secret, which does not expire, or a new token. If it holds credentials, the token "
     "could not be renewed: python -m fdi_health doctor says why."
 )
-_NO_LISTS: Mapping[str, TaskList | str] = MappingProxyType({})
+NO_LISTS: Mapping[str, TaskList | str] = MappingProxyType({})
 
 
 def evaluate(
@@ -67,7 +66,7 @@ def evaluate(
     *,
     is_fresh: bool = True,
     present: float = math.inf,
-    task_lists: Mapping[str, TaskList | str] = _NO_LISTS,
+    task_lists: Mapping[str, TaskList | str] = NO_LISTS,
 ) -> Verdict:
     """Return the verdict over all results, details included.
 
@@ -148,18 +147,6 @@ def name_tasks(verdict: Verdict, names: Mapping[str, TaskNames]) -> Verdict:
 def hide_details(verdict: Verdict) -> Verdict:
     """Return the verdict for callers who may not see details: no name, ID, count of tasks or upstream text."""
     return verdict._replace(reason=verdict.anonymous_reason, details=None)
-
-
-def hide_remarks(verdict: Verdict) -> Verdict:
-    """Return the verdict for callers who may not see the remarks of failed tasks, which may hold customers' data."""
-    details = verdict.details
-    if details is None or all(instance.tasks is None for instance in details.instances):
-        return verdict
-    instances = tuple(
-        instance if instance.tasks is None else instance._replace(tasks=without_remarks(instance.tasks))
-        for instance in details.instances
-    )
-    return verdict._replace(details=details._replace(instances=instances))
 
 
 def _evaluate_instance(result: ProbeResult, policy: Policy, *, token_works: bool) -> InstanceVerdict:

@@ -6,11 +6,10 @@ What depends on the time or on one request (age, duration, token, freshness, `fa
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from fdi_health.clock import earliest
-from fdi_health.evaluation import evaluate
+from fdi_health.evaluation import NO_LISTS, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from fdi_health.models import ProbeResult, TokenState, Verdict
     from fdi_health.policy import Policy
     from fdi_health.tasks import TaskList
-
-
-_NO_LISTS: Mapping[str, TaskList | str] = MappingProxyType({})
 
 
 class _Evaluation(NamedTuple):
@@ -59,7 +55,7 @@ class EvaluationCache:
         began: Instant,
         present: Instant,
         token: TokenState | None,
-        task_lists: Mapping[str, TaskList | str] = _NO_LISTS,
+        task_lists: Mapping[str, TaskList | str] = NO_LISTS,
     ) -> Verdict:
         """Return the verdict, details included.
 

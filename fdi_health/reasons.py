@@ -44,17 +44,33 @@ def reason_of(instances: Sequence[InstanceVerdict], token_ends: Sequence[float])
     if not instances:
         return "no instance was asked"
     worst_first = sorted(instances, key=lambda instance: WORST_FIRST.index(instance.status))
-    clauses = [_clause(instance) for instance in worst_first if instance.reason not in ("none", EXPIRES)]
+    shown = [instance for instance in worst_first if instance.reason not in ("none", EXPIRES)]
+    clauses = [_clause(instance) for instance in shown]
+    names = [shown_names(instance.tasks) if instance.status == "unhealthy" else [] for instance in shown]
     if any(instance.reason == EXPIRES for instance in instances):
         clauses += [f"the token expires at {format_timestamp(end)}" for end in token_ends]
-    return fit(clauses, "; ", MAX_REASON_CHARACTERS) or "none"
+    return fit(_with_names(clauses, names), "; ", MAX_REASON_CHARACTERS) or "none"
+
+
+def _with_names(clauses: list[str], names: Sequence[Sequence[str]]) -> list[str]:
+    """Return the clauses with as many names of tasks in brackets as fit beside all clauses, the worst first."""
+    spare = MAX_REASON_CHARACTERS - len("; ".join(clauses))
+    named = list(clauses)
+    for place, of_one in enumerate(names):
+        for count in range(len(of_one), 0, -1):
+            more = [f"+{len(of_one) - count} more"] if count < len(of_one) else []
+            brackets = f" ({', '.join([*of_one[:count], *more])})"
+            if len(brackets) <= spare:
+                named[place] += brackets
+                spare -= len(brackets)
+                break
+    return named
 
 
 def _clause(instance: InstanceVerdict) -> str:
     if instance.status == "unhealthy":
         abnormal = abnormal_tasks(instance)
-        found = f"{count_tasks(abnormal, 'abnormal task') if abnormal else instance.reason} in {instance.name}"
-        return _with_codes(found, shown_names(instance.tasks))
+        return f"{count_tasks(abnormal, 'abnormal task') if abnormal else instance.reason} in {instance.name}"
     if instance.status == "unknown":
         return f"{instance.name} unknown ({_code(instance)})"
     if instance.reason == NO_TASKS:
@@ -90,7 +106,7 @@ def shown_names(tasks: TaskNames | None) -> list[str]:
 
 
 def _with_codes(text: str, codes: Sequence[str]) -> str:
-    """Return the text with as many codes or names in brackets as fit into 50 characters and into a reason."""
+    """Return the text with as many codes in brackets as fit into 50 characters and into a reason."""
     shown = fit(codes, ", ", min(50, MAX_REASON_CHARACTERS - len(f"{text} ()")))
     longer = f"{text} ({shown})"
     return longer if shown and len(longer) <= MAX_REASON_CHARACTERS else text

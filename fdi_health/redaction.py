@@ -33,13 +33,15 @@ _SIGNATURE = re.compile("[0-9a-f]{8}(?: ?[0-9a-f]){56}", re.IGNORECASE)
 """A signature of a request, which would be valid for 15 minutes; it is not kept, so any number of its form goes."""
 
 _CREDENTIALS = re.compile(
-    # name = value, name: value, "name": "value", or a name and a word with a digit or a sign; the value may be quoted
-    r"(?P<label>(?<![\w.-])[\w.-]{0,32}(?:passw|passphrase|pwd|secret|token|credential|api.?key|access.?key|private.?key|authoriz)"
-    r"[\w.-]{0,32}[\"']?(?:\s*(?:=|:|\bis\b)\s*|\s+(?=\S*[0-9!@#$%^&*]))|\b(?:ak|sk)\b[\"']?\s*[=:]\s*)"
-    r"(?:\"[^\"]*\"?|'[^']*'?|(?:bearer|basic)\s+\S+|\S+)"
+    # name = value, name: value, "name": "value", <name>value, or a name and a word with a digit or a sign
+    r"(?P<label>(?<![\w.-])[\w.-]*(?:passw|passphrase|\bpass\b|pwd|secret|token|credential|authoriz|identified by"
+    r"|(?:api|access|private|account|shared).?key|密码|口令|密钥|令牌)[\w.-]{0,32}[\"']?"
+    r"(?:\s*(?:=|:|>|\bis\b)\s*|\s+(?=[\"'])|\s+(?=\S*[0-9!@#$%^&*]))"
+    r"|--?(?:passw\w*|pass|pwd|token|secret)\s+|\b(?:ak|sk|sig|pw)\b[\"']?\s*[=:]\s*)"
+    r"(?:\"(?:\\.|[^\"\\])*\"?|'(?:\\.|[^'\\])*'?|(?:bearer|basic)\s+\S+|[^\s<]+)"
     r"|\b(?:bearer|basic)\s+(?=\S*(?-i:[0-9A-Z=]))\S{6,}"
     # user:password@ in a URL
-    r"|(?<=//)[^/\s@]+@"
+    r"|(?<=//)[^\s@]+@"
     # a private key, a JWT, the ID of an access key
     r"|-----BEGIN.*|\beyJ[\w.-]{8,}|\b(?:AKIA|ASIA|HPUA|HST)[A-Z0-9]{8,}"
     # a long text of letters and digits
@@ -79,7 +81,8 @@ def redact_credentials(text: Any, secrets: str | Collection[str], length: int) -
     """Return `text` redacted, see `redact`, and without anything that looks like a credential of somebody else."""
     if not isinstance(text, str):
         return None
-    printable = _printable(text[:_READ_CHARACTERS])
+    # NFKC makes full-width letters and signs the usual ones.
+    printable = unicodedata.normalize("NFKC", _printable(text[:_READ_CHARACTERS]))
     return redact(_CREDENTIALS.sub(lambda match: f"{match['label'] or ''}[redacted]", printable), secrets, length)
 
 

@@ -20,7 +20,7 @@ from fdi_health.policy import Mute, Policy
 from fdi_health.policy.mutes import may_mute_tasks
 from fdi_health.roma.api import Api
 from fdi_health.roma.client import Client
-from fdi_health.roma.task_reader import TaskReader
+from fdi_health.roma.task_reader import MAX_INSTANCES, TaskReader
 from fdi_health.transport.client import Transport
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Service(NamedTuple):
         if settings.iam_endpoint:
             iam_transport = Transport.open(settings.iam_endpoint, environ, 1, transport.context)
         iam = IamClient(iam_transport, settings.project_id, clock)
-        pools = DaemonThreadPool(settings.max_parallel), DaemonThreadPool(settings.max_parallel)
+        pools = DaemonThreadPool(settings.max_parallel), DaemonThreadPool(MAX_INSTANCES)
         api = Api(transport, settings.project_id)
         target = Target(
             transport=transport,
@@ -161,28 +161,32 @@ class Service(NamedTuple):
         began = self.clock()
         results = target.checker.check_all(instances, target.tokens, deadline)
         target.tokens.record_results(results)
+        lists = self._lists_for_mutes(results, deadline)
         return self.evaluations.evaluate(
             results,
             target.tokens.expiring(),
             began=began,
             present=self.clock(),
             token=target.tokens.state(),
-            task_lists=self._lists_for_mutes(results, deadline),
+            task_lists=lists,
         )
 
-    def name_tasks(self, verdict: Verdict, count: int, deadline: Deadline) -> Verdict:
+    def name_tasks(self, verdict: Verdict, count: int, deadline: Deadline, *, remarks: bool) -> Verdict:
         """Return the verdict with the tasks behind the counts, in the time that is left. No status or count changes.
 
         Args:
             verdict: with details.
             count: how many tasks of each instance; 0 for none.
             deadline: when the names must be here.
+            remarks: whether to show why a task failed, which may hold customers' data.
 
         """
         if verdict.details is None or not count:
             return verdict
         target = self.target
-        return name_tasks(verdict, target.task_reader.names(verdict.details.instances, count, target.tokens, deadline))
+        instances = verdict.details.instances
+        names = target.task_reader.names(instances, count, target.tokens, deadline, remarks=remarks)
+        return name_tasks(verdict, names)
 
     def _lists_for_mutes(self, results: Sequence[ProbeResult], deadline: Deadline) -> dict[str, TaskList | str]:
         """Return instance ID → all tasks, for the instances that may be muted for them."""

@@ -68,11 +68,15 @@ class TaskList(NamedTuple):
 
 
 class FailedRun(NamedTuple):
-    """What the log says of the last run of a failed task; the remarks are foreign and not yet redacted."""
+    """What the log says of the last run of a failed task.
+
+    The remarks are foreign and not yet redacted; `secrets` must not be shown of them.
+    """
 
     failed_at: float | None
     remarks: str | None
     dirty_data_count: int | None
+    secrets: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return "FailedRun()"
@@ -92,6 +96,9 @@ class AbnormalTask(NamedTuple):
     remarks: str | None
     dirty_data_count: int | None
 
+    def __repr__(self) -> str:
+        return "AbnormalTask()"
+
 
 class StoppedTask(NamedTuple):
     """A stopped task as a verdict shows it, for an instance that runs too few tasks."""
@@ -100,6 +107,9 @@ class StoppedTask(NamedTuple):
     task_name: str | None
     task_type: str | None
     last_execute_time: datetime | None
+
+    def __repr__(self) -> str:
+        return "StoppedTask()"
 
 
 class TaskNames(NamedTuple):
@@ -117,8 +127,3 @@ class TaskNames(NamedTuple):
     abnormal_note: str | None = None
     stopped: tuple[StoppedTask, ...] | None = None
     stopped_note: str | None = None
-
-
-def without_remarks(names: TaskNames) -> TaskNames:
-    """Return the tasks without remarks."""
-    return names._replace(abnormal=names.abnormal and tuple(task._replace(remarks=None) for task in names.abnormal))

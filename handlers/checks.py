@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from fdi_health import log
-from fdi_health.evaluation import hide_details, hide_remarks
+from fdi_health.evaluation import hide_details
 from fdi_health.log.request import request_of
 from handlers import authentication, request_parameters
 
@@ -62,8 +62,7 @@ def run_check(
         shown = hide_details(verdict)
         if caller.sees_details:
             count = query.explain if names_tasks else 0
-            shown = service.name_tasks(verdict, count, deadline)
-            shown = shown if caller.sees_remarks else hide_remarks(shown)
+            shown = service.name_tasks(verdict, count, deadline, remarks=caller.sees_remarks)
         with _rendering:
             rendered = render(shown)
     about = request_of(caller.name, context.headers, context.invocation)

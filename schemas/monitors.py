@@ -12,6 +12,11 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
+from schemas.statistics import MAX_COUNT
+
+MAX_ENTRIES = 999
+"""The vendor's largest page. More would take long to read."""
+
 MAX_ID_LENGTH = 128
 _MAX_MILLISECONDS = 4_102_444_800_000
 """The year 2100: a later time is not a time."""
@@ -101,6 +106,8 @@ def _load(document: Any, schema: Schema) -> tuple[list[dict[str, Any]], int | No
     entries = document.get("entities") if isinstance(document, dict) else None
     if not isinstance(entries, list) or document.get("error_code") not in (None, ""):
         raise ValidationError("Not a list of entities.")
+    if len(entries) > MAX_ENTRIES:
+        raise ValidationError("Too many entities.")
     loaded: list[dict[str, Any]] = []
     for entry in entries:
         try:
@@ -108,4 +115,5 @@ def _load(document: Any, schema: Schema) -> tuple[list[dict[str, Any]], int | No
         except ValidationError:
             continue
     total = document.get("total")
-    return loaded, total if type(total) is int and total >= 0 else None, len(entries) - len(loaded)
+    is_count = type(total) is int and 0 <= total <= MAX_COUNT
+    return loaded, total if is_count else None, len(entries) - len(loaded)

@@ -48,7 +48,7 @@ def test_upstream_response__of_any_bytes__is_never_healthy(
     function: Callable[..., Function], data: bytes, with_head: bool
 ) -> None:
     checked = function(raw_response((HEAD if with_head else b"") + data, "close"), FDI_DEADLINE_SECONDS="0.4")
-    response = checked.get()
+    response = checked.get("/?explain=none")
     assert response.get_json()["status"] == "unknown"
     assert "FDI-OK" not in response.text
     checked.process.close()

@@ -108,7 +108,7 @@ def status_of(function: Callable[..., Function], upstream: Simulator) -> Callabl
 
     def ask(body: bytes) -> str:
         upstream.play("id-one", body_response(body))
-        response = checked.get()
+        response = checked.get("/?explain=none")
         status: str = response.get_json()["status"]
         good = status in ("healthy", "degraded")
         assert response.get_json()["healthy"] is good
@@ -230,7 +230,7 @@ def test_repeated_key__is_an_invalid_response(
 def test_verdict__is_that_of_the_worst_instance(function: Callable[..., Function], documents: list[Any]) -> None:
     answers = [body_response(json.dumps(document).encode()) for document in documents]
 
-    verdict = function(*answers).verdict()
+    verdict = function(*answers).verdict("/?explain=none")
 
     statuses = [plain_status(document) for document in documents]
     assert [instance["status"] for instance in verdict["instances"]] == statuses

@@ -65,13 +65,18 @@ class AccessKeyLimit:
         self._refused_at: Instant | None = None
         self._error: CheckError | None = None
         self._unresponsive: set[str] = set()
-        self._explaining: AccessKeyLimit | None = None
+        self._others: dict[str, AccessKeyLimit] = {}
 
-    def of_explanations(self) -> AccessKeyLimit:
-        """Return the limit of the requests that only explain a verdict: a refusal of them must not stop the others."""
+    def of(self, purpose: str) -> AccessKeyLimit:
+        """Return the limit of the requests for a purpose; this one is for `verdict`.
+
+        Requests that only explain a verdict have limits of their own: a refusal of them must not stop the others, and
+        only a response of the same kind proves that more of them may be sent at once.
+        """
+        if purpose == "verdict":
+            return self
         with self._changed:
-            self._explaining = self._explaining or AccessKeyLimit(self._clock)
-            return self._explaining
+            return self._others.setdefault(purpose, AccessKeyLimit(self._clock))
 
     @property
     def refused_at(self) -> Instant | None:

@@ -62,8 +62,7 @@ class Token(NamedTuple):
         self,
         instance_id: str,  # noqa: ARG002 -- as above
         deadline: Deadline,  # noqa: ARG002 -- as above
-        *,
-        is_verdict: bool = True,  # noqa: ARG002 -- as above
+        purpose: str = "verdict",  # noqa: ARG002 -- as above
     ) -> AbstractContextManager[bool]:
         """Return a context that waits for nothing."""
         return _NO_LIMIT
@@ -114,10 +113,9 @@ class Signature(NamedTuple):
         signed = {"Host": host, "X-Project-Id": project_id}
         return {**signed, **sign(self.key, "GET", path, query, signed, b"", seconds)}
 
-    def permit(self, instance_id: str, deadline: Deadline, *, is_verdict: bool = True) -> AbstractContextManager[bool]:
+    def permit(self, instance_id: str, deadline: Deadline, purpose: str = "verdict") -> AbstractContextManager[bool]:
         """Return a context that waits until a request with this key may be sent."""
-        limit = self.limit if is_verdict else self.limit.of_explanations()
-        return limit.permit(instance_id, deadline)
+        return self.limit.of(purpose).permit(instance_id, deadline)
 
     def is_same_secret(self, other: object) -> bool:
         """Whether another read returned the same access key."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from fdi_health.formats.text_format import NAMELESS
 from schemas.verdict_invariants import groups
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _check(instance: dict[str, Any], checked_at: str) -> dict[str, Any]:
         found |= {"observedValue": sum(group["abnormal_tasks_count"] for group in shown), "observedUnit": "tasks"}
     if found["status"] != "pass":
         tasks = [
-            f"{task['task_name'] or task['task_id']}{': ' + task['remarks'] if task['remarks'] else ''}"
+            f"{task['task_name'] or task['task_id'] or NAMELESS}{': ' + task['remarks'] if task['remarks'] else ''}"
             for task in instance.get("abnormal_tasks", [])
         ]
         found["output"] = "; ".join([f"{instance['status']}: {instance['reason']}", *tasks])

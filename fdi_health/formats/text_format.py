@@ -18,6 +18,9 @@ _COLOURS: dict[Status, str] = {"healthy": "32", "degraded": "33", "unhealthy": "
 """Status → ANSI colour (ECMA-48, SGR)."""
 
 
+NAMELESS = "a task without a name"
+
+
 def render(verdict: Verdict, _document: dict[str, Any]) -> bytes:
     """Return the lines."""
     return "".join(f"{line}\n" for line in lines(verdict)).encode()
@@ -68,7 +71,7 @@ def _task_lines(tasks: TaskNames | None) -> Iterator[str]:
     if tasks.abnormal_note is not None:
         yield f"abnormal tasks: {tasks.abnormal_note}"
     for stopped in tasks.stopped or ():
-        yield f"{stopped.task_name or stopped.task_id} is stopped"
+        yield f"{stopped.task_name or stopped.task_id or NAMELESS} is stopped"
     if tasks.stopped_note is not None:
         yield f"stopped tasks: {tasks.stopped_note}"
 
@@ -78,7 +81,7 @@ def describe_task(task: AbnormalTask) -> str:
     route = f"{task.source_app_name or '?'} to {task.target_app_name or '?'}"
     apps = route if task.source_app_name or task.target_app_name else None
     facts = [fact for fact in (task.task_type, apps, f"at the {task.position}" if task.position else None) if fact]
-    text = f"{task.task_name or task.task_id}{' (' + ', '.join(facts) + ')' if facts else ''}"
+    text = f"{task.task_name or task.task_id or NAMELESS}{' (' + ', '.join(facts) + ')' if facts else ''}"
     when = task.failed_at or task.last_execute_time
     if when is not None:
         text += f" {'failed' if task.failed_at else 'last ran'} {when.strftime('%Y-%m-%dT%H:%M:%SZ')}"

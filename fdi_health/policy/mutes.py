@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from fdi_health.clock import format_timestamp, to_datetime
 from fdi_health.models import ListedMute, VerdictWarning, total
-from fdi_health.policy import abnormal_tasks, find
+from fdi_health.policy import abnormal_tasks, find, missing_tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from fdi_health.models import Instance, InstanceVerdict, ProbeResult
     from fdi_health.policy import Mute, Policy
@@ -63,10 +63,12 @@ def mute(
     mutes = policy.open_task_mutes(result.instance, present)
     active = {task: one for task, one in mutes.items() if one.is_active(present)}
     listed = task_lists.get(result.instance.instance_id, "not asked")
-    instance, warning = mute_tasks(instance, active, listed)
+    visible = sum(total(result.statistics)) if result.statistics is not None else 0
+    too_few = missing_tasks(result.instance, visible, policy) is not None
+    instance, warning = mute_tasks(instance, active, listed, too_few_visible=too_few)
     own = policy.tasks_named_for(result.instance)
-    unmatched = [unmatched_mute(instance.name, task, listed) for task in active if task in own]
-    return instance, [found for found in (warning, *unmatched) if found is not None]
+    unmatched = unmatched_mutes(instance.name, (task for task in active if task in own), listed)
+    return instance, [*([warning] if warning is not None else []), *unmatched]
 
 
 def mute_instance(instance: InstanceVerdict, mute: Mute) -> tuple[InstanceVerdict, VerdictWarning | None]:
@@ -82,19 +84,21 @@ def mute_instance(instance: InstanceVerdict, mute: Mute) -> tuple[InstanceVerdic
 
 
 def mute_tasks(
-    instance: InstanceVerdict, mutes: Mapping[str, Mute], listed: TaskList | str
+    instance: InstanceVerdict, mutes: Mapping[str, Mute], listed: TaskList | str, *, too_few_visible: bool = False
 ) -> tuple[InstanceVerdict, VerdictWarning | None]:
     """Return an unhealthy instance as the mutes of its tasks show it, and the warning about what is muted.
 
-    It is degraded only if every abnormal task is known and muted. Otherwise its reason says why nothing is muted.
+    It is degraded only if every abnormal task is known and muted, and nothing else is wrong. Otherwise its reason says
+    why nothing is muted.
 
     Args:
         instance: unhealthy, with abnormal tasks.
         mutes: task ID or name → the mute, each active.
         listed: all tasks of the instance, or why they are not known.
+        too_few_visible: whether fewer tasks are visible than the policy demands.
 
     """
-    why_not = _why_not_muted(instance, mutes, listed)
+    why_not = "too few tasks are visible" if too_few_visible else _why_not_muted(instance, mutes, listed)
     if why_not is not None or isinstance(listed, str):
         return instance._replace(reason=f"{instance.reason}; mute not applied: {why_not}"), None
     muted = _muted_ids(mutes, listed)
@@ -108,12 +112,21 @@ def mute_tasks(
     return degraded, VerdictWarning("muted_tasks", instance.name, message, _MUTED_NEXT_STEP)
 
 
-def unmatched_mute(name: str, key: str, listed: TaskList | str) -> VerdictWarning | None:
-    """Return the warning about a mute of a task that an instance does not have, or None."""
-    if isinstance(listed, str) or not listed.is_complete or _meant(key, listed):
-        return None
-    message = f"FDI_MUTED_TASKS names {key} in {name}, and there is no such task."
-    return VerdictWarning("mute_unmatched", name, message, f"Correct or remove {key} in FDI_MUTED_TASKS.")
+def unmatched_mutes(name: str, keys: Iterable[str], listed: TaskList | str) -> list[VerdictWarning]:
+    """Return the warnings about mutes of tasks that an instance does not have."""
+    if isinstance(listed, str) or not listed.is_complete:
+        return []
+    meant = _ids_by_key(listed)
+    return [
+        VerdictWarning(
+            "mute_unmatched",
+            name,
+            f"FDI_MUTED_TASKS names {key} in {name}, and there is no such task.",
+            f"Correct or remove {key} in FDI_MUTED_TASKS.",
+        )
+        for key in keys
+        if key not in meant
+    ]
 
 
 def _why_not_muted(instance: InstanceVerdict, mutes: Mapping[str, Mute], listed: TaskList | str) -> str | None:
@@ -129,6 +142,9 @@ def _why_not_muted(instance: InstanceVerdict, mutes: Mapping[str, Mute], listed:
     failed, abnormal = listed.failed, abnormal_tasks(instance)
     if len(failed) != abnormal:
         return f"{len(failed)} ERROR tasks, the statistics say {abnormal}"
+    if any(task.is_stopped for task in failed):
+        # The statistics may count it as terminated, and another task as abnormal.
+        return "a failed task is stopped"
     muted = _muted_ids(mutes, listed)
     free = sum(task.task_id not in muted for task in failed)
     return f"{free} of {abnormal} abnormal tasks not muted" if free else None
@@ -136,10 +152,15 @@ def _why_not_muted(instance: InstanceVerdict, mutes: Mapping[str, Mute], listed:
 
 def _muted_ids(mutes: Mapping[str, Mute], listed: TaskList) -> dict[str, str]:
     """Return task ID → the key that mutes it. A key that may mean several tasks mutes none."""
-    meant = {key: _meant(key, listed) for key in mutes}
-    return {ids[0]: key for key, ids in meant.items() if len(ids) == 1}
+    meant = _ids_by_key(listed)
+    return {next(iter(ids)): key for key in mutes if len(ids := meant.get(key, set())) == 1}
 
 
-def _meant(key: str, listed: TaskList) -> list[str]:
-    """Return the IDs of the tasks that a key may mean, by their ID or their name."""
-    return [task.task_id for task in listed.tasks if key in (task.task_id, task.task_name)]
+def _ids_by_key(listed: TaskList) -> dict[str, set[str]]:
+    """Return ID or name → the IDs of the tasks that it may mean."""
+    meant: dict[str, set[str]] = {}
+    for task in listed.tasks:
+        for key in {task.task_id, task.task_name}:
+            if key is not None:
+                meant.setdefault(key, set()).add(task.task_id)
+    return meant

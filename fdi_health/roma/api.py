@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypedDict, TypeVar
 from urllib.parse import quote, urlencode
 
 from fdi_health.errors import CheckError
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from fdi_health.transport.client import Response, Transport
 
 Document = TypeVar("Document")
+
+Purpose: TypeAlias = Literal["verdict", "list", "log"]
+"""What a response is for: it decides the verdict, or it lists tasks or says why one failed, to explain the verdict."""
 
 
 class Authenticator(Protocol):
@@ -53,7 +56,9 @@ class Authenticator(Protocol):
         """
         ...
 
-    def permit(self, instance_id: str, deadline: Deadline, *, is_verdict: bool = True) -> AbstractContextManager[bool]:
+    def permit(
+        self, instance_id: str, deadline: Deadline, purpose: Purpose = "verdict"
+    ) -> AbstractContextManager[bool]:
         """Return a context that waits until a request may be sent. Its block sends it and raises CheckError.
 
         The context's value is whether the request may be sent twice, as a request on a kept connection may be.
@@ -61,7 +66,7 @@ class Authenticator(Protocol):
         Args:
             instance_id: the instance that the request is about.
             deadline: when the response must be here.
-            is_verdict: whether the verdict depends on the response.
+            purpose: what the response is for. A refusal of what only explains a verdict must not stop the others.
 
         Raises:
             CheckError: `token_rejected` or `timeout`, on entering.
@@ -109,7 +114,7 @@ class Api:
         query: Sequence[tuple[str, str]] = (),
         max_body_bytes: int = MAX_STATISTICS_BYTES,
         connection: str = "",
-        is_verdict: bool = True,
+        purpose: Purpose = "verdict",
     ) -> Document:
         """Return the document at a path; what may go better the next time is tried again, see `Retries.run`.
 
@@ -123,7 +128,7 @@ class Api:
             max_body_bytes: the largest body.
             connection: which of the instance's kept connections to use; one for each kind of document that is compared
                 with the last one.
-            is_verdict: whether the verdict depends on the response. If not, the request is sent once, and not while
+            purpose: what the response is for. Unless the verdict depends on it, the request is sent once, and not while
                 requests are held after a 429. A 429 or a refusal of it holds only others of its kind.
 
         Raises:
@@ -133,9 +138,9 @@ class Api:
         target = f"{path}?{urlencode(query, quote_via=quote)}" if query else path
 
         def attempt() -> Document:
-            with authenticator.permit(instance.instance_id, deadline, is_verdict=is_verdict) as may_repeat:
+            with authenticator.permit(instance.instance_id, deadline, purpose) as may_repeat:
                 hold = self._retries.hold(deadline)
-                if hold is None and not is_verdict:
+                if hold is None and purpose != "verdict":
                     hold = self._explaining.hold(deadline)
                 if hold is not None:
                     raise hold
@@ -152,14 +157,14 @@ class Api:
                     deadline,
                     instance_id=f"{instance.instance_id}{connection}",
                     new_connection=not may_repeat,
-                    compare=is_verdict,
+                    compare=purpose == "verdict",
                     max_body_bytes=max_body_bytes,
                 )
                 if response.status != 200:
                     raise self._failure(response, authenticator)
                 return read(self._parse(response, authenticator))
 
-        if is_verdict:
+        if purpose == "verdict":
             return self._retries.run(attempt, deadline)
         return self._explaining.try_once(attempt, deadline)
 

@@ -34,7 +34,7 @@ def count_all_tasks(api: Api, instance: Instance, authenticator: Authenticator, 
 
     """
     return api.get(
-        _path(api, instance), instance, authenticator, deadline, _read, max_body_bytes=MAX_BODY_BYTES, is_verdict=False
+        _path(api, instance), instance, authenticator, deadline, _read, max_body_bytes=MAX_BODY_BYTES, purpose="list"
     )
 
 
@@ -57,7 +57,7 @@ def _path(api: Api, instance: Instance) -> str:
 
 
 def _read_flow(document: Any) -> TaskCounts:
-    counts = document.get("fdi") if isinstance(document, dict) else None
+    counts = _counts_of(document)
     names = [name.replace("_tasks_count", "_flow_tasks_count") for name in TaskCounts._fields]
     found: list[Any] = [counts.get(name) for name in names] if isinstance(counts, dict) else []
     if not found or not all(type(count) is int and 0 <= count <= _MAX_COUNT for count in found):
@@ -69,8 +69,14 @@ def _read_flow(document: Any) -> TaskCounts:
     return TaskCounts(*found)
 
 
+def _counts_of(document: Any) -> Any:
+    """Return the member with the counts; None if there is none, or if the document names an error beside it."""
+    is_success = isinstance(document, dict) and document.get("error_code") in (None, "")
+    return document.get("fdi") if is_success else None
+
+
 def _read(document: Any) -> dict[str, int]:
-    counts = document.get("fdi") if isinstance(document, dict) else None
+    counts = _counts_of(document)
     found = {kind: counts.get(f"all_{kind}_tasks_count", 0) for kind in KINDS} if isinstance(counts, dict) else {}
     if not found or not all(type(count) is int and 0 <= count <= _MAX_COUNT for count in found.values()):
         raise CheckError(

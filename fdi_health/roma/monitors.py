@@ -1,6 +1,6 @@
 """Asks one instance for its tasks (ListMonitorInfos) and for the failure of one (ListMonitorLog).
 
-No verdict becomes better or worse by a failure here, with one exception, which is strict: muted tasks.
+They explain a verdict and do not change it, with one exception, which is strict: muted tasks.
 Source: the vendor's API reference and SDK, see `schemas.monitors`.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fdi_health.clock import Deadline
     from fdi_health.models import Instance
-    from fdi_health.roma.api import Api, Authenticator
+    from fdi_health.roma.api import Api, Authenticator, Purpose
 
 MAX_FAILED_TASKS = 100
 """How many failed tasks are read; a verdict shows at most 50."""
@@ -45,13 +45,22 @@ def list_failed_tasks(api: Api, instance: Instance, authenticator: Authenticator
 
     """
     query = [("execute_status", ERROR), ("offset", "1"), ("limit", str(MAX_FAILED_TASKS))]
-    return _list(api, instance, authenticator, deadline, query, _MAX_PAGE_BYTES)
+    return _list(api, instance, authenticator, deadline, query, _MAX_PAGE_BYTES, "list")
+
+
+def list_tasks_for_mutes(api: Api, instance: Instance, authenticator: Authenticator, deadline: Deadline) -> TaskList:
+    """Return all tasks of an instance, on which its verdict depends; see `list_all_tasks`.
+
+    The request is retried and compared with the last one like that for the statistics.
+    """
+    query = [("offset", "1"), ("limit", str(MAX_TASKS))]
+    return _list(api, instance, authenticator, deadline, query, _MAX_LIST_BYTES, "verdict")
 
 
 def list_all_tasks(api: Api, instance: Instance, authenticator: Authenticator, deadline: Deadline) -> TaskList:
     """Return all tasks of an instance, at most `MAX_TASKS`; raises as `list_failed_tasks` does."""
     query = [("offset", "1"), ("limit", str(MAX_TASKS))]
-    return _list(api, instance, authenticator, deadline, query, _MAX_LIST_BYTES)
+    return _list(api, instance, authenticator, deadline, query, _MAX_LIST_BYTES, "list")
 
 
 def read_failure(
@@ -63,13 +72,14 @@ def read_failure(
         # Older runs are not asked for: in a log that begins with the oldest, they would fill the page.
         query.append(("begin_time", str(round(task.last_execute_time * 1000))))
     path = f"{_path(api, instance)}/tasks/{quote(task.task_id, safe='')}/monitor-logs"
-    runs = _get(api, path, instance, authenticator, deadline, load_runs, query, _MAX_PAGE_BYTES)
+    runs = _get(api, path, instance, authenticator, deadline, load_runs, query, _MAX_PAGE_BYTES, "log")
     failed = [run for run in runs if run["execute_status"] == ERROR]
     if not failed:
         return None
     newest = max(failed, key=_began)
     remarks = newest["remarks"][:_MAX_REMARKS_CHARACTERS] if newest["remarks"] else None
-    return FailedRun(newest["end_time"] or newest["start_time"], remarks, newest["dirty_data_count"])
+    failed_at, secrets = newest["end_time"] or newest["start_time"], tuple(authenticator.secrets)
+    return FailedRun(failed_at, remarks, newest["dirty_data_count"], secrets)
 
 
 def _began(run: dict[str, Any]) -> float:
@@ -88,9 +98,10 @@ def _list(
     deadline: Deadline,
     query: Sequence[tuple[str, str]],
     max_bytes: int,
+    purpose: Purpose,
 ) -> TaskList:
     path = f"{_path(api, instance)}/task-monitors"
-    entries, total, invalid = _get(api, path, instance, authenticator, deadline, load_tasks, query, max_bytes)
+    entries, total, invalid = _get(api, path, instance, authenticator, deadline, load_tasks, query, max_bytes, purpose)
     return TaskList(tuple(map(_task, entries)), total, invalid, tuple(authenticator.secrets))
 
 
@@ -111,6 +122,7 @@ def _get(
     load: Callable[[Any], Any],
     query: Sequence[tuple[str, str]],
     max_bytes: int,
+    purpose: Purpose,
 ) -> Any:
     return api.get(
         path,
@@ -120,7 +132,8 @@ def _get(
         partial(_loaded, load),
         query=query,
         max_body_bytes=max_bytes,
-        is_verdict=False,
+        connection="/tasks" if purpose == "verdict" else "",
+        purpose=purpose,
     )
 
 

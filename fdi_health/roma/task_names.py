@@ -23,7 +23,12 @@ _MAX_REMARKS_CHARACTERS = 512
 
 
 def name_abnormal(
-    listed: TaskList | str, runs: Mapping[str, FailedRun | str | None], abnormal_count: int, count: int
+    listed: TaskList | str,
+    runs: Mapping[str, FailedRun | str | None],
+    abnormal_count: int,
+    count: int,
+    *,
+    remarks: bool = True,
 ) -> TaskNames:
     """Return at most `count` of an instance's abnormal tasks.
 
@@ -32,6 +37,7 @@ def name_abnormal(
         runs: task ID → what its log says, or why that is not known.
         abnormal_count: how many tasks are abnormal, as the statistics say.
         count: how many to show.
+        remarks: whether to show the remarks, which may hold customers' data.
 
     """
     if isinstance(listed, str):
@@ -48,7 +54,7 @@ def name_abnormal(
         notes.append(f"{listed.invalid_count} entries of the monitor list are not valid")
     missing = sorted({why for why in runs.values() if isinstance(why, str)})
     notes += [f"the log of a task: {why}" for why in missing]
-    tasks = tuple(_abnormal_task(task, runs.get(task.task_id), listed.secrets) for task in shown)
+    tasks = tuple(_abnormal_task(task, runs.get(task.task_id), listed.secrets, remarks=remarks) for task in shown)
     return TaskNames(tasks, "; ".join(notes) or None)
 
 
@@ -66,7 +72,9 @@ def name_stopped(listed: TaskList | str, count: int) -> TaskNames:
     return TaskNames(stopped=shown, stopped_note="; ".join(notes) or None)
 
 
-def _abnormal_task(task: MonitoredTask, run: FailedRun | str | None, secrets: Collection[str]) -> AbnormalTask:
+def _abnormal_task(
+    task: MonitoredTask, run: FailedRun | str | None, secrets: Collection[str], *, remarks: bool
+) -> AbnormalTask:
     texts = (
         task.task_id,
         task.task_name,
@@ -86,7 +94,7 @@ def _abnormal_task(task: MonitoredTask, run: FailedRun | str | None, secrets: Co
         source,
         target,
         None if known.failed_at is None else to_datetime(known.failed_at),
-        redact_credentials(known.remarks, secrets, _MAX_REMARKS_CHARACTERS),
+        redact_credentials(known.remarks, {*secrets, *known.secrets}, _MAX_REMARKS_CHARACTERS) if remarks else None,
         known.dirty_data_count,
     )
 

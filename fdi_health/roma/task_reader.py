@@ -1,34 +1,32 @@
 """Reads the tasks behind the counts of instances: in parallel, within the deadline, each list once for all callers.
 
-It has threads of its own, so that a slow monitor list never delays a probe. Why something is not known is a value, in a
+It has threads of its own, so that a slow list takes none from the probes. Why something is not known is a value, in a
 few words, and not an exception: the verdict stands without it.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import wait
+import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fdi_health import log
 from fdi_health.clock import now
-from fdi_health.concurrency.single_flight import SingleFlight
-from fdi_health.errors import CheckError
 from fdi_health.models import Instance
 from fdi_health.policy import abnormal_tasks
-from fdi_health.roma.monitors import list_all_tasks, list_failed_tasks, read_failure
+from fdi_health.roma.monitors import list_all_tasks, list_failed_tasks, list_tasks_for_mutes, read_failure
+from fdi_health.roma.shared_requests import SharedRequests
 from fdi_health.roma.task_names import name_abnormal, name_stopped
-from fdi_health.tasks import FailedRun, TaskList
+from fdi_health.tasks import TaskList, TaskNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from fdi_health.clock import Deadline, Instant
     from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
-    from fdi_health.concurrency.single_flight import Call
     from fdi_health.models import InstanceVerdict
-    from fdi_health.roma.api import Api, Authenticator
-    from fdi_health.tasks import MonitoredTask, TaskNames
+    from fdi_health.roma.api import Api
+    from fdi_health.roma.shared_requests import AuthenticatorSource, Key, Work
+    from fdi_health.tasks import FailedRun, MonitoredTask
 
 MAX_INSTANCES = 20
 """How many instances are asked for one verdict; the rest of the vendor's rate belongs to the statistics."""
@@ -36,27 +34,12 @@ MAX_INSTANCES = 20
 MAX_RUNS = 100
 """How many logs are read for one verdict."""
 
-_MAX_KEPT = 200
-_RUN_SECONDS = 600.0
-"""How long a failure is kept. The log of a run that ended does not change, but a reason may be written late."""
+MAX_WAITING = 16
+"""How many callers wait for names at once; each holds one of the process's places for checks."""
 
-_NO_TIME = "no time left"
+_TOO_MANY_CALLERS = "too many callers ask for it now"
 
-Key: TypeAlias = "tuple[Any, ...]"
-
-
-class AuthenticatorSource(Protocol):
-    """Provides the token or access key of one target."""
-
-    def current(self, deadline: Deadline) -> Authenticator:
-        """Return the cached token or access key, reading it first if there is none; raises CheckError."""
-        ...
-
-
-class _Kept(NamedTuple):
-    value: Any
-    arrived: Instant
-    seconds: float
+_Ask: TypeAlias = "Callable[[Api, Instance, Any, Deadline], TaskList]"
 
 
 class TaskReader:
@@ -79,12 +62,18 @@ class TaskReader:
         limit_seconds: float,
         clock: Callable[[], Instant] = now,
     ) -> None:
-        self._api, self._cache_seconds, self._clock = api, cache_seconds, clock
-        self._kept: dict[Key, _Kept] = {}
-        self._calls: SingleFlight[Key, Any] = SingleFlight(pool.submit, limit_seconds, self._keep, clock)
+        self._api = api
+        self._requests = SharedRequests(pool, cache_seconds, limit_seconds, clock)
+        self._waiting = threading.BoundedSemaphore(MAX_WAITING)
 
     def names(
-        self, instances: Sequence[InstanceVerdict], count: int, tokens: AuthenticatorSource, deadline: Deadline
+        self,
+        instances: Sequence[InstanceVerdict],
+        count: int,
+        tokens: AuthenticatorSource,
+        deadline: Deadline,
+        *,
+        remarks: bool = False,
     ) -> dict[str, TaskNames]:
         """Return instance ID → the tasks behind its counts, at the deadline at the latest.
 
@@ -93,11 +82,37 @@ class TaskReader:
             count: how many tasks of each to name.
             tokens: authenticates the requests.
             deadline: when the names must be here.
+            remarks: whether to show why a task failed, which may hold customers' data.
 
         """
         abnormal = {_instance(part): found for part in instances if (found := abnormal_tasks(part))}
         stopped = [_instance(part) for part in instances if part.runs_too_few]
-        failed, every = self._lists(list(abnormal.items()), [(instance, 0) for instance in stopped], tokens, deadline)
+        if not abnormal and not stopped:
+            return {}
+        if not self._waiting.acquire(blocking=False):
+            busy = TaskNames((), _TOO_MANY_CALLERS, (), _TOO_MANY_CALLERS)
+            return {instance.instance_id: busy for instance in (*abnormal, *stopped)}
+        try:
+            return self._names(abnormal, stopped, count, tokens, deadline, remarks=remarks)
+        finally:
+            self._waiting.release()
+
+    def _names(
+        self,
+        abnormal: Mapping[Instance, int],
+        stopped: Sequence[Instance],
+        count: int,
+        tokens: AuthenticatorSource,
+        deadline: Deadline,
+        *,
+        remarks: bool,
+    ) -> dict[str, TaskNames]:
+        wanted: dict[_Ask, list[tuple[Instance, Hashable]]] = {
+            list_failed_tasks: list(abnormal.items()),
+            list_all_tasks: [(instance, 0) for instance in stopped],
+        }
+        lists = self._lists(wanted, tokens, deadline)
+        failed, every = lists[list_failed_tasks], lists[list_all_tasks]
         shown = [
             (instance, task)
             for instance in abnormal
@@ -111,6 +126,7 @@ class TaskReader:
                 {task_id: run for (instance_id, task_id), run in runs.items() if instance_id == instance.instance_id},
                 found,
                 count,
+                remarks=remarks,
             )
             for instance, found in abnormal.items()
         }
@@ -132,109 +148,43 @@ class TaskReader:
             deadline: when the results must be here.
 
         """
-        return self._lists([], wanted, tokens, deadline)[1]
+        return self._lists({list_tasks_for_mutes: wanted}, tokens, deadline)[list_tasks_for_mutes]
 
     def _lists(
         self,
-        failed: Sequence[tuple[Instance, Hashable]],
-        every: Sequence[tuple[Instance, Hashable]],
+        wanted: Mapping[_Ask, Sequence[tuple[Instance, Hashable]]],
         tokens: AuthenticatorSource,
         deadline: Deadline,
-    ) -> tuple[dict[str, TaskList | str], dict[str, TaskList | str]]:
-        """Return instance ID → its failed tasks, and instance ID → all of its tasks; or why they are not known."""
-        works: dict[Key, Callable[[Any, Deadline], Any]] = {
+    ) -> dict[_Ask, dict[str, TaskList | str]]:
+        """Return kind of list → instance ID → the list, or why it is not known."""
+        works: dict[Key, Work] = {
             (ask, instance.instance_id, kept_for): partial(ask, self._api, instance)
-            for ask, wanted in ((list_failed_tasks, failed), (list_all_tasks, every))
-            for instance, kept_for in wanted[:MAX_INSTANCES]
+            for ask, instances in wanted.items()
+            for instance, kept_for in instances[:MAX_INSTANCES]
         }
-        results = self._results(works, tokens, deadline)
+        results = self._requests.results(works, tokens, deadline)
         too_many = f"only {MAX_INSTANCES} instances are asked at once"
-        failed_lists, all_lists = (
-            {
+        return {
+            ask: {
                 instance.instance_id: results.get((ask, instance.instance_id, kept_for), too_many)
-                for instance, kept_for in wanted
+                for instance, kept_for in instances
             }
-            for ask, wanted in ((list_failed_tasks, failed), (list_all_tasks, every))
-        )
-        return failed_lists, all_lists
+            for ask, instances in wanted.items()
+        }
 
     def _failed_runs(
         self, tasks: Sequence[tuple[Instance, MonitoredTask]], tokens: AuthenticatorSource, deadline: Deadline
     ) -> dict[tuple[str, str], FailedRun | str | None]:
         """Return (instance ID, task ID) → what the log says, None if it has no failure, or why it is not known."""
-        works: dict[Key, Callable[[Any, Deadline], Any]] = {
+        works: dict[Key, Work] = {
             (instance.instance_id, task.task_id, task.last_execute_time): partial(
                 read_failure, self._api, instance, task
             )
             for instance, task in tasks[:MAX_RUNS]
         }
-        found = self._results(works, tokens, deadline)
+        found = self._requests.results(works, tokens, deadline)
         return {(instance_id, task_id): result for (instance_id, task_id, _), result in found.items()}
-
-    def _results(
-        self, works: Mapping[Key, Callable[[Any, Deadline], Any]], tokens: AuthenticatorSource, deadline: Deadline
-    ) -> dict[Key, Any]:
-        """Return key → result. What is not kept is asked for, all at the same time."""
-        results: dict[Key, Any] = {}
-        calls: dict[Key, Call[Any]] = {}
-        with self._calls.lock:
-            present = self._clock()
-            for key in works:
-                kept = self._kept.get(key)
-                if kept is not None and kept.arrived.seconds_until(present) < kept.seconds:
-                    results[key] = kept.value
-        missing = [key for key in works if key not in results]
-        if not missing:
-            return results
-        try:
-            authenticator = tokens.current(deadline)
-        except CheckError as error:
-            return results | dict.fromkeys(missing, _why_not(error))
-        for key in missing:
-            with self._calls.lock:
-                call = self._calls.in_progress(key) or self._calls.start(
-                    key, partial(_value_or_words, works[key], authenticator)
-                )
-            if call is not None:
-                calls[key] = call
-        wait([call.result for call in calls.values()], timeout=deadline.remaining())
-        return results | {key: _result_of(calls.get(key)) for key in missing}
-
-    def _keep(self, key: Key, value: Any) -> None:
-        present = self._clock()
-        for old in [old for old, kept in self._kept.items() if kept.arrived.seconds_until(present) >= kept.seconds]:
-            del self._kept[old]
-        if isinstance(value, TaskList | FailedRun) and len(self._kept) < _MAX_KEPT:
-            seconds = _RUN_SECONDS if isinstance(value, FailedRun) else self._cache_seconds
-            self._kept[key] = _Kept(value, present, seconds)
 
 
 def _instance(part: InstanceVerdict) -> Instance:
     return Instance(part.name, part.instance_id)
-
-
-def _value_or_words(work: Callable[[Any, Deadline], Any], authenticator: Any, call: Call[Any]) -> Any:
-    if call.deadline.expired:
-        return _NO_TIME
-    try:
-        return work(authenticator, call.deadline)
-    except CheckError as error:
-        return _why_not(error)
-    except Exception as error:  # noqa: BLE001 -- a fault of ours must not take the verdict with it
-        log.log_fault(error)
-        return "fdi-health itself failed; its log says where"
-
-
-def _result_of(call: Call[Any] | None) -> Any:
-    if call is None:
-        return "no thread was free"
-    in_time = call.result.done() and not call.result.cancelled()
-    return call.result.result() if in_time else _NO_TIME
-
-
-def _why_not(error: CheckError) -> str:
-    if error.code == "timeout":
-        return _NO_TIME
-    if error.code == "throttled":
-        return "ROMA Connect is rate limiting"
-    return f"not readable ({error.code})"

@@ -131,7 +131,7 @@ def test_malformed_command_line__is_unknown_not_critical(run: Run, words: list[s
 
 
 def test_fault_of_ours__is_unknown_and_clean(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("boom s3cr3t")
 
     monkeypatch.setattr(cli, "_verdict", broken)
@@ -143,7 +143,7 @@ def test_fault_of_ours__is_unknown_and_clean(run: Run, monkeypatch: pytest.Monke
 
 
 def test_interrupt__is_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_verdict", interrupted)

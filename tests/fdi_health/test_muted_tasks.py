@@ -17,13 +17,15 @@ from fdi_health.policy import Mute, Policy
 from fdi_health.tasks import MonitoredTask as ListedTask
 from fdi_health.tasks import TaskList
 from schemas import verdict as verdict_schema
-from simulator import MonitoredTask
+from simulator import MonitoredTask, Response, json_response
+from simulator.monitored_task import task_document
+from simulator.responses import body_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fdi_health.models import Verdict
-    from simulator import Simulator
+    from simulator import Request, Simulator
     from tests.conftest import Function
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -261,3 +263,54 @@ class Clock:
     def __call__(self) -> Instant:
         moved = now()
         return Instant(moved.wall + self.seconds, moved.monotonic + self.seconds)
+
+
+def test_muted_tasks__too_few_tasks_visible__are_not_muted() -> None:
+    verdict = judged(TWO, policy("export", "sync")._replace(min_tasks={"*": 500}))
+    assert verdict.status == "unhealthy"
+    assert verdict.details is not None
+    assert "mute not applied: too few tasks are visible" in verdict.details.instances[0].reason
+
+
+def test_muted_tasks__failed_task_is_stopped__are_not_muted() -> None:
+    found = TWO._replace(tasks=(TWO.tasks[0]._replace(is_stopped=True), *TWO.tasks[1:]))
+    verdict = judged(found, policy("export", "sync"))
+    assert verdict.status == "unhealthy"
+    assert verdict.details is not None
+    assert "mute not applied: a failed task is stopped" in verdict.details.instances[0].reason
+
+
+def test_muted_tasks__list_fails_once__is_asked_for_again(
+    upstream: Simulator, function: Callable[..., Function]
+) -> None:
+    mutes = ",".join(f"one/common-task-{number}={in_an_hour()}" for number in (1, 2))
+    app = function("doc_example", FDI_MUTED_TASKS=mutes)
+    answers = iter(["status_502"])
+    tasks = [MonitoredTask(task_id=f"t{n}", task_name=f"common-task-{n}") for n in (1, 2)]
+
+    def once(request: Request) -> Response:
+        behaviour = next(answers, None)
+        if behaviour is None:
+            upstream.monitors.fail("id-one", None)
+            return json_response({"total": 2, "entities": [task_document(task) for task in tasks]})
+        return body_response(b"", 502)
+
+    upstream.monitors.fail("id-one", once)
+    assert app.get("/?explain=none").headers["FDI-Verdict"] == "degraded"
+
+
+def test_muted_tasks__log_was_throttled__does_not_unmute(
+    upstream: Simulator, function: Callable[..., Function]
+) -> None:
+    mutes = ",".join(f"one/common-task-{number}={in_an_hour()}" for number in (1, 2))
+    app = function("doc_example", FDI_MUTED_TASKS=mutes)
+    upstream.monitors.fail_logs("id-one", "retry_after_3600")
+    assert app.verdict()["instances"][0]["abnormal_tasks_note"] == "the log of a task: ROMA Connect is rate limiting"
+    assert app.verdict("/?explain=none")["status"] == "degraded"
+
+
+def test_muted_tasks__many_keys_and_tasks__are_matched_in_little_time() -> None:
+    tasks = listed(*[(f"t{number}", f"n{number}", "ERROR") for number in range(999)])
+    began = time.process_time()
+    assert judged(tasks, policy(*(f"n{number}" for number in range(999))), abnormal=999).status == "degraded"
+    assert time.process_time() - began < 1.0

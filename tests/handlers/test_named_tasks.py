@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from simulator import MonitoredTask, SecretKey, error_response, json_response
+from simulator import MonitoredTask, Response, SecretKey, error_response, json_response
+from simulator.responses import body_response
 from tests.conftest import TOKEN
 
 if TYPE_CHECKING:
@@ -304,9 +305,13 @@ def test_abnormal_tasks__task_that_never_ran__has_no_reason(
     upstream: Simulator, keyed: Callable[..., Function]
 ) -> None:
     upstream.monitors.put("id-one", [MonitoredTask(task_id="t1", task_name="new", last_execute_time=None)])
-    instance = named(keyed("doc_example"))
-    (task,) = instance["abnormal_tasks"]
+    app = keyed("doc_example")
+    (task,) = named(app)["abnormal_tasks"]
     assert (task["last_execute_time"], task["failed_at"], task["remarks"]) == (None, None, None)
+    assert (
+        "new (TIMING, erp to warehouse, at the READER)\n"
+        in app.get("/?format=text", headers={"X-Api-Key": TRUSTED}).text
+    )
 
 
 # ---- cost
@@ -464,3 +469,76 @@ def test_stopped_tasks__list_fails__is_a_note(upstream: Simulator, keyed: Callab
     assert (instance["stopped_tasks"], instance["stopped_tasks_note"]) == ([], "not readable (upstream_error)")
     text = keyed("healthy", FDI_MIN_RUNNING_TASKS="*=9").get("/?format=text", headers={"X-Api-Key": KEY}).text
     assert "stopped tasks: not readable (upstream_error)" in text
+
+
+def test_abnormal_tasks__list_of_more_entries_than_a_page__is_not_read(
+    upstream: Simulator, keyed: Callable[..., Function]
+) -> None:
+    upstream.monitors.fail("id-one", json_response({"total": 2, "entities": [[]] * 200_000}))
+    began = time.process_time()
+    assert named(keyed("doc_example"))["abnormal_tasks_note"] == "not readable (invalid_response)"
+    assert time.process_time() - began < 1.0
+
+
+def test_abnormal_tasks__total_of_4000_digits__is_not_shown(
+    upstream: Simulator, keyed: Callable[..., Function]
+) -> None:
+    upstream.monitors.fail("id-one", raw_json('{"total": %s, "entities": []}' % ("9" * 4000)))
+    assert named(keyed("doc_example"))["abnormal_tasks_note"] == (
+        "the monitor list has 0 failed tasks, the statistics say 2"
+    )
+
+
+def raw_json(text: str) -> Response:
+    return body_response(text.encode())
+
+
+def test_abnormal_tasks__refused_logs__do_not_lock_the_access_key(
+    upstream: Simulator, keyed: Callable[..., Function]
+) -> None:
+    upstream.access_keys.keys["HPUAEXAMPLE"] = SecretKey("made-up-secret")
+    upstream.monitors.put("id-one", [MonitoredTask(task_id=f"t{n}", task_name=f"n{n}") for n in range(20)])
+    upstream.monitors.fail_logs("id-one", error_response("APIGW.0301"))
+    app = keyed("doc_example", ROMA_TOKEN='{"access_key":"HPUAEXAMPLE","secret_key":"made-up-secret"}')
+    for _ in range(3):
+        assert named(app, "/?explain=all")["status"] == "unhealthy"
+    refused = [request for request in upstream.monitor_requests_for("id-one") if "monitor-logs" in request.target]
+    assert len(refused) <= 2
+
+
+def test_abnormal_tasks__many_callers_while_the_list_hangs__leave_places_for_checks(
+    upstream: Simulator, keyed: Callable[..., Function]
+) -> None:
+    upstream.monitors.fail("id-one", "silent")
+    app = keyed("doc_example", FDI_DEADLINE_SECONDS="2", FDI_CACHE_SECONDS="5")
+    app.get("/")
+    threads = [threading.Thread(target=named, args=(app,)) for _ in range(60)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    began = time.monotonic()
+    assert app.get("/").status_code == 503
+    assert named(app)["abnormal_tasks_note"] == "too many callers ask for it now"
+    assert time.monotonic() - began < 1.0
+    for thread in threads:
+        thread.join()
+
+
+def test_abnormal_tasks__without_a_visible_name__are_called_so(
+    upstream: Simulator, keyed: Callable[..., Function]
+) -> None:
+    entry = {"task_id": "\u200b", "execute_status": "ERROR"}
+    upstream.monitors.fail("id-one", json_response({"total": 1, "entities": [entry]}))
+    for form in ("text", "health"):
+        assert "a task without a name" in keyed("doc_example").get(f"/?format={form}", headers={"X-Api-Key": KEY}).text
+
+
+def test_reason__many_instances__keeps_every_instance_before_names(
+    upstream: Simulator, keyed: Callable[..., Function]
+) -> None:
+    for number in ("one", "two", "three", "four"):
+        upstream.monitors.put(f"id-{number}", [MonitoredTask(task_id="t1", task_name="a-rather-long-name-of-a-task")])
+    app = keyed(*("doc_example",) * 4)
+    assert app.verdict(headers={"X-Api-Key": KEY})["reason"] == (
+        "2 abnormal tasks in one; 2 abnormal tasks in two; 2 abnormal tasks in three; 2 abnormal tasks in four"
+    )

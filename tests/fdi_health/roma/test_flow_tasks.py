@@ -96,3 +96,10 @@ def test_flow_tasks__asked_repeatedly__use_kept_connections(
     assert [app.verdict()["status"] for _ in range(3)] == ["healthy"] * 3
     assert len(upstream.requests) == 6
     assert {request.connection for request in upstream.requests} == {1, 2}
+
+
+def test_flow_tasks__answer_that_names_an_error__are_unknown(
+    upstream: Simulator, checking: Callable[..., Function]
+) -> None:
+    upstream.instance_statistics["id-one"] = json_response({"error_code": "ROMA.9999", **damaged(0)})
+    assert checking("healthy").instance()["error"]["code"] == "invalid_response"
