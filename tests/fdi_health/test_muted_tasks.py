@@ -34,7 +34,7 @@ ONE = Instance("payments", "id-1")
 NONE = TaskCounts(0, 0, 0, 0)
 
 
-def listed(*tasks: tuple[str, str, str], total: int | None = None, invalid: int = 0) -> TaskList:
+def listed(*tasks: tuple[str, str | None, str], total: int | None = None, invalid: int = 0) -> TaskList:
     found = tuple(ListedTask(task_id, name, execute_status=status) for task_id, name, status in tasks)
     return TaskList(found, len(found) if total is None else total, invalid)
 
@@ -55,7 +55,7 @@ def judged(
     return verdict
 
 
-TWO = listed(("t1", "export", "ERROR"), ("t2", "sync", "ERROR"), ("t3", "quiet", "SUCCESS"))
+TWO = listed(("t1", "export", "ERROR"), ("t2", "sync", "ERROR"), ("t3", "quiet", "SUCCESS"), ("t4", None, "SUCCESS"))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from fdi_health.models import Instance
 from fdi_health.roma.api import Api
 from fdi_health.roma.task_names import name_stopped
 from fdi_health.roma.task_reader import MAX_INSTANCES, TaskReader
-from fdi_health.tasks import FailedRun, MonitoredTask, TaskList
+from fdi_health.tasks import AbnormalTask, FailedRun, MonitoredTask, StoppedTask, TaskList
 from fdi_health.transport.client import Transport
 from tests.conftest import PROJECT_ID, TOKEN
 
@@ -110,8 +110,23 @@ def test_stopped_tasks__incomplete_list__is_said() -> None:
     assert name_stopped(many, 1).stopped_note == "2 more"
 
 
+def test_all_tasks__of_many_kinds__are_kept_up_to_a_limit(
+    reader: Callable[..., TaskReader], upstream: Simulator
+) -> None:
+    one = reader()
+    for number in range(42):
+        one.all_tasks([(ONE, number)], Tokens(), Deadline.after(2))
+    upstream.forget()
+    one.all_tasks([(ONE, 41)], Tokens(), Deadline.after(2))
+    assert upstream.monitor_requests_for("id-one") == []
+    one.all_tasks([(ONE, 0)], Tokens(), Deadline.after(2))
+    assert len(upstream.monitor_requests_for("id-one")) == 1
+
+
 def test_tasks__repr__hides_their_texts() -> None:
     task = MonitoredTask("t1", "secret-name", execute_status="ERROR")
-    for value in (task, TaskList((task,), 1, 0, (TOKEN,)), FailedRun(0.0, "secret remarks", 0)):
+    shown = AbnormalTask("t1", "secret", None, None, None, None, None, None, "secret", None)
+    stopped = StoppedTask("t1", "secret", None, None)
+    for value in (task, TaskList((task,), 1, 0, (TOKEN,)), FailedRun(0.0, "secret remarks", 0), shown, stopped):
         assert "secret" not in repr(value)
         assert TOKEN not in repr(value)
