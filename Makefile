@@ -61,6 +61,7 @@ docs: $(VENV)/.dev ## Write the generated pages
 	$(BIN)/python docs/build_cases.py
 	PYTHONPATH=. $(BIN)/python docs/build_openapi.py
 	PYTHONPATH=. $(BIN)/python docs/build_verdicts.py
+	PYTHONPATH=. $(BIN)/python docs/build_configuration.py
 
 lock: $(VENV)/.dev ## Pin and hash the dependencies of pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements.txt

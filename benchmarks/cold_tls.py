@@ -70,7 +70,8 @@ class _Opened:
     def __call__(self) -> bool:
         """Check."""
         try:
-            return self._next.check(self._next.select(None), Deadline.after(4)).healthy
+            deadline = Deadline.after(4)
+            return self._next.check(self._next.select(None, None, deadline), deadline).healthy
         finally:
             self._next.close()
 
@@ -78,7 +79,8 @@ class _Opened:
 def _ours(url: str, names: list[str], changes: dict[str, str]) -> bool:
     service = Service.open(fleet_settings(url, names, **changes))
     try:
-        return service.check(service.select(None), Deadline.after(4)).healthy
+        deadline = Deadline.after(4)
+        return service.check(service.select(None, None, deadline), deadline).healthy
     finally:
         service.close()
 

@@ -19,7 +19,7 @@ from handlers import status_page
 from handlers.authentication import CHALLENGE
 from handlers.problems import PROBLEMS, RETRY_AFTER_SECONDS
 from handlers.routes import ROUTES
-from schemas import problem, verdict
+from schemas import exact_fields, problem, verdict
 from schemas.query import DEFAULT_NAMED_TASKS, FAILING_STATUSES, MAX_NAMED_TASKS
 from schemas.settings_fields import NAME
 from schemas.statistics import OTHER_GROUPS
@@ -43,6 +43,8 @@ _LEFT_OUT_IF_EMPTY = {
     OTHER_GROUPS,
     "mutes",
     "task",
+    "target",
+    "targets",
     "abnormal_tasks",
     "abnormal_tasks_note",
     "stopped_tasks",
@@ -102,12 +104,12 @@ _SCHEMES = {
 def _exact_types(_converter: Any, field: Any, **_: Any) -> dict[str, Any]:
     """Return what marshmallow's plugin can't know of our own fields."""
     found: dict[str, Any] = {}
-    if isinstance(field, verdict.Exactly):
+    if isinstance(field, exact_fields.Exactly):
         kind = _KINDS[field.kind]
         found["type"] = [kind, "null"] if field.allow_none else kind
         if field.smallest is not None:
             found["minimum"] = field.smallest
-    elif isinstance(field, verdict.Timestamp):
+    elif isinstance(field, exact_fields.Timestamp):
         found |= {"type": ["string", "null"] if field.allow_none else "string", "format": "date-time"}
     elif field.__class__.__name__ == "Function":
         found |= {"type": "integer", "minimum": 0}
@@ -139,6 +141,7 @@ def _parameters(path: str) -> list[dict[str, Any]]:
     statuses = {"type": "array", "minItems": 1, "items": {"type": "string", "enum": list(FAILING_STATUSES)}}
     found: dict[str, tuple[str, dict[str, Any]]] = {
         "instance": ("Which instances, by alias or ID; all by default.", names),
+        "target": ("Which targets of FDI_CONFIG; all by default.", names),
         "deadline": (
             "Seconds, e.g. 1.5; may only shorten FDI_DEADLINE_SECONDS.",
             {"type": "string", "pattern": _SECONDS},

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ssl
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +23,7 @@ from handlers.triggers.wsgi import wsgi_application
 from simulator import MonitoredTask, Simulator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "MIIExample"  # noqa: S105 -- made up
@@ -39,6 +41,8 @@ class Entry(NamedTuple):
         play: what the instance `payments` plays.
         settings: settings of the run besides the usual ones.
         uses_tls: whether ROMA Connect has a certificate that nobody trusts.
+        later: what happens after a first request; the example is of a request `seconds` later.
+        seconds: how much later.
 
     """
 
@@ -47,6 +51,8 @@ class Entry(NamedTuple):
     play: str = "healthy"
     settings: Mapping[str, str] = {}
     uses_tls: bool = False
+    later: Callable[[Simulator, Path], object] | None = None
+    seconds: float = 0.0
 
 
 TASKS = (
@@ -111,6 +117,38 @@ WARNINGS = (
             "payments/old-export=2026-12-01T06:00Z"
         },
     ),
+    Entry(
+        "discovery_stale",
+        "With `FDI_INSTANCES=*`: the list of instances could not be read again. The last one is used for an hour at most.",
+        settings={"FDI_INSTANCES": "*,payments=id-1"},
+        later=lambda roma, _: roma.instances.fail("status_500"),
+        seconds=301,
+    ),
+    Entry(
+        "instance_gone",
+        "With `FDI_INSTANCES=*`: an instance that was asked is not in the list any more. The warning ends after an hour.",
+        settings={"FDI_INSTANCES": "*"},
+        later=lambda roma, _: roma.remove("id-2"),
+        seconds=301,
+    ),
+    Entry(
+        "instance_skipped",
+        "With `FDI_INSTANCES=*`: the state of an instance says that it cannot answer. This warning degrades nothing.",
+        "no_tasks",
+        settings={"FDI_INSTANCES": "*,payments=id-1"},
+    ),
+    Entry(
+        "exclusion_unmatched",
+        "With `FDI_INSTANCES=*`: an exclusion names no instance. This warning degrades nothing.",
+        "no_tasks",
+        settings={"FDI_INSTANCES": "*,payments=id-1,!old"},
+    ),
+    Entry(
+        "config_rejected",
+        "A newer version of the document that `FDI_CONFIG` names has a fault. The last one is used.",
+        later=lambda _, path: path.write_text("targets: []"),
+        seconds=61,
+    ),
 )
 CODES = (
     Entry(
@@ -144,7 +182,7 @@ CODES = (
     Entry("blocked", "A proxy, a firewall, a login page or an access rule answered.", "html_200"),
     Entry(
         "throttled",
-        "The user has sent more requests per second than it may.",
+        "The user has sent more requests per second than it may, or the call rate allowed none before the deadline.",
         "error_APIG_0308",
         settings={"FDI_DEADLINE_SECONDS": "0.5"},
     ),
@@ -201,8 +239,12 @@ def example(entry: Entry) -> str:
     if entry.uses_tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    with Simulator(tokens=[TOKEN], ssl_context=context) as roma:
+    with Simulator(tokens=[TOKEN], ssl_context=context) as roma, tempfile.TemporaryDirectory() as folder:
         roma.play("id-1", entry.play)
+        if "*" in entry.settings.get("FDI_INSTANCES", ""):
+            roma.play("id-2", "healthy")
+            roma.instances.names["id-2"] = "crm"
+            roma.instances.states["id-2"] = "CREATING" if entry.title == "instance_skipped" else "RUNNING"
         roma.monitors.put("id-1", TASKS)
         environ = {
             "FDI_ENDPOINT": roma.url,
@@ -215,12 +257,37 @@ def example(entry: Entry) -> str:
             "FDI_DEADLINE_SECONDS": "2",
             **entry.settings,
         }
-        application = Application(environ, lambda: PRESENT)
+        path = Path(folder) / "targets.yaml"
+        if entry.title == "config_rejected":
+            environ = _with_document(environ, path)
+        present = [PRESENT]
+        application = Application(environ, lambda: present[0])
         try:
             client = Client(wsgi_application(application))
-            return client.get("/?format=text", headers={"X-Api-Key": KEY}).get_data(as_text=True)
+            text = _ask(client)
+            if entry.later is not None:
+                entry.later(roma, path)
+                present[0] = Instant(PRESENT.wall + entry.seconds, PRESENT.monotonic + entry.seconds)
+                end = time.monotonic() + 5
+                while entry.title not in text and time.monotonic() < end:
+                    text = _ask(client)
+            return text
         finally:
             application.close()
+
+
+def _ask(client: Client) -> str:
+    return client.get("/?format=text", headers={"X-Api-Key": KEY}).get_data(as_text=True)
+
+
+def _with_document(environ: Mapping[str, str], path: Path) -> dict[str, str]:
+    """Write the variables of a single project into a document, and return the settings with FDI_CONFIG."""
+    path.write_text(
+        f"targets: [{{name: emea, endpoint: '{environ['FDI_ENDPOINT']}', project_id: {environ['FDI_PROJECT_ID']}, "
+        f"token: '{environ['FDI_TOKEN']}', instances: {{payments: id-1}}}}]"
+    )
+    names = ("FDI_ENDPOINT", "FDI_PROJECT_ID", "FDI_TOKEN", "FDI_INSTANCES")
+    return {name: value for name, value in environ.items() if name not in names} | {"FDI_CONFIG": f"file://{path}"}
 
 
 def page() -> str:

@@ -10,13 +10,15 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
 from marshmallow import ValidationError
 
 from fdi_health import diagnostics
 from fdi_health.clock import Deadline
+from fdi_health.diagnostics import document
+from fdi_health.diagnostics.step import SETTINGS
 from fdi_health.errors import CheckError
 from fdi_health.formats import FORMATS, text_format
 from fdi_health.log import log_fault, to_stderr
@@ -75,16 +77,25 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--instance", "instances", multiple=True, help="Alias or ID; repeat for several. Default: all.")
+@click.option("--target", "targets", multiple=True, help="Name of a target in FDI_CONFIG; repeat for several.")
 @click.option("--format", "form", type=click.Choice([*FORMATS]), default="text", show_default=True)
 @click.option("--deadline", "seconds", type=Seconds(), help="Seconds; may only shorten FDI_DEADLINE_SECONDS.")
 @click.option(
     "--explain", type=TasksToName(), default="5", show_default=True, help="Name N abnormal tasks, none or all."
 )
 @click.option("--remarks", is_flag=True, help="Show why a task failed; remarks may hold customers' data.")
-def check(instances: tuple[str, ...], form: str, seconds: float | None, explain: int, *, remarks: bool) -> None:
+def check(
+    instances: tuple[str, ...],
+    targets: tuple[str, ...],
+    form: str,
+    seconds: float | None,
+    explain: int,
+    *,
+    remarks: bool,
+) -> None:
     """Print the verdict. Exits 0 healthy, 1 degraded, 2 unhealthy, 3 unknown or broken settings."""
     try:
-        verdict = _verdict(instances, seconds, explain if FORMATS[form].names_tasks else 0, remarks=remarks)
+        verdict = _verdict(instances, targets, seconds, explain if FORMATS[form].names_tasks else 0, remarks=remarks)
     except CheckError as error:
         faults = [(fault, f", entry {fault.entry}" if fault.entry else "") for fault in error.faults]
         lines = [f"UNKNOWN: {error.message}", *(f"  {f.variable}{entry}: {f.message}" for f, entry in faults)]
@@ -99,10 +110,16 @@ def check(instances: tuple[str, ...], form: str, seconds: float | None, explain:
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def doctor(*, as_json: bool) -> None:
+@click.option("--offline", is_flag=True, help="Check the settings only: read no secret and connect to nothing.")
+@click.option("--config", "file", type=click.Path(), help="With --offline: check this document instead.")
+def doctor(file: str | None, *, as_json: bool, offline: bool) -> None:
     """Walk settings, secret, network and instances. Exits 0, or 10, 11, 12, 13: the first of them that is broken."""
+    if file is not None:
+        if not offline:
+            raise click.UsageError("--config needs --offline")
+        _check_document(file, as_json=as_json)
     broken = 0
-    for step in diagnostics.steps(os.environ):
+    for step in diagnostics.steps(os.environ, offline=offline):
         broken = broken or (0 if step.ok else step.place)
         if as_json:
             _write(sys.stdout, json.dumps({**step._asdict(), "seconds": round(step.seconds, 3)}))
@@ -113,16 +130,25 @@ def doctor(*, as_json: bool) -> None:
     sys.exit(broken)
 
 
-def _verdict(names: tuple[str, ...], seconds: float | None, explain: int, *, remarks: bool) -> Verdict:
+def _check_document(file: str, *, as_json: bool) -> NoReturn:
+    lines, is_valid = document.describe_document(file, time.time(), as_json=as_json)
+    for line in lines:
+        _write(sys.stdout, MARKER.sub("FDI_OK", line))
+    sys.exit(0 if is_valid else SETTINGS)
+
+
+def _verdict(
+    names: tuple[str, ...], targets: tuple[str, ...], seconds: float | None, explain: int, *, remarks: bool
+) -> Verdict:
     with contextlib.closing(Service.open(os.environ)) as service:
-        unknown = service.unknown_names(names)
+        deadline = Deadline.after(min(seconds or service.deadline_seconds, service.deadline_seconds))
         try:
-            selected = service.select(names or None)
+            selected = service.select(names or None, targets or None, deadline)
         except CheckError as error:
             # Unlike an HTTP caller, this one typed the names on this machine.
+            unknown = service.unknown_names(names, deadline)
             raise CheckError(error.code, f"{error.message}: {_shown(unknown)}", faults=error.faults) from None
-        deadline = Deadline.after(min(seconds or service.deadline_seconds, service.deadline_seconds))
-        with _progress(len(selected)):
+        with _progress(sum(len(selection.instances) for selection in selected)):
             return service.name_tasks(service.check(selected, deadline), explain, deadline, remarks=remarks)
 
 

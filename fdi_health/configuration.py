@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from schemas.settings import Settings
+    from schemas.targets import TargetSettings
 
 _MAX_VARIABLES = 20
 """How many variables the message of an error names."""
@@ -37,14 +38,16 @@ class Configuration(NamedTuple):
 
     Attributes:
         settings: the valid settings.
-        token: FDI_TOKEN: the secret with the token or the credentials.
+        token: FDI_TOKEN: the secret with the token or the credentials; of no use beside FDI_CONFIG.
         callers: FDI_CALLERS: the secret with the callers' keys, or None.
+        config: FDI_CONFIG: the secret with the document that describes the targets, or None.
 
     """
 
     settings: Settings
     token: ConfiguredSecret
     callers: ConfiguredSecret | None
+    config: ConfiguredSecret | None
 
 
 def read_configuration(environ: Mapping[str, str], present: float) -> Configuration:
@@ -60,7 +63,7 @@ def read_configuration(environ: Mapping[str, str], present: float) -> Configurat
     """
     faults: list[Fault] = []
     secrets: dict[str, ConfiguredSecret] = {}
-    for variable in ("FDI_TOKEN", "FDI_CALLERS"):
+    for variable in ("FDI_TOKEN", "FDI_CALLERS", "FDI_CONFIG"):
         # Not from the loaded settings: a fault here is reported together with theirs.
         text = environ.get(variable, "").strip()
         try:
@@ -75,7 +78,44 @@ def read_configuration(environ: Mapping[str, str], present: float) -> Configurat
         faults += [Fault(variable, message, entry) for variable, entry, message in settings_schema.faults(error)]
     if faults:
         raise _settings_invalid(faults)
-    return Configuration(settings, secrets["FDI_TOKEN"], secrets.get("FDI_CALLERS"))
+    config = secrets.get("FDI_CONFIG")
+    return Configuration(
+        settings, secrets["FDI_TOKEN"] if config is None else config, secrets.get("FDI_CALLERS"), config
+    )
+
+
+def read_document(
+    data: bytes, environ: Mapping[str, str], present: float
+) -> tuple[tuple[TargetSettings, ConfiguredSecret], ...]:
+    """Return the targets that a document of FDI_CONFIG describes, and the secret of each; reads no secret.
+
+    Args:
+        data: the document.
+        environ: the process's environment.
+        present: the time now, in seconds since the epoch.
+
+    Raises:
+        CheckError: `settings_invalid`, with every fault there is.
+
+    """
+    from schemas.config_document import ConfigFaults, load  # brings PyYAML, for documents only
+
+    faults: list[Fault] = []
+    found: list[tuple[TargetSettings, ConfiguredSecret]] = []
+    try:
+        for target in load(data, present):
+            try:
+                url = parse_secret_url(target.token)
+                found.append((target, ConfiguredSecret(url, open_store(url, environ))))
+            except InvalidSecretUrl as error:
+                faults.append(Fault("FDI_CONFIG", f"the token of {target.name} {error}"))
+    except ConfigFaults as error:
+        for fault in error.faults:
+            place = f"line {fault.line}, " if fault.line is not None else ""
+            faults.append(Fault("FDI_CONFIG", f"{place}{fault.path}: {fault.message}"))
+    if faults:
+        raise _settings_invalid(faults)
+    return tuple(found)
 
 
 def _settings_invalid(faults: list[Fault]) -> CheckError:

@@ -5,13 +5,13 @@ CheckError(code)
  │   ├─ token_unavailable      the secret could not be read, or holds neither key, credentials nor token
  │   ├─ token_rejected         the upstream refused the credentials: token or access key
  │   ├─ forbidden              the credentials are good, their user may not ask this
- │   ├─ instance_not_found     the upstream does not know the instance
+ │   ├─ instance_not_found     the upstream does not know the instance, or its list lacks instances that must be there
  │   ├─ instance_not_running   the instance exists and is not running
  │   ├─ tasks_missing          fewer tasks are visible than FDI_MIN_TASKS says
  │   ├─ bad_request            the upstream refuses the request as we make it
  │   ├─ api_not_found          the API is not known at the endpoint: wrong address or region
  │   ├─ blocked                a proxy, a web application firewall or an access rule refused the request
- │   ├─ throttled              the upstream is rate limiting
+ │   ├─ throttled              the upstream is rate limiting, or the call rate allows no request before the deadline
  │   ├─ upstream_error         the upstream failed, or redirected the request to itself
  │   ├─ timeout                no complete response before the deadline
  │   ├─ unreachable            no connection: DNS, refused, reset, proxy
@@ -71,6 +71,11 @@ OWNERS = {
     "muted": "the person who set FDI_MUTE",
     "muted_tasks": "the person who set FDI_MUTED_TASKS",
     "mute_unmatched": "the person who set FDI_MUTED_TASKS",
+    "config_rejected": "the person who wrote the document of FDI_CONFIG",
+    "discovery_stale": f"{_PLATFORM}, or {_VENDOR}",
+    "instance_gone": f"{_ADMIN}, or {_PIPELINES}",
+    "instance_skipped": _PIPELINES,
+    "exclusion_unmatched": "the person who set FDI_INSTANCES",
     "token_unavailable": _PLATFORM,
     "token_rejected": _PLATFORM,
     "forbidden": _ADMIN,

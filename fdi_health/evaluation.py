@@ -27,6 +27,7 @@ from fdi_health.reasons import (
     anonymous_reason_of,
     count_tasks,
     fit,
+    other_clauses,
     reason_of,
 )
 
@@ -127,21 +128,23 @@ def evaluate(
     )
 
 
-def name_tasks(verdict: Verdict, names: Mapping[str, TaskNames]) -> Verdict:
+def name_tasks(verdict: Verdict, names: Mapping[tuple[str | None, str], TaskNames]) -> Verdict:
     """Return the verdict with the tasks behind the counts, for callers who see details. No status and no count changes.
 
     Args:
         verdict: with details.
-        names: instance ID → its tasks.
+        names: target and instance ID → the instance's tasks.
 
     """
     details = verdict.details
     if details is None or not names:
         return verdict
-    instances = tuple(instance._replace(tasks=names.get(instance.instance_id)) for instance in details.instances)
-    return verdict._replace(
-        reason=reason_of(instances, details.token_ends), details=details._replace(instances=instances)
+    instances = tuple(
+        instance._replace(tasks=names.get((instance.target, instance.instance_id))) for instance in details.instances
     )
+    more = other_clauses(details.targets, details.warnings)
+    reason = reason_of(instances, details.token_ends, *more)
+    return verdict._replace(reason=reason, details=details._replace(instances=instances))
 
 
 def hide_details(verdict: Verdict) -> Verdict:
@@ -165,6 +168,7 @@ def _evaluate_instance(result: ProbeResult, policy: Policy, *, token_works: bool
         other_task_details=statistics.other_task_details if statistics else {},
         error=error,
         runs_too_few=runs_too_few,
+        target=result.instance.target,
     )
 
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from fdi_health.clock import format_timestamp
 from fdi_health.errors import OWNERS
-from fdi_health.models import INFORMING, WORST_FIRST
+from fdi_health.models import INFORMING, OF_TARGETS, WORST_FIRST
 from fdi_health.policy import abnormal_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fdi_health.models import InstanceVerdict, Status, VerdictWarning
+    from fdi_health.models import InstanceVerdict, Status, TargetVerdict, VerdictWarning
     from fdi_health.tasks import AbnormalTask, StoppedTask, TaskNames
 
 MAX_REASON_CHARACTERS = 120
@@ -39,14 +39,29 @@ def count_tasks(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def reason_of(instances: Sequence[InstanceVerdict], token_ends: Sequence[float]) -> str:
-    """Return the reason with the names of instances; `none` exactly if all are healthy."""
-    if not instances:
+def reason_of(
+    instances: Sequence[InstanceVerdict],
+    token_ends: Sequence[float],
+    unknown: Sequence[str] = (),
+    degraded: Sequence[str] = (),
+) -> str:
+    """Return the reason with the names of instances; `none` exactly if all are healthy.
+
+    Args:
+        instances: the instances.
+        token_ends: when tokens end about which a warning is due.
+        unknown: further clauses of what is unknown, see `other_clauses`.
+        degraded: the same for what is degraded.
+
+    """
+    if not instances and not unknown:
         return "no instance was asked"
     worst_first = sorted(instances, key=lambda instance: WORST_FIRST.index(instance.status))
     shown = [instance for instance in worst_first if instance.reason not in ("none", EXPIRES)]
-    clauses = [_clause(instance) for instance in shown]
-    names = [shown_names(instance.tasks) if instance.status == "unhealthy" else [] for instance in shown]
+    unhealthy = [instance for instance in shown if instance.status == "unhealthy"]
+    clauses = [_clause(instance) for instance in unhealthy] + list(unknown)
+    clauses += [_clause(instance) for instance in shown if instance.status != "unhealthy"] + list(degraded)
+    names = [shown_names(instance.tasks) for instance in unhealthy]
     if any(instance.reason == EXPIRES for instance in instances):
         clauses += [f"the token expires at {format_timestamp(end)}" for end in token_ends]
     return fit(_with_names(clauses, names), "; ", MAX_REASON_CHARACTERS) or "none"
@@ -67,22 +82,41 @@ def _with_names(clauses: list[str], names: Sequence[Sequence[str]]) -> list[str]
     return named
 
 
+def other_clauses(targets: Sequence[TargetVerdict], warnings: Sequence[VerdictWarning]) -> tuple[list[str], list[str]]:
+    """Return the clauses of the reason that belong to no single instance: of unknown targets, and of warnings."""
+    unknown = [
+        f"{'instances' if target.name is None else target.name} unknown ({target.error.code})"
+        for target in targets
+        if target.error is not None
+    ]
+    degraded = [
+        warning.code if warning.target is None else f"{warning.code} in {warning.target}"
+        for warning in warnings
+        if warning.code in OF_TARGETS
+    ]
+    return unknown, degraded
+
+
 def _clause(instance: InstanceVerdict) -> str:
     if instance.status == "unhealthy":
         abnormal = abnormal_tasks(instance)
-        return f"{count_tasks(abnormal, 'abnormal task') if abnormal else instance.reason} in {instance.name}"
+        return f"{count_tasks(abnormal, 'abnormal task') if abnormal else instance.reason} in {instance.label}"
     if instance.status == "unknown":
-        return f"{instance.name} unknown ({_code(instance)})"
+        return f"{instance.label} unknown ({_code(instance)})"
     if instance.reason == NO_TASKS:
-        return f"{NO_TASKS} in {instance.name}"
-    return f"{instance.name} {instance.reason.partition(': ')[0]}"
+        return f"{NO_TASKS} in {instance.label}"
+    return f"{instance.label} {instance.reason.partition(': ')[0]}"
 
 
 def anonymous_reason_of(
-    instances: Sequence[InstanceVerdict], counts: dict[Status, int], warnings: Sequence[VerdictWarning]
+    instances: Sequence[InstanceVerdict],
+    counts: dict[Status, int],
+    warnings: Sequence[VerdictWarning],
+    targets: Sequence[TargetVerdict] = (),
 ) -> str:
     """Return the reason without names: how many instances have which status, and why."""
-    if not instances:
+    unlisted = [target.error.code for target in targets if target.error is not None]
+    if not instances and not unlisted:
         return "no instance was asked"
     unknown = Counter(_code(instance) for instance in instances if instance.status == "unknown")
     codes: dict[Status, list[str]] = {
@@ -96,6 +130,13 @@ def anonymous_reason_of(
                 f", {counts[status]} {status}" if text else f"{counts[status]} of {len(instances)} instances {status}"
             )
             text = _with_codes(text, codes.get(status, []))
+    if unlisted:
+        places = "1 target" if len(unlisted) == 1 else f"{len(unlisted)} targets"
+        text = f"{text}{', ' if text else ''}{places} unknown"
+        text = _with_codes(text, list(dict.fromkeys(unlisted)))
+    of_targets = [code for code in codes["degraded"] if code in OF_TARGETS]
+    if not text and of_targets:
+        text = _with_codes("degraded", of_targets)
     return text or "none"
 
 
@@ -140,12 +181,12 @@ def next_steps(instance: InstanceVerdict, warnings: Sequence[VerdictWarning]) ->
         own.append(UNHEALTHY_NEXT_STEP if abnormal_tasks(instance) else _NOT_RUNNING_NEXT_STEP)
     if instance.error is not None and instance.error.next_step:
         own.append(instance.error.next_step)
-    return own + [warning.next_step for warning in warnings if warning.instance == instance.name]
+    return own + [warning.next_step for warning in warnings if warning.key == instance.key]
 
 
 def owner_of(instance: InstanceVerdict, warnings: Sequence[VerdictWarning]) -> str | None:
     """Return who can mend what is wrong with one instance; None if nothing is. Arguments as in `next_steps`."""
     codes = [instance.error.code] if instance.error is not None else []
     codes += ["unhealthy"] if instance.status == "unhealthy" else []
-    codes += [warning.code for warning in warnings if warning.instance == instance.name]
+    codes += [warning.code for warning in warnings if warning.key == instance.key]
     return next((OWNERS[code] for code in codes if code in OWNERS), None)

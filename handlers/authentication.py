@@ -35,12 +35,14 @@ class Caller(NamedTuple):
         name: the name in FDI_CALLERS; None for an anonymous caller.
         sees_details: whether the caller may see more than the verdict.
         sees_remarks: whether the caller may also see the remarks of failed tasks.
+        targets: the targets that the caller may ask and see, or None for all.
 
     """
 
     name: str | None
     sees_details: bool
     sees_remarks: bool = False
+    targets: frozenset[str] | None = None
 
 
 ANONYMOUS = Caller(None, sees_details=False)
@@ -66,21 +68,21 @@ def identify(headers: Headers, service: Service, deadline: Deadline) -> Caller:
         raise CheckError(
             "unauthorized", "this key is not in the secret that FDI_CALLERS names; send a valid key, or no key"
         )
-    return Caller(caller.name, sees_details=True, sees_remarks=caller.sees_remarks)
+    return Caller(caller.name, sees_details=True, sees_remarks=caller.sees_remarks, targets=caller.targets)
 
 
-def sees_details(headers: Headers, application: Application, service: Service, deadline: Deadline) -> bool:
-    """Whether the caller may see details, on a path that refuses no caller.
+def identify_if_possible(headers: Headers, application: Application, service: Service, deadline: Deadline) -> Caller:
+    """Return the caller, on a path that refuses none.
 
-    A wrong key, or one that can't be checked now, means no.
+    One with a wrong key, or with a key that can't be checked now, sees no details.
     """
     # Reading the callers' keys may take as long as a check, and counts as one.
     may_wait = service.callers is not None and presented_key(headers) is not None
     try:
         with application.admission.check() if may_wait else contextlib.nullcontext():
-            return identify(headers, service, deadline).sees_details
+            return identify(headers, service, deadline)
     except CheckError:
-        return False
+        return ANONYMOUS
 
 
 def presented_key(headers: Headers) -> bytes | None:

@@ -56,7 +56,8 @@ def run_check(
     deadline = request_parameters.deadline(context, service.deadline_seconds, query.deadline)
     with application.admission.check():
         caller = caller or authentication.identify(context.headers, service, deadline)
-        verdict = service.check(service.select(query.instance), deadline)
+        selected = service.select(query.instance, query.target, deadline, caller.targets)
+        verdict = service.check(selected, deadline)
         # Requests share results, and each request chooses which statuses fail.
         verdict = verdict._replace(fail_on=query.fail_on)
         shown = hide_details(verdict)

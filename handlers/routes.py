@@ -118,8 +118,10 @@ def _ready(context: RequestContext, application: Application) -> Response:
     with contextlib.nullcontext() if service.is_ready() else application.admission.check():
         faults = service.readiness(deadline)
     details: dict[str, object] = {}
-    if authentication.sees_details(context.headers, application, service, deadline):
-        details = {"faults": faults, "token": service.token_state(), "version": __version__}
+    caller = authentication.identify_if_possible(context.headers, application, service, deadline)
+    if caller.sees_details:
+        seen = tuple(fault for fault in faults if service.may_see(fault, caller.targets))
+        details = {"faults": seen, **service.token_states(caller.targets), "version": __version__}
     return _readiness(ready=service.is_ready(), faults=faults, details=details)
 
 

@@ -74,6 +74,7 @@ class Place(NamedTuple):
         asked, default = self.query, Query()
         parameters = {
             "instance": ",".join(asked.instance) if asked.instance is not None else None,
+            "target": ",".join(asked.target) if asked.target is not None else None,
             "fail_on": (",".join(asked.fail_on) or "none") if asked.fail_on != default.fail_on else None,
             "deadline": f"{asked.deadline:g}" if asked.deadline is not None else None,
             "explain": str(asked.explain or "none") if asked.explain != default.explain else None,
@@ -103,6 +104,7 @@ def render(verdict: Verdict, place: Place) -> bytes:
     verdict_schema.document(verdict)
     details = verdict.details
     rows = rows_of(details) if details is not None else []
+    shown = {row.instance.key for row in rows}
     return _html(
         title=f"{verdict.marker} {verdict.status}: {verdict.reason}",
         problem=None,
@@ -112,7 +114,7 @@ def render(verdict: Verdict, place: Place) -> bytes:
         present=verdict.checked_at + timedelta(seconds=verdict.age_seconds),
         attention=[row for row in rows if row.needs_attention],
         healthy=[row for row in rows if not row.needs_attention],
-        warnings=[warning for warning in details.warnings if warning.instance is None] if details else [],
+        warnings=[warning for warning in details.warnings if warning.key not in shown] if details else [],
         totals=list(by_name(details.totals)) if details and details.totals else [],
     )
 

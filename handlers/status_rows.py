@@ -54,17 +54,17 @@ class Row(NamedTuple):
 
 def rows_of(details: Details) -> list[Row]:
     """Return the instances, the worst first; of equally bad ones, that with the most abnormal tasks."""
-    warnings: dict[str | None, list[VerdictWarning]] = {}
+    warnings: dict[tuple[str | None, str | None], list[VerdictWarning]] = {}
     for warning in details.warnings:
-        warnings.setdefault(warning.instance, []).append(warning)
-    mutes: dict[str, list[ListedMute]] = {}
+        warnings.setdefault(warning.key, []).append(warning)
+    mutes: dict[tuple[str | None, str], list[ListedMute]] = {}
     for mute in details.mutes:
-        mutes.setdefault(mute.instance, []).append(mute)
+        mutes.setdefault((mute.target, mute.instance), []).append(mute)
     rows = []
     for instance in details.instances:
-        own = warnings.get(instance.name, [])
+        own = warnings.get(instance.key, [])
         counts = total(instance) if counts_by_group(instance) else None
-        rows.append(Row(instance, counts, own, mutes.get(instance.name, []), owner_of(instance, own)))
+        rows.append(Row(instance, counts, own, mutes.get(instance.key, []), owner_of(instance, own)))
     rows.sort(key=lambda row: (WORST_FIRST.index(row.instance.status), -_abnormal(row)))
     first: dict[str, str] = {}
     return [row._replace(steps=list(_steps(row, first))) for row in rows]
@@ -80,7 +80,7 @@ def by_name(counts: TaskCounts) -> Iterator[tuple[str, int]]:
 
 def _steps(row: Row, first: dict[str, str]) -> Iterator[tuple[str, str | None]]:
     """Yield the steps of a row; `first` has the instances that had them first, and gets those that are new."""
-    name = row.instance.name
+    name = row.instance.label
     for step in dict.fromkeys(next_steps(row.instance, row.warnings)):
         earlier = first.setdefault(step, name)
         yield step, earlier if earlier != name else None

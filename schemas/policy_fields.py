@@ -82,11 +82,7 @@ class MuteByInstance(ByInstance):
 
     def read(self, text: str) -> tuple[float | None, float]:
         """Return (from or None, until)."""
-        begins, slash, ends = text.rpartition("/")
-        first, last = (_moment(begins, self.expected) if slash else None), _moment(ends, self.expected)
-        if first is not None and not 0 < last - first <= MAX_MUTE_SECONDS:
-            raise ValidationError("must be at most 31 days long and end after it begins")
-        return first, last
+        return read_mute(text, self.expected)
 
 
 class TaskMute(NamedTuple):
@@ -129,15 +125,44 @@ def _task_mute(entry: str) -> TaskMute:
     key, _, times = entry.rpartition("=")
     instance, _, task = key.partition("/")
     task = task.strip()
-    if not (instance == "*" or NAME.fullmatch(instance)) or not (0 < len(task) <= 128 and task.isprintable()):
+    if not (instance == "*" or NAME.fullmatch(instance)):
         raise ValidationError(_TASK_MUTE_EXPECTED)
+    check_task(task, _TASK_MUTE_EXPECTED)
+    return TaskMute(instance, task, *read_task_mute(times, _TASK_MUTE_EXPECTED))
+
+
+def check_task(task: str, expected: str) -> None:
+    """Raise ValidationError for a text that is not the name or ID of a task."""
+    if not (0 < len(task) <= 128 and task.isprintable()):
+        raise ValidationError(expected)
     if MARKER.search(task):
         raise ValidationError("must not contain the word that keyword checkers search for (FDI, a hyphen, OK)")
-    begins, slash, ends = times.rpartition("/")
-    first, last = (_moment(begins, _TASK_MUTE_EXPECTED) if slash else None), _moment(ends, _TASK_MUTE_EXPECTED)
+
+
+def read_mute(text: str, expected: str) -> tuple[float | None, float]:
+    """Return (from or None, until) of `UNTIL` or `FROM/UNTIL`; raises ValidationError."""
+    first, last = _moments(text, expected)
+    if first is not None and not 0 < last - first <= MAX_MUTE_SECONDS:
+        raise ValidationError("must be at most 31 days long and end after it begins")
+    return first, last
+
+
+def read_task_mute(text: str, expected: str) -> tuple[float | None, float]:
+    """Return the same for a task, which may be muted for longer."""
+    first, last = _moments(text, expected)
     if first is not None and not first < last:
         raise ValidationError("must end after it begins")
-    return TaskMute(instance, task, first, last)
+    return first, last
+
+
+def mute_ends_too_late(begins: float | None, ends: float, present: float) -> bool:
+    """Whether a mute without a beginning ends more than 31 days from now."""
+    return begins is None and ends - present > MAX_MUTE_SECONDS
+
+
+def task_mute_ends_too_late(ends: float, present: float) -> bool:
+    """Whether the mute of a task ends more than 366 days from now."""
+    return ends - present > MAX_TASK_MUTE_SECONDS
 
 
 def policy_faults(data: dict[str, Any], present: float) -> dict[str, dict[int, list[str]]]:
@@ -155,21 +180,29 @@ def policy_faults(data: dict[str, Any], present: float) -> dict[str, dict[int, l
         "FDI_MUTE": list(mutes),
         "FDI_MUTED_TASKS": [mute.instance for mute in task_mutes],
     }
-    known = {"*"} | {text for pair in data.get("instances", []) for text in pair}
+    selection = data.get("instances")
+    # With FDI_INSTANCES=* the names are not known before the instances are listed.
+    is_known = selection is not None and not selection.discovers
+    known = {"*"} | {text for pair in selection.named for text in pair} if selection is not None else set()
     faults: dict[str, dict[int, list[str]]] = {variable: {} for variable in keys}
     for variable, names in keys.items():
         for number, name in enumerate(names, 1):
-            if "instances" in data and name not in known:
+            if is_known and name not in known:
                 faults[variable][number] = ["must be for an instance in FDI_INSTANCES, or *"]
     for number, (begins, ends) in enumerate(mutes.values(), 1):
-        if begins is None and ends - present > MAX_MUTE_SECONDS:
+        if mute_ends_too_late(begins, ends, present):
             message = f"must end within 31 days if it has no beginning, e.g. {MUTE_EXAMPLE}"
             faults["FDI_MUTE"].setdefault(number, []).append(message)
     for number, mute in enumerate(task_mutes, 1):
-        if mute.ends - present > MAX_TASK_MUTE_SECONDS:
+        if task_mute_ends_too_late(mute.ends, present):
             message = f"must end within 366 days, e.g. {TASK_MUTE_EXAMPLE}"
             faults["FDI_MUTED_TASKS"].setdefault(number, []).append(message)
     return {variable: found for variable, found in faults.items() if found}
+
+
+def _moments(text: str, expected: str) -> tuple[float | None, float]:
+    begins, slash, ends = text.rpartition("/")
+    return (_moment(begins, expected) if slash else None), _moment(ends, expected)
 
 
 def _moment(text: str, expected: str) -> float:

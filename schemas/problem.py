@@ -42,6 +42,21 @@ class TokenSchema(Schema):
     expires_at = fields.String(required=True, allow_none=True)
 
 
+class ReadyTargetSchema(Schema):
+    """The token of one of several targets."""
+
+    name = fields.String(required=True)
+    token = fields.Nested(TokenSchema, required=True)
+
+
+class ConfigStateSchema(Schema):
+    """The document of FDI_CONFIG in use; `error` says why a newer version is not."""
+
+    version = fields.String(required=True, allow_none=True)
+    loaded_at = fields.String(required=True)
+    error = fields.String(required=True, allow_none=True)
+
+
 class ReadinessSchema(Schema):
     """The response of /ready.
 
@@ -53,4 +68,6 @@ class ReadinessSchema(Schema):
     faults_count = fields.Integer(required=True)
     faults = fields.List(fields.Nested(FaultSchema))
     token = fields.Nested(TokenSchema)
+    targets = fields.List(fields.Nested(ReadyTargetSchema))
+    config = fields.Nested(ConfigStateSchema, allow_none=True)
     version = fields.String()

@@ -43,8 +43,23 @@ class InstanceNames(fields.Field[list[str]]):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> list[str]:  # noqa: ARG002 -- marshmallow's signature
         names = _united(value)
-        if not names or not all(NAME.fullmatch(name) for name in names):
+        if not names or not all(_is_label(name) for name in names):
             raise ValidationError("must name instances by alias or ID, e.g. instance=payments or instance=payments,crm")
+        return names
+
+
+def _is_label(name: str) -> bool:
+    target, slash, name = name.rpartition("/")
+    return NAME.fullmatch(name) is not None and (not slash or NAME.fullmatch(target) is not None)
+
+
+class TargetNames(fields.Field[list[str]]):
+    """Names of targets in FDI_CONFIG."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> list[str]:  # noqa: ARG002 -- marshmallow's signature
+        names = _united(value)
+        if not names or not all(NAME.fullmatch(name) for name in names):
+            raise ValidationError("must name targets, e.g. target=emea or target=emea,apac")
         return names
 
 
@@ -112,7 +127,8 @@ class Query(NamedTuple):
     """What a caller asks; each parameter has its default where the caller says nothing.
 
     Attributes:
-        instance: aliases or IDs, or None for all instances.
+        instance: aliases or IDs, each with its target and a slash before it or not; None for all instances.
+        target: names of targets, or None for all.
         fail_on: the statuses that fail the check.
         deadline: seconds, or None.
         format: the name of a format, or None; there may be no such format.
@@ -121,6 +137,7 @@ class Query(NamedTuple):
     """
 
     instance: Sequence[str] | None = None
+    target: Sequence[str] | None = None
     fail_on: Sequence[str] = DEFAULT_FAIL_ON
     deadline: float | None = None
     format: str | None = None
@@ -136,6 +153,7 @@ class QuerySchema(Schema):
         unknown = EXCLUDE
 
     instance = InstanceNames()
+    target = TargetNames()
     fail_on = FailOn()
     deadline = DeadlineSeconds()
     format = FormatName()

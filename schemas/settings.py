@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from schemas.instance_fields import Instances, InstanceSelection
 from schemas.policy_fields import (
     MUTE_EXAMPLE,
     CountByInstance,
@@ -20,8 +21,17 @@ from schemas.policy_fields import (
     TaskMutes,
     policy_faults,
 )
-from schemas.service_links import is_service_link
-from schemas.settings_fields import INSTANCE_ID, NAME, REGION, Endpoint, Entries, Instances, Matching, Number
+from schemas.service_links import OF_ONE_PROJECT, is_service_link
+from schemas.settings_fields import (
+    INSTANCE_ID,
+    NAME,
+    REGION,
+    Endpoint,
+    Entries,
+    Matching,
+    Number,
+)
+from schemas.targets import fill_in_endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,11 +42,13 @@ PREFIX = "FDI_"
 class Settings(NamedTuple):
     """The settings; each is named after its variable, without `FDI_`.
 
-    `endpoint` and `iam_endpoint` are filled in from the region. `instances` are pairs of name and ID.
+    `endpoint` and `iam_endpoint` are filled in from the region. `instances` are pairs of name and ID; for `discovers`
+    and `exclude` see `InstanceSelection`.
     """
 
     region: str | None
     endpoint: str
+    config: str | None
     project_id: str
     instances: tuple[tuple[str, str], ...]
     token: str
@@ -54,6 +66,10 @@ class Settings(NamedTuple):
     mute: dict[str, tuple[float | None, float]]
     muted_tasks: list[TaskMute]
     flow_tasks: Literal["off", "check"]
+    discovers: bool
+    exclude: frozenset[str]
+    discovery_seconds: float
+    max_calls_per_second: float | None
 
 
 class SettingsSchema(Schema):
@@ -62,12 +78,16 @@ class SettingsSchema(Schema):
     Args:
         present: the time now, in seconds since the epoch, from which a mute without a beginning counts. Only `load`
             needs it.
+        has_config: whether FDI_CONFIG describes the targets, so that no variable of a single project is needed.
 
     """
 
-    def __init__(self, present: float = 0.0) -> None:
+    def __init__(self, present: float = 0.0, *, has_config: bool = False) -> None:
         super().__init__()
-        self._present = present
+        self._present, self._has_config = present, has_config
+        if has_config:
+            for name, empty in (("project_id", ""), ("instances", InstanceSelection(())), ("token", "")):
+                self.fields[name].required, self.fields[name].load_default = False, empty
 
     region = Matching(REGION, "must be a region's name, e.g. cn-north-4", data_key="FDI_REGION", load_default=None)
     endpoint = Endpoint("https://roma.cn-north-4.myhuaweicloud.com", data_key="FDI_ENDPOINT", load_default=None)
@@ -85,6 +105,7 @@ class SettingsSchema(Schema):
             "required": "is missing: the instances to ask, e.g. payments=fae7ff6c-8e07-4cf8-9e67-589cab2f017c"
         },
     )
+    config = fields.String(data_key="FDI_CONFIG", load_default=None)
     token = fields.String(
         data_key="FDI_TOKEN",
         required=True,
@@ -127,11 +148,13 @@ class SettingsSchema(Schema):
         load_default="off",
         validate=validate.OneOf(["off", "check"], error="must be off or check, e.g. check"),
     )
+    discovery_seconds = Number(10, 3600, "300", whole=False, data_key="FDI_DISCOVERY_SECONDS", load_default=300.0)
+    max_calls_per_second = Number(0.1, 1000, "12", whole=False, data_key="FDI_MAX_CALLS_PER_SECOND", load_default=None)
 
     @validates_schema(skip_on_field_errors=False)
     def _has_an_endpoint(self, data: dict[str, Any], **_: Any) -> None:
         # A field that is there and wrong has its own fault already and is missing from `data` altogether.
-        if data.get("region", ...) is None and data.get("endpoint", ...) is None:
+        if not self._has_config and data.get("region", ...) is None and data.get("endpoint", ...) is None:
             raise ValidationError("is missing: the region to ask, e.g. cn-north-4 (or set FDI_ENDPOINT)", "FDI_REGION")
 
     @validates_schema(skip_on_field_errors=False)
@@ -145,13 +168,16 @@ class SettingsSchema(Schema):
 
     @validates_schema(skip_on_field_errors=False)
     def _allow_empty_names_instances(self, data: dict[str, Any], **_: Any) -> None:
-        known = {"*"} | {name for name, _ in data.get("instances", [])}
+        selection = data.get("instances")
+        if selection is None or selection.discovers:
+            return
+        known = {"*"} | {name for name, _ in selection.named}
         faults = {
             number: ["must be the name of an instance in FDI_INSTANCES, or *, e.g. sandbox"]
             for number, name in enumerate(data.get("allow_empty", []), 1)
             if name not in known
         }
-        if faults and "instances" in data:
+        if faults:
             raise ValidationError({"FDI_ALLOW_EMPTY": faults})
 
     @validates_schema(skip_on_field_errors=False)
@@ -177,9 +203,17 @@ def load(environ: Mapping[str, str], present: float) -> Settings:
         for name, value in environ.items()
         if name.startswith(PREFIX) and not is_service_link(name, value)
     }
-    schema = SettingsSchema(present)
+    has_config = bool(ours.get("FDI_CONFIG"))
+    schema = SettingsSchema(present, has_config=has_config)
     known = {str(field.data_key) for field in schema.fields.values()}
     messages: dict[str, Any] = {name: [_unknown(name, known)] for name in ours if name not in known}
+    if has_config:
+        given = [name for name in OF_ONE_PROJECT if ours.get(name)]
+        message = (
+            "is for a single project: leave it out beside FDI_CONFIG, and put it into that document, e.g. targets:"
+        )
+        messages |= {name: [message] for name in given}
+        ours = {name: value for name, value in ours.items() if name not in given}
     loaded: dict[str, Any] = {}
     try:
         loaded = schema.load({name: value for name, value in ours.items() if name in known and value})
@@ -187,18 +221,16 @@ def load(environ: Mapping[str, str], present: float) -> Settings:
         messages |= error.messages_dict
     if messages:
         raise ValidationError(messages)
-    region, iam_endpoint = loaded["region"], loaded["iam_endpoint"]
-    if iam_endpoint:
-        # Other programs want the API's version in it.
-        iam_endpoint = iam_endpoint.removesuffix("/v3")
-    elif region:
-        iam_endpoint = f"https://iam.{region}.myhuaweicloud.com"
-    return Settings(**loaded)._replace(
-        endpoint=loaded["endpoint"] or f"https://roma.{region}.myhuaweicloud.com",
-        iam_endpoint=iam_endpoint,
-        instances=tuple(loaded["instances"]),
-        allow_empty=frozenset(loaded["allow_empty"]),
-        optional_task_groups=frozenset(loaded["optional_task_groups"]),
+    selection = loaded.pop("instances")
+    endpoint, iam_endpoint = fill_in_endpoints(loaded["region"], loaded["endpoint"], loaded["iam_endpoint"])
+    changed = {
+        "endpoint": endpoint,
+        "iam_endpoint": iam_endpoint,
+        "allow_empty": frozenset(loaded["allow_empty"]),
+        "optional_task_groups": frozenset(loaded["optional_task_groups"]),
+    }
+    return Settings(
+        **loaded | changed, instances=selection.named, discovers=selection.discovers, exclude=selection.exclude
     )
 
 

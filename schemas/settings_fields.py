@@ -44,8 +44,8 @@ class Matching(fields.Field[str]):
         self.form = form
         self.expected = expected
 
-    def _deserialize(self, value: str, attr: str | None, data: Any, **_: Any) -> str:  # noqa: ARG002 -- marshmallow's signature
-        if not self.form.fullmatch(value):
+    def _deserialize(self, value: object, attr: str | None, data: Any, **_: Any) -> str:  # noqa: ARG002 -- marshmallow's signature
+        if not isinstance(value, str) or not self.form.fullmatch(value):
             raise ValidationError(self.expected)
         return value
 
@@ -62,8 +62,8 @@ class Endpoint(fields.Field[str]):
         super().__init__(**kwargs)
         self.example = example
 
-    def _deserialize(self, value: str, attr: str | None, data: Any, **_: Any) -> str:  # noqa: ARG002 -- marshmallow's signature
-        match = _match_endpoint(value)
+    def _deserialize(self, value: object, attr: str | None, data: Any, **_: Any) -> str:  # noqa: ARG002 -- marshmallow's signature
+        match = _match_endpoint(value) if isinstance(value, str) else None
         if match is None:
             raise ValidationError(
                 f"must be https://HOST[:PORT][/PATH] with no user, query or fragment, e.g. {self.example}"
@@ -72,7 +72,7 @@ class Endpoint(fields.Field[str]):
             raise ValidationError(
                 f"must begin with https:// (http:// is for loopback addresses only), e.g. {self.example}"
             )
-        return value.removesuffix("/")
+        return match[0].removesuffix("/")
 
 
 def _match_endpoint(text: str) -> re.Match[str] | None:
@@ -93,10 +93,10 @@ class Number(fields.Field[float]):
         super().__init__(**kwargs)
         self.smallest, self.largest, self.whole = smallest, largest, whole
         kind = "a whole number" if whole else "a number"
-        self.expected = f"must be {kind} from {smallest:g} to {largest:g}, e.g. {example}"
+        self.expected = f"must be {kind} from {smallest:.10g} to {largest:.10g}, e.g. {example}"
 
-    def _deserialize(self, value: str, attr: str | None, data: Any, **_: Any) -> float:  # noqa: ARG002 -- marshmallow's signature
-        if not NUMBER.fullmatch(value) or (self.whole and "." in value):
+    def _deserialize(self, value: object, attr: str | None, data: Any, **_: Any) -> float:  # noqa: ARG002 -- marshmallow's signature
+        if not isinstance(value, str) or not NUMBER.fullmatch(value) or (self.whole and "." in value):
             raise ValidationError(self.expected)
         # A float first: int() refuses thousands of digits, float() makes them infinity, which is out of bounds.
         number = float(value)
@@ -125,38 +125,6 @@ class Entries(fields.Field[list[str]]):
         if faults:
             raise ValidationError(faults)
         return entries
-
-
-class Instances(fields.Field[list[tuple[str, str]]]):
-    """`alias=ID` or bare IDs, comma-separated; loads to (name, instance ID) pairs in their order."""
-
-    def _deserialize(self, value: str, attr: str | None, data: Any, **_: Any) -> list[tuple[str, str]]:  # noqa: ARG002 -- marshmallow's signature
-        pairs: list[tuple[str, str]] = []
-        faults: dict[int, list[str]] = {}
-        taken: set[str] = set()
-        for number, entry in enumerate(split_entries(value), 1):
-            name, equals, instance_id = entry.rpartition("=")
-            pair = (name if equals else instance_id, instance_id)
-            if fault := _instance_fault(*pair, taken):
-                faults[number] = [fault]
-            pairs.append(pair)
-            taken |= set(pair)
-        if faults:
-            raise ValidationError(faults)
-        return pairs
-
-
-def _instance_fault(name: str, instance_id: str, taken: set[str]) -> str | None:
-    if not NAME.fullmatch(name) or not INSTANCE_ID.fullmatch(instance_id):
-        return "must be alias=ID or a bare ID, e.g. payments=fae7ff6c-8e07-4cf8-9e67-589cab2f017c"
-    if MARKER.search(name) or MARKER.search(instance_id):
-        return (
-            "must not contain the word that keyword checkers search for (FDI, a hyphen, OK); "
-            "choose another alias, e.g. payments=ID"
-        )
-    if {name, instance_id} & taken:
-        return "repeats an alias or ID of an earlier entry; each may stand once, e.g. payments=ID1,crm=ID2"
-    return None
 
 
 def split_entries(value: str) -> list[str]:

@@ -8,55 +8,12 @@ from __future__ import annotations
 
 import functools
 import operator
-from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, missing, validate
 
+from schemas.exact_fields import ByAttribute, Epoch, Exactly, LeftOut, Timestamp
 from schemas.verdict_invariants import STATUSES, invariants
-
-
-class Exactly(fields.Field[Any]):
-    """A value of exactly one type; None only with `allow_none`.
-
-    Args:
-        kind: the type; subclasses are refused.
-        smallest: the smallest number.
-        digits: how many decimals a float has, or None.
-
-    """
-
-    def __init__(
-        self, kind: type[Any], *, smallest: float | None = None, digits: int | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.kind, self.smallest, self.digits = kind, smallest, digits
-
-    def _serialize(self, value: Any, attr: str | None, obj: Any, **_: Any) -> Any:  # noqa: ARG002 -- marshmallow's signature
-        if value is None and self.allow_none:
-            return None
-        if type(value) is not self.kind or (self.smallest is not None and not value >= self.smallest):
-            raise ValidationError(f"not exactly a {self.kind.__name__} in range")
-        return value if self.digits is None else round(value, self.digits)
-
-
-class Timestamp(fields.Field[datetime]):
-    """A timestamp in UTC, whole seconds, `Z`."""
-
-    def _serialize(self, value: Any, attr: str | None, obj: Any, **_: Any) -> str | None:  # noqa: ARG002 -- marshmallow's signature
-        if value is None and self.allow_none:
-            return None
-        if not isinstance(value, datetime) or value.tzinfo is None:
-            raise ValidationError("not a timestamp with a time zone")
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-class ByAttribute(Schema):
-    """A schema for objects with attributes; marshmallow would try `obj["name"]` on NamedTuples first."""
-
-    def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:  # noqa: ARG002 -- marshmallow's signature
-        """Return an attribute; `a.b` is b of a."""
-        return operator.attrgetter(attr)(obj)
 
 
 def _status() -> fields.String:
@@ -95,23 +52,18 @@ class VerdictWarning(ByAttribute):
     """Something that an operator should read, although nobody is paged."""
 
     code = Exactly(str)
+    target = LeftOut(str)
     instance = Exactly(str, allow_none=True)
     message = Exactly(str)
     next_step = Exactly(str)
-
-
-class MutedTask(Exactly):
-    """The task that a mute is about; left out of the mute of an instance."""
-
-    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
-        return missing if value is None else super()._serialize(value, attr, obj, **kwargs)
 
 
 class Mute(ByAttribute):
     """A mute that has not ended."""
 
     instance = Exactly(str)
-    task = MutedTask(str)
+    task = LeftOut(str)
+    target = LeftOut(str)
     begins = Timestamp(data_key="from", allow_none=True)
     ends = Timestamp(data_key="until")
 
@@ -172,6 +124,7 @@ def _of_tasks(instance: Any, attr: str) -> Any:
 class Instance(ByAttribute):
     """One instance's part."""
 
+    target = LeftOut(str)
     name = Exactly(str)
     instance_id = Exactly(str)
     status = _status()
@@ -189,6 +142,32 @@ class Instance(ByAttribute):
     def get_attribute(self, obj: Any, attr: str, default: Any) -> Any:
         """Return an attribute; None for one of named tasks that nobody asked for."""
         return _of_tasks(obj, attr) if attr.startswith("tasks.") else super().get_attribute(obj, attr, default)
+
+
+class Credentials(ByAttribute):
+    """The kind of a target's credentials, the version of its secret, and when they expire."""
+
+    kind = Exactly(str)
+    version = Exactly(str, allow_none=True)
+    expires_at = Epoch(allow_none=True)
+
+
+class Target(ByAttribute):
+    """One target's part, if FDI_CONFIG describes it."""
+
+    name = Exactly(str)
+    region = Exactly(str, allow_none=True)
+    project_id = Exactly(str)
+    error = fields.Nested(Error, allow_none=True)
+    credentials = fields.Nested(Credentials, attribute="token", allow_none=True)
+
+
+class Targets(fields.List[Any]):
+    """The targets; left out if the environment describes the only one."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
+        named = [target for target in value if target.name is not None]
+        return super()._serialize(named, attr, obj, **kwargs) or missing
 
 
 class InstancesCount(Schema):
@@ -220,6 +199,7 @@ class DetailedVerdict(AnonymousVerdict):
     totals = fields.Nested(TaskCounts, attribute="details.totals", allow_none=True)
     warnings = fields.List(fields.Nested(VerdictWarning), attribute="details.warnings")
     mutes = Mutes(fields.Nested(Mute), attribute="details.mutes")
+    targets = Targets(fields.Nested(Target), attribute="details.targets")
     error = fields.Nested(Error, attribute="details.error", allow_none=True)
     instances = fields.List(fields.Nested(Instance), attribute="details.instances")
 
@@ -241,6 +221,15 @@ def document(verdict: Any) -> dict[str, Any]:
     """
     schema = _schema(AnonymousVerdict if verdict.details is None else DetailedVerdict)
     dumped: dict[str, Any] = schema.dump(verdict)
-    if contradictions := list(invariants(dumped, verdict.fail_on, verdict.muted_count)):
+    contradictions = list(
+        invariants(
+            dumped,
+            verdict.fail_on,
+            verdict.muted_count,
+            verdict.unlisted_count,
+            has_target_warning=verdict.has_target_warning,
+        )
+    )
+    if contradictions:
         raise ValidationError(contradictions)
     return dumped

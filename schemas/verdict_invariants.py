@@ -16,7 +16,12 @@ COUNTS = ("running_tasks_count", "abnormal_tasks_count", "terminated_tasks_count
 
 
 def invariants(
-    document: dict[str, Any], fail_on: Collection[str] = DEFAULT_FAIL_ON, muted_count: int = 0
+    document: dict[str, Any],
+    fail_on: Collection[str] = DEFAULT_FAIL_ON,
+    muted_count: int = 0,
+    unlisted_count: int = 0,
+    *,
+    has_target_warning: bool = False,
 ) -> Iterator[str]:
     """Yield the contradictions in the document.
 
@@ -24,13 +29,16 @@ def invariants(
         document: the verdict.
         fail_on: the statuses that fail the check that it is the response to.
         muted_count: how many instances are degraded only because they are muted.
+        unlisted_count: of how many targets the instances are not known.
+        has_target_warning: whether a warning degrades the verdict that is about no instance.
 
     """
     status, healthy, counts = document["status"], document["healthy"], document["instances_count"]
     if healthy is not (status in ("healthy", "degraded")):
         yield "healthy does not follow from status"
-    present = [name for name in STATUSES if counts[name]] or ["unknown"]
-    only_muted = counts["degraded"] == muted_count
+    beyond = {"unknown": unlisted_count > 0, "degraded": has_target_warning}
+    present = [name for name in STATUSES if counts[name] or beyond.get(name)] or ["unknown"]
+    only_muted = counts["degraded"] == muted_count and not has_target_warning
     failing = {name for name in (status, *present) if name != "degraded" or not only_muted}
     fails = "healthy" in fail_on or not failing.isdisjoint(fail_on)
     if document["marker"] != ("FDI-OK" if healthy and not fails else "FDI-NOT-OK"):
@@ -55,12 +63,12 @@ def _detail_invariants(document: dict[str, Any], counts: dict[str, int]) -> Iter
     if document["totals"] != shown:
         yield "totals are not the sum of the instances' counts"
     codes = ("muted", "muted_tasks")
-    muted = {warning["instance"] for warning in document["warnings"] if warning["code"] in codes}
+    muted = {(w.get("target"), w["instance"]) for w in document["warnings"] if w["code"] in codes}
     for instance in instances:
         abnormal = any(group["abnormal_tasks_count"] for group in groups(instance))
         if instance.get("abnormal_tasks") and not abnormal:
             yield "an instance names abnormal tasks that its counts do not have"
-        if instance["name"] in muted:
+        if (instance.get("target"), instance["name"]) in muted:
             if instance["status"] != "degraded":
                 yield "an instance is muted and not degraded"
             continue

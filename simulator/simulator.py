@@ -14,6 +14,8 @@ from simulator.documented_responses import DOC_PROJECT_ID, NO_TASKS, error_respo
 from simulator.faults import behaviour_named
 from simulator.iam import PATH as IAM_PATH
 from simulator.instance_statistics import instance_statistics_response
+from simulator.instances import PATH as INSTANCES_PATH
+from simulator.instances import Instances
 from simulator.monitors import PATH as MONITORS_PATH
 from simulator.monitors import Monitors
 from simulator.request_parser import INSTANCE_PATH, Request, project_of
@@ -46,8 +48,9 @@ class Simulator(Authentication):
 
     `instance_statistics` holds the response for an instance's own statistics (GetInstanceConnectionStatistic) if it is
     not to be the sum of the task statistics that the instance plays. `csms` holds secrets. `monitors` holds the names
-    and logs of tasks. `token_fault` is the error code that answers a refused token. `limit_per_second` is how many
-    requests a token may make within any second before it gets 429, None for no limit.
+    and logs of tasks. `instances` holds names and states for the list of the instances that play something.
+    `token_fault` is the error code that answers a refused token. `limit_per_second` is how many requests a token may
+    make within any second before it gets 429, None for no limit.
 
     """
 
@@ -70,6 +73,7 @@ class Simulator(Authentication):
         self.instance_statistics: dict[str, Response] = {}
         self.csms = Csms()
         self.monitors = Monitors()
+        self.instances = Instances()
         self._scripts: dict[str, Script] = {}
         self._seen: deque[Request] = deque(maxlen=remember)
         self._seen_lock = Lock()
@@ -149,6 +153,15 @@ class Simulator(Authentication):
         paths = [(request, MONITORS_PATH.fullmatch(request.target)) for request in self.requests]
         return [request for request, path in paths if path and unquote(path["instance"]) == instance_id]
 
+    @property
+    def instance_list_requests(self) -> list[Request]:
+        """The requests for the list of instances (`instances`), in order."""
+        return [request for request in self.requests if INSTANCES_PATH.fullmatch(request.target)]
+
+    def remove(self, instance_id: str) -> None:
+        """Let an instance play nothing any more: it is unknown, and not in the list of instances."""
+        self._scripts.pop(instance_id, None)
+
     def forget(self) -> None:
         """Clear `requests`."""
         with self._seen_lock:
@@ -189,8 +202,8 @@ class Simulator(Authentication):
         """Choose the response to a request that is not about an instance's task statistics."""
         target = request.target
         instance, secret = INSTANCE_PATH.fullmatch(target), CSMS_PATH.fullmatch(target)
-        monitor = MONITORS_PATH.fullmatch(target)
-        if not (instance or secret or monitor):
+        monitor, listing = MONITORS_PATH.fullmatch(target), INSTANCES_PATH.fullmatch(target)
+        if not (instance or secret or monitor or listing):
             return error_response("APIG.0101")
         refusal = self._refusal(request)
         if refusal is not None:
@@ -199,6 +212,8 @@ class Simulator(Authentication):
             return self.csms.respond(secret["name"], secret["version"])
         if instance:
             return self._choose_instance_statistics(instance[1], instance[2])
+        if listing and unquote(listing["project"]) == self.project_id:
+            return self.instances.respond(request, tuple(self._scripts))
         if monitor is None or unquote(monitor["project"]) != self.project_id:
             return error_response("FDI.3039")
         script = self._scripts.get(unquote(monitor["instance"]))

@@ -99,6 +99,7 @@ SLOW = (
     "tests/handlers/triggers",
     "tests/simulator",
     "tests/test_any_bytes.py",
+    "tests/test_call_rate.py",
     "tests/test_deadline_holds.py",
     "tests/test_docs.py",
     "tests/test_expensive_responses.py",

@@ -25,7 +25,7 @@ from fdi_health.secret_stores import InvalidSecretUrl, open_store, parse_secret_
 from fdi_health.transport.retry import retry_after
 from handlers.triggers.aws_lambda import normalised
 from handlers.triggers.event_sanitizer import body
-from schemas import query, settings, strict_json
+from schemas import config_document, query, settings, strict_json
 from schemas.statistics import StatisticsSchema
 
 if TYPE_CHECKING:
@@ -89,6 +89,14 @@ def settings_target(data: bytes) -> None:
         list(settings.faults(error))
 
 
+def config_document_target(data: bytes) -> None:
+    """A document of several targets is loaded, or all its faults are named."""
+    try:
+        assert config_document.load(data, 0.0)
+    except config_document.ConfigFaults as error:
+        assert error.faults
+
+
 def query_target(data: bytes) -> None:
     """A query and a body are loaded, or refused."""
     first, _, rest = data.partition(b"\0")
@@ -128,6 +136,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "secret": secret_target,
     "secret_url": secret_url_target,
     "settings": settings_target,
+    "config_document": config_document_target,
     "query": query_target,
     "foreign_text": foreign_text_target,
     "retry_after": retry_after_target,

@@ -97,6 +97,7 @@ def test_document__knows_further_groups_and_does_not_promise_them(document: dict
         "$ref": "#/components/schemas/TaskCounts"
     }
     assert instance["properties"].keys() - set(instance["required"]) == {
+        "target",
         "other_task_details",
         "abnormal_tasks",
         "abnormal_tasks_note",

@@ -76,7 +76,7 @@ def test_error_value__holds_no_frames_or_foreign_exceptions(
 ) -> None:
     checked = function("reset")
     checked.get()
-    target = checked.process.service().target
+    target = checked.process.service().targets[0]
     (result,) = target.checker.check_all([Instance("one", "id-one")], target.tokens, Deadline.after(1))
 
     assert result.error is not None
@@ -88,7 +88,7 @@ def test_raised_error__has_a_clean_traceback(
     function: Callable[..., Function], clean: Callable[..., None], upstream: Simulator
 ) -> None:
     checked = function("close")
-    target = checked.process.service().target
+    target = checked.process.service().targets[0]
 
     client = Client(target.api)
 
@@ -119,7 +119,7 @@ def test_credentials_and_keys__are_in_no_response_log_or_repr(
 
     assert answers[0].get_json()["healthy"] is True
     (token,) = iam.issued
-    clean(*(answer.text for answer in answers), service, service.target, service.callers)
+    clean(*(answer.text for answer in answers), service, service.targets[0], service.callers)
     assert token[:8] not in "".join(answer.text for answer in answers) + repr(service)
 
 
@@ -178,7 +178,7 @@ def test_echoed_access_key_or_signature__is_redacted(
     response, ready = checked.get(), checked.get("/ready")
 
     assert response.get_json()["status"] == "unknown"
-    clean(response.text, ready.text, checked.process.service(), checked.process.service().target)
+    clean(response.text, ready.text, checked.process.service(), checked.process.service().targets[0])
     assert signatures or header != "Authorization"
     assert not [signature for signature in signatures if signature in response.text]
 

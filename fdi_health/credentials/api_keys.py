@@ -36,7 +36,8 @@ _MAX_AGE_SECONDS = 600.0
 _FORM = (
     'must be one bare key, or JSON such as {"prometheus": "…", "grafana": "…"}: a name of letters, digits and _.- '
     "and a key of its own, 16 to 512 printable characters without dots and spaces; or "
-    '{"key": "…", "remarks": true} for a caller who may see the remarks of failed tasks'
+    '{"key": "…", "remarks": true, "targets": ["emea"]} for a caller who may see the remarks of failed tasks, and asks '
+    "some targets only"
 )
 
 
@@ -47,12 +48,14 @@ class ApiCaller(NamedTuple):
         name: its name.
         key: its key.
         sees_remarks: whether it may see the remarks of failed tasks, which may hold customers' data.
+        targets: the targets that it may ask and see, or None for all.
 
     """
 
     name: str
     key: bytes
     sees_remarks: bool = False
+    targets: frozenset[str] | None = None
 
     def __repr__(self) -> str:
         return f"ApiCaller({self.name!r})"
@@ -156,9 +159,16 @@ def _caller(name: str, value: Any) -> ApiCaller | None:
     api_key = key.encode() if isinstance(key, str) else b""
     if not NAME.fullmatch(name) or not _KEY.fullmatch(api_key):
         return None
-    if type(remarks) is not bool or not options.keys() <= {"key", "remarks"}:
+    if type(remarks) is not bool or not options.keys() <= {"key", "remarks", "targets"}:
         return None
-    return ApiCaller(name, api_key, remarks)
+    targets = options.get("targets")
+    if targets is None and "targets" not in options:
+        return ApiCaller(name, api_key, remarks)
+    if not isinstance(targets, list) or not targets:
+        return None
+    if not all(isinstance(target, str) and NAME.fullmatch(target) for target in targets):
+        return None
+    return ApiCaller(name, api_key, remarks, frozenset(targets))
 
 
 def _find(callers: Sequence[ApiCaller], presented: bytes) -> ApiCaller | None:

@@ -14,7 +14,18 @@ from fdi_health.clock import Deadline, format_timestamp
 from fdi_health.credentials.refreshing_cache import RefreshingCache
 from fdi_health.credentials.secret_format import Credentials, parse_secret
 from fdi_health.diagnostics.comparison import comparison_steps, suggestion_step
-from fdi_health.diagnostics.step import INSTANCE, NETWORK, SECRET, SETTINGS, Step, failed, network_steps, skipped, tried
+from fdi_health.diagnostics.step import (
+    INSTANCE,
+    NETWORK,
+    SECRET,
+    SETTINGS,
+    Step,
+    failed,
+    network_steps,
+    since,
+    skipped,
+    tried,
+)
 from fdi_health.errors import CheckError
 from fdi_health.formats.text_format import describe
 from fdi_health.reasons import next_steps
@@ -24,8 +35,8 @@ from schemas.settings_fields import MARKER
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from fdi_health.models import InstanceVerdict, VerdictWarning
-    from fdi_health.service import Target
+    from fdi_health.models import Instance, InstanceVerdict, VerdictWarning
+    from fdi_health.service.target import Target
 
 _LOGIN_WARNING = (
     "Correct the secret before the next run: each run of doctor logs in once, and IAM locks a user after 5 failed "
@@ -34,11 +45,16 @@ _LOGIN_WARNING = (
 _NEW_TOKEN_STEP = "Store a permanent access key in the secret, or renew what is in it."  # noqa: S105 -- a sentence, not a password
 
 
-def steps(environ: Mapping[str, str]) -> Iterator[Step]:
+def steps(environ: Mapping[str, str], *, offline: bool = False) -> Iterator[Step]:
     """Yield each step as soon as it is done. None takes longer than FDI_DEADLINE_SECONDS.
 
     The instances are checked in parallel, and only if there is a token and the endpoint is reachable. The step of an
     unhealthy instance is a warning, since ROMA Connect answered.
+
+    Args:
+        environ: the process's environment.
+        offline: whether to stop after the settings: no secret is read and nothing is connected to.
+
     """
     began = time.monotonic()
     try:
@@ -48,13 +64,27 @@ def steps(environ: Mapping[str, str]) -> Iterator[Step]:
             entry = f", entry {fault.entry}," if fault.entry else ""
             text = MARKER.sub("FDI_OK", f"{fault.variable}{entry} {fault.message}")
             yield failed("settings", SETTINGS, began, text)
+        if offline:
+            return
         for name, place in (("secret", SECRET), ("network", NETWORK), ("instances", INSTANCE)):
             yield skipped(name, place, "not tried: the settings are invalid")
         return
     with contextlib.closing(service):
-        count, seconds = len(service.target.instances), time.monotonic() - began
+        discovers = any(target.discovery is not None for target in service.targets)
+        count = "from ROMA Connect's list" if discovers else str(sum(len(one.instances) for one in service.targets))
+        seconds = time.monotonic() - began
         yield Step("settings", SETTINGS, ok=True, seconds=seconds, finding=f"valid; instances: {count}")
-        yield from _target_steps(service, service.target)
+        if offline:
+            return
+        if not service.targets:
+            step = tried("document", SETTINGS, lambda: _load_document(service))
+            yield step
+            if not step.ok:
+                return
+        for target in service.targets:
+            prefix = "" if target.settings.name is None else f"{target.settings.name}: "
+            for step in _target_steps(service, target):
+                yield step._replace(name=f"{prefix}{step.name}")
         callers, deadline = service.callers, Deadline.after(service.deadline_seconds)
         if callers is not None:
             yield tried("callers' keys", SECRET, lambda: f"callers with a key: {callers.load(deadline)}")
@@ -77,11 +107,41 @@ def _target_steps(service: Service, target: Target) -> Iterator[Step]:
         for instance in target.instances:
             yield skipped(f"instance {instance.name}", INSTANCE, f"not checked: {' and '.join(reasons)}")
         return
-    verdict = service.check(target.instances, Deadline.after(service.deadline_seconds))
+    listed: Sequence[Instance] = target.instances
+    if target.discovery is not None:
+        step, listed = _list_step(service, target)
+        yield step
+    if not listed:
+        return
+    verdict = target.check(listed, Deadline.after(service.deadline_seconds))
     instances, warnings = (verdict.details.instances, verdict.details.warnings) if verdict.details else ((), ())
     yield from (_instance_step(instance, warnings) for instance in instances)
     yield from comparison_steps(target, instances, Deadline.after(service.deadline_seconds))
-    yield from suggestion_step(instances, service.evaluations.policy)
+    yield from suggestion_step(instances, target.evaluations.policy)
+
+
+def _load_document(service: Service) -> str:
+    try:
+        service.source.refresh(Deadline.after(service.deadline_seconds))
+    except CheckError as error:
+        faults = "; ".join(f"{fault.variable} {fault.message}" for fault in error.faults)
+        raise CheckError(error.code, MARKER.sub("FDI_OK", f"{error.message}: {faults}")) from None
+    return f"describes {len(service.targets)} target(s)"
+
+
+def _list_step(service: Service, target: Target) -> tuple[Step, Sequence[Instance]]:
+    """Return the step that lists the project's instances, and the instances."""
+    began = time.monotonic()
+    found = target.listed(Deadline.after(service.deadline_seconds))
+    if found.error is not None:
+        return failed("list of instances", INSTANCE, began, found.error.message, found.error.next_step), ()
+    seconds, finding = since(began), f"{len(found.instances)} instances to ask"
+    step = Step("list of instances", INSTANCE, ok=True, seconds=seconds, finding=finding)
+    if found.warnings:
+        texts = " ".join(warning.message for warning in found.warnings)
+        next_step = found.warnings[0].next_step
+        step = step._replace(finding=f"{finding}. {texts}", next_step=next_step, status="warning")
+    return step, found.instances
 
 
 def _token_steps(service: Service, target: Target) -> Iterator[Step]:

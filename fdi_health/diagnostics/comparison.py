@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fdi_health.clock import Deadline
     from fdi_health.models import InstanceVerdict
     from fdi_health.policy import Policy
-    from fdi_health.service import Target
+    from fdi_health.service.target import Target
 
 _SHARE_STEP = (
     "Share the integration applications with this user in the ROMA Connect console (integration application "
@@ -40,12 +40,12 @@ def comparison_steps(target: Target, instances: Sequence[InstanceVerdict], deadl
         shown = {kind: sum(counts) for kind, counts in counts_by_group(instance).items()}
         if not shown:
             continue
-        name, began = f"tasks of {instance.name}", time.monotonic()
+        name, began = f"tasks of {instance.label}", time.monotonic()
         if deadline.expired:
             yield skipped(name, INSTANCE, "not compared: no time is left")
             continue
         try:
-            asked = Instance(instance.name, instance.instance_id)
+            asked = Instance(instance.name, instance.instance_id, instance.target)
             found = count_all_tasks(target.api, asked, target.tokens.current(deadline), deadline)
         except CheckError as error:
             yield skipped(name, INSTANCE, f"not compared with the instance's own statistics: {error.message}")

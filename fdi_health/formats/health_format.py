@@ -26,12 +26,17 @@ def render(verdict: Verdict, ours: dict[str, Any]) -> bytes:
     }
     if "instances" in ours:
         document["checks"] = {
-            f"{instance['name']}:abnormal_tasks_count": [_check(instance, ours["checked_at"])]
+            f"{_label(instance)}:abnormal_tasks_count": [_check(instance, ours["checked_at"])]
             for instance in ours["instances"]
         }
         if document["status"] != "pass":
             document["output"] = ours["reason"]
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _label(instance: dict[str, Any]) -> str:
+    target = instance.get("target")
+    return f"{target}/{instance['name']}" if target else str(instance["name"])
 
 
 def _check(instance: dict[str, Any], checked_at: str) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from fdi_health import __version__
-from fdi_health.models import TaskCounts, counts_by_group
+from fdi_health.models import WORST_FIRST, TaskCounts, counts_by_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fdi_health.models import Details, Verdict
+    from fdi_health.models import Details, Status, TargetVerdict, Verdict
 
 
 class Family(NamedTuple):
@@ -66,7 +66,9 @@ def families(verdict: Verdict) -> Iterator[Family]:
     yield Family("fdi_verdict", "Which of the four statuses the verdict has.", states, "stateset")
     yield Family("fdi_healthy", "1 for healthy and degraded, 0 otherwise.", [("", int(verdict.healthy))])
     counts: list[tuple[str, float]] = [
-        (f'status="{status}"', count) for status, count in verdict.instances_count.items()
+        # A target without a list of instances counts as an unknown one, so that an alert fires.
+        (f'status="{status}"', count + (verdict.unlisted_count if status == "unknown" else 0))
+        for status, count in verdict.instances_count.items()
     ]
     yield Family("fdi_instances", "Instances asked, by status.", counts)
     arrived = verdict.checked_at.timestamp()
@@ -85,7 +87,7 @@ def _details(details: Details) -> Iterator[Family]:
     statuses = Family("fdi_instance_status", "1 for the status that the instance has after policy and mutes.", [])
     for instance in details.instances:
         # Not called `instance`: Prometheus gives every series a label of that name itself.
-        name = f'fdi_instance="{_escaped(instance.name)}"'
+        name = _labels(instance.target, instance.name)
         for group, found in counts_by_group(instance).items():
             for family, count in zip(counts, found, strict=True):
                 family.samples.append((f'{name},group="{_escaped(group)}"', count))
@@ -98,17 +100,42 @@ def _details(details: Details) -> Iterator[Family]:
         # Names of tasks are in no metric: of the mutes of an instance's tasks, the last end counts.
         ends: dict[str, float] = {}
         for mute in details.mutes:
-            labels = f'fdi_instance="{_escaped(mute.instance)}"' + (',scope="tasks"' if mute.task is not None else "")
+            labels = _labels(mute.target, mute.instance) + (',scope="tasks"' if mute.task is not None else "")
             ends[labels] = max(ends.get(labels, 0.0), mute.ends.timestamp())
         text = "When a mute of the instance ends, active or not; with a scope, of some of its tasks."
         yield Family("fdi_mute_until_timestamp_seconds", text, list(ends.items()))
-    token = details.token
-    if token is not None and token.expires_at is not None:
+    targets = [target for target in details.targets if target.name is not None]
+    if targets:
+        text = "1 for the worst status of the target's instances; unknown if there is no list of them."
+        states = [(f'{_target_label(target.name)}status="{_status_of(target, details)}"', 1.0) for target in targets]
+        yield Family("fdi_target_status", text, states)
+    held = [(target.name, target.token) for target in targets] or [(None, details.token)]
+    expiries = [
+        (f'{_target_label(name)}kind="{token.kind}"', token.expires_at)
+        for name, token in held
+        if token is not None and token.expires_at is not None
+    ]
+    if expiries:
         yield Family(
             "fdi_token_expiry_timestamp_seconds",
             "When the token in use ends; one of the kind credentials is renewed 5 minutes before.",
-            [(f'kind="{token.kind}"', token.expires_at)],
+            expiries,
         )
+
+
+def _status_of(target: TargetVerdict, details: Details) -> Status:
+    found = {instance.status for instance in details.instances if instance.target == target.name}
+    found |= {"unknown"} if target.error is not None else set()
+    return next((status for status in WORST_FIRST if status in found), "healthy")
+
+
+def _labels(target: str | None, instance: str) -> str:
+    return f'{_target_label(target)}fdi_instance="{_escaped(instance)}"'
+
+
+def _target_label(target: str | None) -> str:
+    """Return the label of a target with a comma behind it; nothing for that of the environment."""
+    return "" if target is None else f'target="{_escaped(target)}",'
 
 
 def _escaped(value: str) -> str:

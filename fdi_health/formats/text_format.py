@@ -37,23 +37,29 @@ def lines(verdict: Verdict, *, colour: bool = False) -> Iterator[str]:
     yield f"{verdict.marker} {_painted(verdict.status, colour=colour)}: {_unquoted(verdict.reason)}"
     if verdict.details is None:
         return
-    width = max((len(instance.name) for instance in verdict.details.instances), default=0)
-    by_instance: dict[str | None, list[VerdictWarning]] = {}
+    width = max((len(instance.label) for instance in verdict.details.instances), default=0)
+    by_instance: dict[tuple[str | None, str | None], list[VerdictWarning]] = {}
     for warning in verdict.details.warnings:
-        by_instance.setdefault(warning.instance, []).append(warning)
+        by_instance.setdefault(warning.key, []).append(warning)
     for instance in verdict.details.instances:
         status = _painted(instance.status, colour=colour) + " " * (9 - len(instance.status))
-        yield f"  {instance.name:<{width}}  {status}  {_unquoted(describe(instance))}"
+        yield f"  {instance.label:<{width}}  {status}  {_unquoted(describe(instance))}"
         for line in _task_lines(instance.tasks):
             yield f"  {'':<{width}}     {_unquoted(line)}"
-        own = by_instance.get(instance.name, ())
+        own = by_instance.get(instance.key, ())
         for next_step in next_steps(instance, own):
             yield f"  {'':<{width}}  -> {next_step}"
         owner = owner_of(instance, own)
         if owner is not None:
             yield f"  {'':<{width}}     Who can mend it: {owner}."
-    for warning in by_instance.get(None, ()):
-        yield f"  {warning.message}"
+    for target in verdict.details.targets:
+        if target.error is not None:
+            yield f"  {target.name or 'instances'}  unknown  {target.error.message} ({target.error.code})"
+            yield f"  -> {target.error.next_step}"
+            yield f"     Who can mend it: {OWNERS[target.error.code]}."
+    shown = {instance.key for instance in verdict.details.instances}
+    for warning in (warning for warning in verdict.details.warnings if warning.key not in shown):
+        yield f"  {f'{warning.target}: ' if warning.target else ''}{warning.message}"
         yield f"  -> {warning.next_step}"
         yield f"     Who can mend it: {OWNERS[warning.code]}."
 

@@ -68,6 +68,9 @@ def log_verdict(verdict: Verdict, request: Request, project: str | None = None) 
     if details is not None:
         if details.token is not None:
             fields["credentials"] = {"kind": details.token.kind, "version": details.token.version}
+        for target in details.targets:
+            if target.name is not None and target.error is not None:
+                fields.setdefault("targets", {})[target.name] = target.error.code
         if details.warnings:
             fields["warnings"] = sorted({warning.code for warning in details.warnings})
         if verdict.status != "healthy":
@@ -89,7 +92,8 @@ def _add_instances(fields: dict[str, Any], instances: tuple[InstanceVerdict, ...
 
 
 def _logged(part: InstanceVerdict) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": part.name, "status": part.status, "reason": part.reason}
+    target = {} if part.target is None else {"target": part.target}
+    found: dict[str, Any] = {**target, "name": part.name, "status": part.status, "reason": part.reason}
     if part.error is not None:
         found |= {
             "code": part.error.code,
@@ -105,7 +109,7 @@ def _add_task_counts(fields: dict[str, Any], instances: tuple[InstanceVerdict, .
     """Add the counts of every instance that responded, summed over groups; none if the line gets too long."""
     # One instance takes some 120 bytes: no need to write out what cannot fit.
     if len(instances) <= MAX_LINE_BYTES // 100:
-        counts = {part.name: total(part)._asdict() for part in instances if part.error is None}
+        counts = {part.label: total(part)._asdict() for part in instances if part.error is None}
         if counts and _fits({**fields, "task_counts": counts}):
             fields["task_counts"] = counts
 

@@ -10,8 +10,9 @@ from fdi_health.errors import CheckError
 from fdi_health.redaction import redact
 from fdi_health.roma.access_key_errors import map_refused_key
 from fdi_health.roma.error_responses import APP_STEP, ErrorResponse, is_html_page, map_error_response
+from fdi_health.roma.rate_limit import stated_limit
 from fdi_health.transport.client import MAX_STATISTICS_BYTES
-from fdi_health.transport.retry import Retries, retry_after
+from fdi_health.transport.retry import NotSentError, Retries, retry_after
 from schemas import strict_json
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fdi_health.clock import Deadline
     from fdi_health.models import Instance
     from fdi_health.transport.client import Response, Transport
+    from fdi_health.transport.pacing import Pace
 
 Document = TypeVar("Document")
 
@@ -83,6 +85,7 @@ class Api:
         project_id: the project.
         retries: when to ask again.
         wall: returns seconds since the epoch, for signatures and for a Retry-After that is a date.
+        pace: how many requests per second are sent, or None for no limit.
 
     Attributes:
         project_id: as given.
@@ -95,13 +98,15 @@ class Api:
         project_id: str,
         retries: Retries | None = None,
         wall: Callable[[], float] = time.time,
+        pace: Pace | None = None,
     ) -> None:
         self._transport = transport
         self.project_id = project_id
-        self._retries = retries or Retries("ROMA Connect")
+        self._retries = retries or (Retries("ROMA Connect", on_hold=pace.pause) if pace else Retries("ROMA Connect"))
         # A hold of its own: a 429 to a request that only explains the verdict must not make an instance unknown.
         self._explaining = Retries("ROMA Connect")
         self._wall = wall
+        self._pace = pace
 
     def get(
         self,
@@ -129,7 +134,7 @@ class Api:
             connection: which of the instance's kept connections to use; one for each kind of document that is compared
                 with the last one.
             purpose: what the response is for. Unless the verdict depends on it, the request is sent once, and not while
-                requests are held after a 429. A 429 or a refusal of it holds only others of its kind.
+                requests are held after a 429 or the pace leaves none. A 429 or a refusal holds only others of its kind.
 
         Raises:
             CheckError: any result code but `token_unavailable`.
@@ -139,11 +144,7 @@ class Api:
 
         def attempt() -> Document:
             with authenticator.permit(instance.instance_id, deadline, purpose) as may_repeat:
-                hold = self._retries.hold(deadline)
-                if hold is None and purpose != "verdict":
-                    hold = self._explaining.hold(deadline)
-                if hold is not None:
-                    raise hold
+                self._wait_for_turn(deadline, is_verdict=purpose == "verdict")
                 whole_path = f"{self._transport.path_prefix}{path}"
                 headers = {
                     **authenticator.headers(self._transport.host, whole_path, query, self.project_id, self._wall()),
@@ -161,12 +162,40 @@ class Api:
                     max_body_bytes=max_body_bytes,
                 )
                 if response.status != 200:
-                    raise self._failure(response, authenticator)
+                    failure = self._failure(response, authenticator)
+                    if purpose == "verdict":
+                        self._slow_down(failure)
+                    raise failure
                 return read(self._parse(response, authenticator))
 
         if purpose == "verdict":
             return self._retries.run(attempt, deadline)
         return self._explaining.try_once(attempt, deadline)
+
+    def _wait_for_turn(self, deadline: Deadline, *, is_verdict: bool) -> None:
+        """Wait until the pace allows a request; raise NotSentError if it must not be sent.
+
+        This comes after the permit of the authenticator. Requests that wait for a new key to be proven would otherwise
+        have their turns behind them, and all be sent at once when it is. A permit is held for a few turns only: at most
+        two requests have one for an unproven key, and all others of that key wait for them.
+        """
+        if self._pace is not None:
+            if is_verdict:
+                self._pace.wait(deadline)
+            elif not self._pace.take_if_free():
+                raise NotSentError("throttled", "the pace leaves no request for an explanation")
+        # After the wait, because a 429 may have come in that time.
+        hold = self._retries.hold(deadline)
+        if hold is None and not is_verdict:
+            hold = self._explaining.hold(deadline)
+        if hold is not None:
+            raise hold
+
+    def _slow_down(self, failure: CheckError) -> None:
+        """Pace the requests if a response on which the verdict depends states a limit; others may have another one."""
+        limit = stated_limit(failure.upstream_message) if failure.code == "throttled" else None
+        if self._pace is not None and limit is not None:
+            self._pace.slow_down(limit)
 
     def _parse(self, response: Response, authenticator: Authenticator) -> Any:
         # The beginning of a response that is too large may be a whole document, and its rest may contradict it.

@@ -1,7 +1,7 @@
 """Asks one instance for its tasks (ListMonitorInfos) and for the failure of one (ListMonitorLog).
 
 They explain a verdict and do not change it, with one exception, which is strict: muted tasks.
-Source: the vendor's API reference and SDK, see `schemas.monitors`.
+Source: the vendor's API reference and SDK, see `schemas.roma.monitors`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from marshmallow import ValidationError
 
 from fdi_health.errors import CheckError
 from fdi_health.tasks import ERROR, FailedRun, MonitoredTask, TaskList
-from schemas.monitors import load_runs, load_tasks
+from schemas.roma.monitors import load_runs, load_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,6 +10,7 @@ from fdi_health import log
 from fdi_health.concurrency.single_flight import SingleFlight
 from fdi_health.errors import CheckError
 from fdi_health.tasks import FailedRun, TaskList
+from fdi_health.transport.retry import NotSentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -126,6 +127,8 @@ def _result_of(call: Call[Any] | None) -> Any:
 def _why_not(error: CheckError) -> str:
     if error.code == "timeout":
         return _NO_TIME
+    if isinstance(error, NotSentError) and error.retry_after is None:
+        return "the call rate leaves no request for it"
     if error.code == "throttled":
         return "ROMA Connect is rate limiting"
     return f"not readable ({error.code})"

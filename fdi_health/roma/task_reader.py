@@ -74,8 +74,8 @@ class TaskReader:
         deadline: Deadline,
         *,
         remarks: bool = False,
-    ) -> dict[str, TaskNames]:
-        """Return instance ID → the tasks behind its counts, at the deadline at the latest.
+    ) -> dict[tuple[str | None, str], TaskNames]:
+        """Return target and instance ID → the tasks behind the counts, at the deadline at the latest.
 
         Args:
             instances: parts of a verdict; those without abnormal tasks and with enough running ones are left out.
@@ -91,7 +91,7 @@ class TaskReader:
             return {}
         if not self._waiting.acquire(blocking=False):
             busy = TaskNames((), _TOO_MANY_CALLERS, (), _TOO_MANY_CALLERS)
-            return {instance.instance_id: busy for instance in (*abnormal, *stopped)}
+            return {(instance.target, instance.instance_id): busy for instance in (*abnormal, *stopped)}
         try:
             return self._names(abnormal, stopped, count, tokens, deadline, remarks=remarks)
         finally:
@@ -106,7 +106,7 @@ class TaskReader:
         deadline: Deadline,
         *,
         remarks: bool,
-    ) -> dict[str, TaskNames]:
+    ) -> dict[tuple[str | None, str], TaskNames]:
         wanted: dict[_Ask, list[tuple[Instance, Hashable]]] = {
             list_failed_tasks: list(abnormal.items()),
             list_all_tasks: [(instance, 0) for instance in stopped],
@@ -121,7 +121,7 @@ class TaskReader:
         ]
         runs = self._failed_runs(shown, tokens, deadline)
         names = {
-            instance.instance_id: name_abnormal(
+            (instance.target, instance.instance_id): name_abnormal(
                 failed[instance.instance_id],
                 {task_id: run for (instance_id, task_id), run in runs.items() if instance_id == instance.instance_id},
                 found,
@@ -132,8 +132,8 @@ class TaskReader:
         }
         for instance in stopped:
             own = name_stopped(every[instance.instance_id], count)
-            before = names.get(instance.instance_id, own)
-            names[instance.instance_id] = before._replace(stopped=own.stopped, stopped_note=own.stopped_note)
+            key = instance.target, instance.instance_id
+            names[key] = names.get(key, own)._replace(stopped=own.stopped, stopped_note=own.stopped_note)
         return names
 
     def all_tasks(
@@ -187,4 +187,4 @@ class TaskReader:
 
 
 def _instance(part: InstanceVerdict) -> Instance:
-    return Instance(part.name, part.instance_id)
+    return Instance(part.name, part.instance_id, part.target)

@@ -36,6 +36,13 @@ _RETRIED_CODES = frozenset({"unreachable", "invalid_response"})
 """What the transport raises when a connection failed or broke; a new one may work."""
 
 
+class NotSentError(CheckError):
+    """A request was not sent, because of an earlier 429 or because of the pace; it says nothing about its instance.
+
+    `retry_after` is when it may be sent, None if that is not before the deadline.
+    """
+
+
 class Wait(Protocol):
     """Waits some seconds."""
 
@@ -51,6 +58,7 @@ class Retries:
         whom: the server, for people, e.g. "ROMA Connect".
         wait: waits between two attempts.
         jitter: returns a random number from 0 to its argument.
+        on_hold: is called with the seconds for which nothing is sent, after each 429.
 
     """
 
@@ -59,8 +67,10 @@ class Retries:
         whom: str,
         wait: Wait = time.sleep,
         jitter: Callable[[float], float] = lambda most: _random.uniform(0, most),
+        on_hold: Callable[[float], object] = lambda seconds: None,  # noqa: ARG005 -- the signature
     ) -> None:
         self._whom = whom
+        self._on_hold = on_hold
         self._wait, self._jitter = wait, jitter
         self._held_until = -math.inf
 
@@ -72,32 +82,36 @@ class Retries:
         `MAX_HOLD_SECONDS`.
 
         Args:
-            attempt: sends one request; raises CheckError when it fails.
+            attempt: sends one request; raises CheckError when it fails, NotSentError if it did not send one.
             deadline: when there must be a result.
             attempts: the most requests.
 
         Raises:
-            CheckError: what the last attempt raised; `throttled` if no attempt was made because of an earlier 429.
+            CheckError: what the last request raised; `throttled` if none was sent, because of an earlier 429 or of the
+                pace.
 
         """
         failure: CheckError | None = None
-        tried = 0
+        sent = 0
         while True:
-            tried += 1
             hold = self._wait_for_hold(deadline)
             if hold is not None:
                 # Another request's 429 says nothing about why this one failed.
                 raise failure or hold
             try:
                 return attempt()
+            except NotSentError as error:
+                if error.retry_after is None:
+                    raise failure or error from None
+                # The hold began while the attempt waited for its turn.
+                continue
             except CheckError as error:
-                # A request that was not sent because of a rate limit says nothing about the failure before it.
-                if failure is None or error.code != "throttled" or error.upstream_status is not None:
-                    failure = error
+                failure = error
+            sent += 1
             if not _is_temporary(failure):
                 raise failure
-            seconds = self._seconds_to_wait(failure, tried, deadline)
-            if tried == attempts or seconds >= deadline.remaining():
+            seconds = self._seconds_to_wait(failure, sent, deadline)
+            if sent == attempts or seconds >= deadline.remaining():
                 raise failure
             self._wait(seconds)
 
@@ -106,11 +120,11 @@ class Retries:
         try:
             return attempt()
         except CheckError as error:
-            if error.code == "throttled" and error.upstream_status is not None:
+            if error.code == "throttled" and not isinstance(error, NotSentError):
                 self._seconds_to_wait(error, 1, deadline)
             raise
 
-    def hold(self, deadline: Deadline) -> CheckError | None:
+    def hold(self, deadline: Deadline) -> NotSentError | None:
         """Return the error of a request that is not sent now because of an earlier 429, or None.
 
         For an attempt that waited before it could send: the 429 may have come in that time.
@@ -119,9 +133,9 @@ class Retries:
         if left <= 0:
             return None
         message = f"{self._whom} asked for fewer requests a moment ago, so this one was not sent"
-        return CheckError("throttled", message, retry_after=left)
+        return NotSentError("throttled", message, retry_after=left)
 
-    def _wait_for_hold(self, deadline: Deadline) -> CheckError | None:
+    def _wait_for_hold(self, deadline: Deadline) -> NotSentError | None:
         """Wait until the server may be asked again; return the error if that is too late."""
         while (hold := self.hold(deadline)) is not None:
             left = hold.retry_after or 0.0
@@ -137,8 +151,9 @@ class Retries:
         if failure.code == "throttled":
             if seconds is None:
                 seconds = _THROTTLED_SECONDS + self._jitter(_THROTTLED_SECONDS)
-            hold = min(seconds, MAX_HOLD_SECONDS)
-            self._held_until = max(self._held_until, deadline.clock() + hold)
+            present = deadline.clock()
+            self._held_until = max(self._held_until, present + min(seconds, MAX_HOLD_SECONDS))
+            self._on_hold(self._held_until - present)
             # A little later than the hold ends, and with jitter.
             return seconds + self._jitter(_FIRST_WAIT_SECONDS)
         if seconds is None:

@@ -48,7 +48,7 @@ DEADLINE = 0.3
 SPARE = 0.3
 KEPT_SECONDS = 0.2
 EVERYTHING = os.environ.get("ALL_FAULTS") == "1"
-SIZE, SEED = int(os.environ.get("FAULTS", "260")), 20261125
+SIZE, SEED = int(os.environ.get("FAULTS", "180")), 20261125
 CASES = list(combinations()) if EVERYTHING else sample(SIZE, SEED)
 NAMES = ("zero", "one", "two")
 GCP_URL = "gcpsecretmanager://projects/acme/secrets/roma/versions/latest"

@@ -359,7 +359,9 @@ def verdict_with(names: Sequence[str | None], *, abnormal: int = 2) -> Verdict:
     instances = [Instance(f"i{n}", f"id-{n}") for n in range(3)]
     results = [ProbeResult(instance, statistics, None, now(), 0.05) for instance in instances]
     tasks = tuple(AbnormalTask(None, name, name, name, None, name, None, datetime.now(UTC), name, 3) for name in names)
-    named = {instance.instance_id: TaskNames(tasks, names[0], (), None) for instance in instances}
+    named: dict[tuple[str | None, str], TaskNames] = {
+        (None, instance.instance_id): TaskNames(tasks, names[0], (), None) for instance in instances
+    }
     return name_tasks(evaluate(results, Policy(), datetime.now(UTC)), named)
 
 
@@ -472,7 +474,9 @@ def test_200_instances__are_at_most_120_kilobytes(bad: int) -> None:
     results = [
         ProbeResult(instance, broken if n < bad else good, None, now(), 0.05) for n, instance in enumerate(instances)
     ]
-    named = {instance.instance_id: TaskNames((task, task)) for instance in instances[:bad]}
+    named: dict[tuple[str | None, str], TaskNames] = {
+        (None, instance.instance_id): TaskNames((task, task)) for instance in instances[:bad]
+    }
     body = render(name_tasks(evaluate(results, Policy(), datetime.now(UTC)), named), Place())
     page = Page(body.decode())
     assert len(body) <= 120_000

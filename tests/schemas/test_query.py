@@ -73,7 +73,7 @@ def test_query__is_either_a_fault_or_never_narrower_than_it_says(parameters: dic
 
 
 def test_load__without_parameters__has_the_defaults() -> None:
-    assert query.load({}) == query.load({"x": ["1"]}) == Query(None, ("unhealthy", "unknown"), None, None)
+    assert query.load({}) == query.load({"x": ["1"]}) == Query(None, None, ("unhealthy", "unknown"), None, None)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from schemas import settings, settings_fields
+from schemas import instance_fields, settings, settings_fields
 from schemas.service_links import is_service_link
 from schemas.settings import Settings
 from schemas.settings_fields import is_loopback
@@ -41,6 +41,7 @@ def test_settings__have_the_contracts_defaults() -> None:
     assert load() == Settings(
         region=None,
         endpoint="https://roma.example",
+        config=None,
         project_id="c53626012ba84727b938ca8bf03108ef",
         instances=(("payments", "id-1"), ("crm", "id-2")),
         token="env://ROMA_TOKEN",
@@ -58,6 +59,10 @@ def test_settings__have_the_contracts_defaults() -> None:
         mute={},
         muted_tasks=[],
         flow_tasks="off",
+        discovers=False,
+        exclude=frozenset(),
+        discovery_seconds=300.0,
+        max_calls_per_second=None,
     )
 
 
@@ -186,6 +191,11 @@ def test_max_parallel__is_a_whole_number_to_256(text: str) -> None:
     assert faults(FDI_MAX_PARALLEL=text) == [("FDI_MAX_PARALLEL", None)]
 
 
+@pytest.mark.parametrize("text", ["0.1", "12", "1000"])
+def test_max_calls_per_second__is_a_number(text: str) -> None:
+    assert load(FDI_MAX_CALLS_PER_SECOND=text).max_calls_per_second == float(text)
+
+
 def test_cache_seconds__may_be_zero() -> None:
     assert load(FDI_CACHE_SECONDS="0").cache_seconds == 0.0
 
@@ -245,6 +255,8 @@ def test_optional_task_groups__are_cdc_and_common() -> None:
         ({"FDI_DEADLINE_SECONDS": "0"}, "must be a number from 0.1 to 60, e.g. 4"),
         ({"FDI_MAX_PARALLEL": "1.5"}, "must be a whole number from 1 to 256, e.g. 64"),
         ({"FDI_OPTIONAL_TASK_GROUPS": "x"}, "must be cdc or common, e.g. cdc"),
+        ({"FDI_MAX_CALLS_PER_SECOND": "0"}, "must be a number from 0.1 to 1000, e.g. 12"),
+        ({"FDI_MAX_CALLS_PER_SECOND": "1001"}, "must be a number from 0.1 to 1000, e.g. 12"),
     ],
 )
 def test_fault__says_what_is_expected(changes: dict[str, str], message: str) -> None:
@@ -291,7 +303,7 @@ def test_list__has_no_empty_entry(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [settings_fields.Instances(), settings_fields.Entries(settings_fields.NAME, "a name")]
+    "field", [instance_fields.Instances(), settings_fields.Entries(settings_fields.NAME, "a name")]
 )
 def test_list__of_nothing_is_a_fault(field: fields.Field[Any]) -> None:
     with pytest.raises(ValidationError):
@@ -415,3 +427,79 @@ def test_fault__never_shows_the_value(variable: str, value: str) -> None:
 def test_instances__round_trip(pairs: list[tuple[str, object]]) -> None:
     text = ",".join(f"{name}={uuid}" for name, uuid in pairs)
     assert load(FDI_INSTANCES=text).instances == tuple((name, str(uuid)) for name, uuid in pairs)
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "exclude"),
+    [
+        ("*", (), set()),
+        ("*,", (), set()),
+        ("*,!sandbox", (), {"sandbox"}),
+        ("!sandbox, *", (), {"sandbox"}),
+        ("*,payments=ID,!old", (("payments", "ID"),), {"old"}),
+        ("crm,*,payments=ID", (("crm", "crm"), ("payments", "ID")), set()),
+    ],
+)
+def test_instances__star__discovers(text: str, named: tuple[tuple[str, str], ...], exclude: set[str]) -> None:
+    loaded = load(FDI_INSTANCES=text)
+    assert (loaded.discovers, loaded.instances, loaded.exclude) == (True, named, frozenset(exclude))
+
+
+@pytest.mark.parametrize(
+    ("text", "entry", "message"),
+    [
+        ("*,*", 2, "repeats *, which may stand once, e.g. *,!sandbox"),
+        ("*,!", 2, "must be ! and an instance's name or ID, e.g. *,!sandbox"),
+        ("*,!a b", 2, "must be ! and an instance's name or ID, e.g. *,!sandbox"),
+        ("*,!*", 2, "must be ! and an instance's name or ID, e.g. *,!sandbox"),
+        (
+            "*,!FDI-OK",
+            2,
+            "must not contain the word that keyword checkers search for; use the ID, e.g. *,!ID",
+        ),
+        ("payments=ID,!sandbox", 2, "excludes an instance from *, and there is no entry *, e.g. *,!sandbox"),
+        ("!a,*,a=ID", 1, "excludes an instance that another entry names, e.g. *,payments=ID,!sandbox"),
+        ("*,a=ID,!ID", 3, "excludes an instance that another entry names, e.g. *,payments=ID,!sandbox"),
+        ("*,!a,!b,!a", 4, "repeats an earlier exclusion, e.g. *,!sandbox,!test"),
+        (
+            "*,*=ID",
+            2,
+            "must be alias=ID, a bare ID, or * for every instance, e.g. payments=fae7ff6c-8e07-4cf8-9e67-589cab2f017c",
+        ),
+    ],
+)
+def test_instances__star_or_exclusion_malformed__is_a_fault(text: str, entry: int, message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        load(FDI_INSTANCES=text)
+    assert list(settings.faults(caught.value)) == [("FDI_INSTANCES", entry, message)]
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("FDI_ALLOW_EMPTY", "found"),
+        ("FDI_MIN_TASKS", "found=1"),
+        ("FDI_MIN_RUNNING_TASKS", "found=1"),
+        ("FDI_MUTE", "found=2000-01-01T00:00Z/2000-01-02T00:00Z"),
+        ("FDI_MUTED_TASKS", "found/task=2000-01-01T00:00Z"),
+    ],
+)
+def test_policy__for_a_discovered_instance__is_accepted_with_star_only(variable: str, text: str) -> None:
+    settings.load({**BASE, "FDI_INSTANCES": "*", variable: text}, 946_684_800.0)
+    with pytest.raises(ValidationError):
+        settings.load({**BASE, variable: text}, 946_684_800.0)
+
+
+@pytest.mark.parametrize(("variable", "text"), [("FDI_ALLOW_EMPTY", "a b"), ("FDI_MIN_TASKS", "a b=1")])
+def test_policy__malformed_with_star__is_a_fault(variable: str, text: str) -> None:
+    assert faults(FDI_INSTANCES="*", **{variable: text}) == [(variable, 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("10", 10.0), ("3600", 3600.0), ("0.5", None), ("9", None), ("3601", None)]
+)
+def test_discovery_seconds__are_from_10_to_3600(text: str, seconds: float | None) -> None:
+    if seconds is None:
+        assert faults(FDI_DISCOVERY_SECONDS=text) == [("FDI_DISCOVERY_SECONDS", None)]
+    else:
+        assert load(FDI_DISCOVERY_SECONDS=text).discovery_seconds == seconds

@@ -127,6 +127,9 @@ def test_parse_api_keys__key_or_object__returns_names_and_keys(
         (b'{"a":{"remarks":true}}', None, "entry 1 must be"),
         (b'{"a":{"key":"0123456789abcdef","remarks":"yes"}}', None, "entry 1 must be"),
         (b'{"a":{"key":"0123456789abcdef","remark":true}}', None, "entry 1 must be"),
+        (b'{"a":{"key":"0123456789abcdef","targets":"emea"}}', None, "entry 1 must be"),
+        (b'{"a":{"key":"0123456789abcdef","targets":[]}}', None, "entry 1 must be"),
+        (b'{"a":{"key":"0123456789abcdef","targets":["a b"]}}', None, "entry 1 must be"),
     ],
 )
 def test_parse_api_keys__malformed__names_entry_format_and_example(secret: bytes, key: str | None, words: str) -> None:

@@ -1,23 +1,18 @@
-"""The data types of fdi-health: instances, probe results, the policy and the verdict.
-
-Most are NamedTuples. They are as immutable and as typed as frozen dataclasses, and take a seventh of the time to define
-at every cold start.
-"""
+"""The data types of the verdict and its parts."""
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from fdi_health.outcome import Outcome, decide
 from schemas.query import DEFAULT_FAIL_ON
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
-    from fdi_health.clock import Instant
     from fdi_health.errors import CheckError
+    from fdi_health.models import TaskCounts, TokenState
     from fdi_health.tasks import TaskNames
 
 Status = Literal["healthy", "degraded", "unhealthy", "unknown"]
@@ -25,94 +20,23 @@ Status = Literal["healthy", "degraded", "unhealthy", "unknown"]
 WORST_FIRST: tuple[Status, ...] = ("unhealthy", "unknown", "degraded", "healthy")
 """The order of the statuses. A verdict has the status of its worst instance."""
 
-
-class Instance(NamedTuple):
-    """A ROMA Connect instance in the settings.
-
-    Attributes:
-        name: the alias, `[A-Za-z0-9_.-]{1,64}`; the ID if there is no alias.
-        instance_id: the vendor's ID, `[0-9A-Za-z_-]{1,64}`.
-
-    """
-
-    name: str
-    instance_id: str
-
-
-class TaskCounts(NamedTuple):
-    """How many tasks of one group are in which state; the API's own field names, each 0 … 999,999,999,999."""
-
-    running_tasks_count: int
-    abnormal_tasks_count: int
-    terminated_tasks_count: int
-    completed_tasks_count: int
-
-
-NO_COUNTS = TaskCounts(0, 0, 0, 0)
-
-
-class Statistics(NamedTuple):
-    """One instance's valid response.
-
-    One of the first two groups is None only if FDI_OPTIONAL_TASK_GROUPS names it, never both. `other_task_details` are
-    further groups, by the names that ROMA Connect uses, see `schemas.statistics.other_groups`.
-    """
-
-    common_task_details: TaskCounts | None
-    cdc_task_details: TaskCounts | None
-    other_task_details: Mapping[str, TaskCounts] = MappingProxyType({})
-
-
-class ProbeResult(NamedTuple):
-    """The result of one probe of one instance: statistics or an error, exactly one of the two.
-
-    Attributes:
-        instance: the probed instance.
-        statistics: the valid response, or None.
-        error: why there are no statistics, or None.
-        arrived: when the response was complete, or the probe failed.
-        duration_seconds: how long the probe took.
-        token_expires_at: when the token for this instance expires, in seconds since the epoch, if that is soon and it
-            can't be renewed; else None.
-
-    """
-
-    instance: Instance
-    statistics: Statistics | None
-    error: CheckError | None
-    arrived: Instant
-    duration_seconds: float
-    token_expires_at: float | None = None
-
-
-class TokenState(NamedTuple):
-    """What may be shown of the token or access key in use.
-
-    Attributes:
-        kind: `access_key` if the secret holds one, `token` if it holds a token, `credentials` if IAM issued the token
-            for credentials, `agency` if the platform issued a token or a temporary key for the function's agency.
-        version: the version of the secret, as its secret store calls it, or None.
-        expires_at: when the token or key expires, in seconds since the epoch, or None if that is unknown.
-
-    """
-
-    kind: Literal["access_key", "token", "credentials", "agency"]
-    version: str | None
-    expires_at: float | None
-
-
-INFORMING = frozenset({"mute_unmatched"})
+INFORMING = frozenset({"mute_unmatched", "instance_skipped", "exclusion_unmatched"})
 """Codes of warnings that degrade nothing."""
+
+OF_TARGETS = frozenset({"discovery_stale", "instance_gone", "config_rejected"})
+"""Codes of warnings that degrade the verdict and none of its instances."""
 
 
 class VerdictWarning(NamedTuple):
     """Something that an operator should read, although nobody is paged.
 
     Attributes:
-        code: `no_tasks_visible`, `token_expires_soon`, `muted`, `muted_tasks`, `mute_unmatched`.
+        code: `no_tasks_visible`, `token_expires_soon`, `muted`, `muted_tasks`, `mute_unmatched`, `discovery_stale`,
+            `instance_gone`, `instance_skipped`, `exclusion_unmatched`.
         instance: the instance's name, or None if the warning is not about a single one.
         message: what was seen.
         next_step: what to do about it.
+        target: the name of the target, or None if there is only that of the environment.
 
     """
 
@@ -120,6 +44,12 @@ class VerdictWarning(NamedTuple):
     instance: str | None
     message: str
     next_step: str
+    target: str | None = None
+
+    @property
+    def key(self) -> tuple[str | None, str | None]:
+        """Target and name of the instance that it is about."""
+        return self.target, self.instance
 
 
 class InstanceVerdict(NamedTuple):
@@ -140,28 +70,36 @@ class InstanceVerdict(NamedTuple):
     error: CheckError | None
     runs_too_few: bool = False
     tasks: TaskNames | None = None
+    target: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name for people, with that of its target."""
+        return self.name if self.target is None else f"{self.target}/{self.name}"
+
+    @property
+    def key(self) -> tuple[str | None, str]:
+        """Target and name: no other instance has both."""
+        return self.target, self.name
 
 
-def counts_by_group(found: Statistics | InstanceVerdict) -> dict[str, TaskCounts]:
-    """Return the counts of every group, by its name without the suffix: `common`, `cdc`, `flow`."""
-    groups: dict[str, TaskCounts] = {}
-    if found.common_task_details is not None:
-        groups["common"] = found.common_task_details
-    if found.cdc_task_details is not None:
-        groups["cdc"] = found.cdc_task_details
-    for name, counts in found.other_task_details.items():
-        groups[name.removesuffix("_task_details")] = counts
-    return groups
+class TargetVerdict(NamedTuple):
+    """One target's part of the verdict.
 
+    Attributes:
+        name: its name in FDI_CONFIG; None for the target of the environment.
+        region: its region, or None.
+        project_id: its project.
+        error: why there is no list of its instances, or None.
+        token: what is known of its token or access key, or None.
 
-def total(found: Statistics | InstanceVerdict) -> TaskCounts:
-    """Return the counts of all groups, added up."""
-    return add_up(counts_by_group(found).values())
+    """
 
-
-def add_up(counts: Iterable[TaskCounts]) -> TaskCounts:
-    """Return the sum of counts, field by field; zeros if there are none."""
-    return TaskCounts(*map(sum, zip(NO_COUNTS, *counts, strict=True)))
+    name: str | None
+    region: str | None
+    project_id: str
+    error: CheckError | None = None
+    token: TokenState | None = None
 
 
 class ListedMute(NamedTuple):
@@ -171,6 +109,7 @@ class ListedMute(NamedTuple):
     begins: datetime | None
     ends: datetime
     task: str | None = None
+    target: str | None = None
 
 
 class Details(NamedTuple):
@@ -181,10 +120,11 @@ class Details(NamedTuple):
         warnings: see `VerdictWarning`.
         error: a failure that is not of a single instance, or None.
         instances: one part per instance, in the order of the request.
-        token: what is known of the token in use, or None.
+        token: what is known of the token in use, or None; of the only target.
         is_fresh: whether at least one result is of this check rather than from the cache.
         mutes: the mutes that have not ended, active or not.
-        token_ends: when the token ends, if a warning is due, in seconds since the epoch.
+        token_ends: when tokens end about which a warning is due: seconds since the epoch.
+        targets: the targets that were asked, if FDI_CONFIG describes them; else none.
 
     """
 
@@ -196,6 +136,7 @@ class Details(NamedTuple):
     is_fresh: bool = True
     mutes: tuple[ListedMute, ...] = ()
     token_ends: tuple[float, ...] = ()
+    targets: tuple[TargetVerdict, ...] = ()
 
 
 class Verdict(NamedTuple):
@@ -213,6 +154,9 @@ class Verdict(NamedTuple):
         fail_on: the statuses that fail the check; each request chooses, see `decide`.
         muted_count: how many instances are degraded only because they are muted; `degraded` in `fail_on` is not about
             them.
+        has_target_warning: whether a warning degrades the verdict that is about no instance.
+        unlisted_count: of how many targets the instances are not known; each counts as an unknown instance in
+            `fail_on`, and in no number of instances.
 
     """
 
@@ -226,6 +170,8 @@ class Verdict(NamedTuple):
     details: Details | None
     fail_on: Collection[str] = DEFAULT_FAIL_ON
     muted_count: int = 0
+    unlisted_count: int = 0
+    has_target_warning: bool = False
 
     @property
     def healthy(self) -> bool:
@@ -237,7 +183,11 @@ class Verdict(NamedTuple):
         """The marker and the HTTP status for this request."""
         # The verdict's own status covers a top-level error, which `instances_count` does not show.
         statuses: set[str] = {self.status, *(s for s, count in self.instances_count.items() if count)}
-        if "degraded" in statuses and self.instances_count["degraded"] == self.muted_count:
+        if self.unlisted_count:
+            statuses.add("unknown")
+        if self.has_target_warning:
+            statuses.add("degraded")
+        elif "degraded" in statuses and self.instances_count["degraded"] == self.muted_count:
             statuses = statuses - {"degraded"} | {"healthy"}
         return decide(statuses, self.fail_on)
 
