@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from fdi_health.clock import format_timestamp
-from fdi_health.secret_stores import MAX_SECRET_BYTES, InvalidSecretUrl, Secret, build_error
+from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +34,9 @@ _ERRORS: dict[type[OSError], tuple[str, str]] = {
 """Exception → description and next step."""
 
 
+MAX_FILE_BYTES = 512 * 1024
+"""The largest file: a document that FDI_CONFIG names. Secrets are smaller, which `secret_format` checks."""
+
 _OTHER_ERROR = ("is a file that could not be read", "Check the mount.")
 
 
@@ -53,7 +56,11 @@ class File:
                 if not stat.S_ISREG(status.st_mode):
                     raise build_error("is not a regular file", "Correct the path in the secret URL.")
                 with open(descriptor, "rb", closefd=False) as file:
-                    return Secret(file.read(MAX_SECRET_BYTES + 1), format_timestamp(status.st_mtime))
+                    data = file.read(MAX_FILE_BYTES + 1)
+                if len(data) > MAX_FILE_BYTES:
+                    # The beginning of a document may be a whole one, and its targets are not all.
+                    raise build_error("is a file that is too large", "Correct the path in the secret URL.")
+                return Secret(data, format_timestamp(status.st_mtime))
             finally:
                 os.close(descriptor)
         except OSError as error:

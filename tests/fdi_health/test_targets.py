@@ -352,6 +352,21 @@ def test_document__gone_for_ten_minutes__the_last_one_is_used_with_a_warning(
     assert deployment.get("/ready").get_json()["faults"][0]["variable"] == "FDI_CONFIG"
 
 
+@pytest.mark.parametrize(("padding", "status"), [(70_000, 200), (500_000, 200), (600_000, 500)])
+def test_document__long__is_read_whole_or_refused(
+    deploy: Callable[..., Deployment], regions: dict[str, Simulator], padding: int, status: int
+) -> None:
+    deployment = deploy()
+    note = "n" * 198
+    lines = [f"- {json.dumps(target('emea', regions['emea'], 'orders'))}", *["# " + note] * (padding // 201)]
+    lines += [f"- {json.dumps(target('apac', regions['apac'], 'crm'))}"]
+    deployment.path.write_text("targets:\n" + "\n".join(lines) + "\n")
+    response = deployment.get()
+    assert response.status_code == status
+    if status == 200:
+        assert [one["target"] for one in response.get_json()["instances"]] == ["emea", "apac"]
+
+
 def test_document__repr__hides_what_is_in_it(deploy: Callable[..., Deployment], regions: dict[str, Simulator]) -> None:
     deployment = deploy(target("emea", regions["emea"], "orders"))
     deployment.get()

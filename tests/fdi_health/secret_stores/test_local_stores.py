@@ -11,6 +11,7 @@ import pytest
 from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import InvalidSecretUrl, open_store, parse_secret_url
+from fdi_health.secret_stores.file import MAX_FILE_BYTES
 from tests.conformance.secret_store import SecretStoreSuite
 from tests.conftest import TOKEN
 
@@ -151,9 +152,12 @@ def test_file__permission_denied__says_so(tmp_path: Path, request: pytest.Fixtur
     assert message(f"file://{tmp_path}/token") == "the secret is a file that may not be read by this process"
 
 
-def test_file__very_long__is_read_up_to_the_limit(tmp_path: Path) -> None:
-    (tmp_path / "token").write_bytes(b"x" * 200_000)
-    assert len(read(f"file://{tmp_path}/token")) == 65_537
+def test_file__very_long__is_read_whole_or_refused(tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(b"x" * MAX_FILE_BYTES)
+    assert len(read(f"file://{tmp_path}/token")) == MAX_FILE_BYTES
+    (tmp_path / "token").write_bytes(b"x" * (MAX_FILE_BYTES + 1))
+    with pytest.raises(CheckError, match="too large"):
+        read(f"file://{tmp_path}/token")
 
 
 @pytest.mark.parametrize(
