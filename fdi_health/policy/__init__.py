@@ -43,7 +43,7 @@ class Policy(NamedTuple):
     """The operator's choices. Keys of mappings are aliases, IDs or `*`; the more exact one wins.
 
     Attributes:
-        allow_empty: names of instances that may have no tasks; `*` for every instance.
+        allow_empty: instances that may have no tasks.
         min_tasks: how many tasks must be visible; fewer is unknown.
         min_running_tasks: how many tasks must run; fewer is unhealthy.
         mutes: when instances are muted.
@@ -59,11 +59,12 @@ class Policy(NamedTuple):
 
     def may_be_empty(self, instance: Instance) -> bool:
         """Whether an instance may have no tasks."""
-        return EVERY in self.allow_empty or instance.name in self.allow_empty
+        return not self.allow_empty.isdisjoint((instance.name, instance.instance_id, EVERY))
 
-    def open_mutes(self, present: float) -> dict[str, Mute]:
-        """Return the mutes that have not ended, begun or not: an ended one has no effect."""
-        return {key: mute for key, mute in self.mutes.items() if present < mute.ends}
+    def open_mute(self, instance: Instance, present: float) -> Mute | None:
+        """Return the mute of an instance that has not ended, begun or not, or None; the more exact key wins."""
+        found = (self.mutes.get(key) for key in (instance.name, instance.instance_id, EVERY))
+        return next((mute for mute in found if mute is not None and present < mute.ends), None)
 
     def open_task_mutes(self, instance: Instance, present: float) -> dict[str, Mute]:
         """Return task → mute for an instance, without those that have ended; the more exact key wins."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fdi_health.clock import format_timestamp, to_datetime
 from fdi_health.models import ListedMute, VerdictWarning, total
-from fdi_health.policy import abnormal_tasks, find, missing_tasks
+from fdi_health.policy import abnormal_tasks, missing_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,7 +37,7 @@ def may_mute_tasks(result: ProbeResult, policy: Policy, present: float) -> bool:
 
 def listed_mutes(instance: Instance, policy: Policy, present: float) -> list[ListedMute]:
     """Return the mutes of an instance and of its tasks that have not ended, active or not."""
-    whole = find(instance, policy.open_mutes(present)) if policy.mutes else None
+    whole = policy.open_mute(instance, present)
     tasks = policy.open_task_mutes(instance, present) if policy.task_mutes else {}
     found: list[tuple[str | None, Mute]] = [(None, whole)] if whole is not None else []
     return [
@@ -54,7 +54,7 @@ def mute(
     task_lists: Mapping[str, TaskList | str],
 ) -> tuple[InstanceVerdict, list[VerdictWarning]]:
     """Return an instance as the active mutes show it, and the warnings about them."""
-    whole = find(result.instance, policy.open_mutes(present)) if policy.mutes else None
+    whole = policy.open_mute(result.instance, present)
     if whole is not None and whole.is_active(present):
         instance, warning = mute_instance(instance, whole)
         return instance, [warning] if warning is not None else []

@@ -192,6 +192,15 @@ def test_any_policy__never_makes_a_bad_instance_healthy(found: list[ProbeResult]
             assert after.status != "healthy"
 
 
+@pytest.mark.parametrize("key", ["payments", "id-1", "*"])
+def test_allow_empty__by_alias_id_or_every__is_healthy(key: str) -> None:
+    assert judged(answered(), Policy(frozenset({key}))).status == "healthy"
+
+
+def test_allow_empty__another_instance__is_degraded() -> None:
+    assert judged(answered(), Policy(frozenset({"another", "id-2"}))).status == "degraded"
+
+
 @given(results(), POLICIES, st.integers(-9, 9))
 def test_any_policy_without_active_mutes__never_makes_an_instance_milder(
     found: list[ProbeResult], policy: Policy, present: int
