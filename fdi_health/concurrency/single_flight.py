@@ -135,6 +135,8 @@ class SingleFlight(Generic[Key, Result]):
                 return True
         else:
             self._stuck[key] -= 1
+            if not self._stuck[key]:
+                del self._stuck[key]
         call.result.cancel()
         call.result.set_running_or_notify_cancel()  # wakes the callers that wait
         return False

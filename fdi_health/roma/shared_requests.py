@@ -13,7 +13,7 @@ from fdi_health.tasks import FailedRun, TaskList
 from fdi_health.transport.retry import NotSentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from fdi_health.clock import Deadline, Instant
     from fdi_health.concurrency.daemon_thread_pool import DaemonThreadPool
@@ -69,14 +69,8 @@ class SharedRequests:
 
         What is not kept is asked for, all at the same time.
         """
-        results: dict[Key, Any] = {}
         calls: dict[Key, Call[Any]] = {}
-        with self._calls.lock:
-            present = self._clock()
-            for key in works:
-                kept = self._lists.get(key) or self._runs.get(key)
-                if kept is not None and kept.arrived.seconds_until(present) < kept.seconds:
-                    results[key] = kept.value
+        results = self._kept(works)
         missing = [key for key in works if key not in results]
         if not missing:
             return results
@@ -86,13 +80,28 @@ class SharedRequests:
             return results | dict.fromkeys(missing, _why_not(error))
         for key in missing:
             with self._calls.lock:
+                # Another caller's request may have ended while this one waited for the token.
+                results |= self._kept([key])
+                if key in results:
+                    continue
                 call = self._calls.in_progress(key) or self._calls.start(
                     key, partial(_value_or_words, works[key], authenticator)
                 )
             if call is not None:
                 calls[key] = call
         wait([call.result for call in calls.values()], timeout=deadline.remaining())
-        return results | {key: _result_of(calls.get(key)) for key in missing}
+        return results | {key: _result_of(calls.get(key)) for key in missing if key not in results}
+
+    def _kept(self, keys: Iterable[Key]) -> dict[Key, Any]:
+        """Return key → result, for those that are kept and young enough."""
+        with self._calls.lock:
+            present = self._clock()
+            found = {key: self._lists.get(key) or self._runs.get(key) for key in keys}
+            return {
+                key: kept.value
+                for key, kept in found.items()
+                if kept is not None and kept.arrived.seconds_until(present) < kept.seconds
+            }
 
     def _keep(self, key: Key, value: Any) -> None:
         if isinstance(value, str):

@@ -145,6 +145,17 @@ def test_stuck_calls_of_one_key__do_not_hold_up_another() -> None:
     assert flight.calls.start("other", lambda _: 1) is not None
 
 
+def test_stuck_calls__all_ended__nothing_is_kept_of_their_keys() -> None:
+    flight = Flight()
+    for number in range(50):
+        key = f"key-{number}"
+        flight.calls.start(key, lambda _: 1)
+        flight.clock.monotonic += 4.1
+        assert flight.calls.in_progress(key) is None
+        flight.queue.run_next()
+    assert (len(flight.calls._stuck), len(flight.calls._calls)) == (0, 0)
+
+
 def test_many_callers_at_once__start_one_call() -> None:
     gate, started, waiting, results = threading.Event(), [], [], []
     calls: SingleFlight[str, int] = SingleFlight(

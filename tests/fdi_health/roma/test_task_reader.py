@@ -65,6 +65,20 @@ def test_all_tasks__asked_again__are_read_once(reader: Callable[..., TaskReader]
     assert len(upstream.monitor_requests_for("id-one")) == 1
 
 
+def test_all_tasks__list_came_while_the_token_was_awaited__is_not_read_again(
+    reader: Callable[..., TaskReader], upstream: Simulator
+) -> None:
+    one = reader()
+
+    class Slow(Tokens):
+        def current(self, deadline: Deadline) -> Any:
+            words(one, Tokens())
+            return super().current(deadline)
+
+    assert isinstance(words(one, Slow()), TaskList)
+    assert len(upstream.monitor_requests_for("id-one")) == 1
+
+
 def test_all_tasks__no_token__say_so(reader: Callable[..., TaskReader]) -> None:
     found = words(reader(), Tokens(CheckError("token_unavailable", "it is gone")))
     assert found == "not readable (token_unavailable)"
