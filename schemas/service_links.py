@@ -26,25 +26,6 @@ _PROTOCOL_NAME = re.compile(rf"{_SERVICE}_PORT_[0-9]+_(?:TCP|UDP|SCTP)_PROTO", r
 _URL_NAME = re.compile(rf"{_SERVICE}_PORT(?:_[0-9]+_(?:TCP|UDP|SCTP))?", re.ASCII)
 
 
-OF_ONE_PROJECT = (
-    "FDI_REGION",
-    "FDI_ENDPOINT",
-    "FDI_PROJECT_ID",
-    "FDI_INSTANCES",
-    "FDI_TOKEN",
-    "FDI_IAM_ENDPOINT",
-    "FDI_ALLOW_EMPTY",
-    "FDI_OPTIONAL_TASK_GROUPS",
-    "FDI_FLOW_TASKS",
-    "FDI_MIN_TASKS",
-    "FDI_MIN_RUNNING_TASKS",
-    "FDI_MUTE",
-    "FDI_MUTED_TASKS",
-    "FDI_MAX_CALLS_PER_SECOND",
-)
-"""The settings of a single project, which FDI_CONFIG replaces."""
-
-
 def is_service_link(name: str, value: str) -> bool:
     """Whether a variable has both the name and the value of a service link."""
     return any(form.fullmatch(name) and fits(value) for form, fits in _FORMS)

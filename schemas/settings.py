@@ -21,7 +21,7 @@ from schemas.policy_fields import (
     TaskMutes,
     policy_faults,
 )
-from schemas.service_links import OF_ONE_PROJECT, is_service_link
+from schemas.service_links import is_service_link
 from schemas.settings_fields import (
     INSTANCE_ID,
     NAME,
@@ -31,7 +31,7 @@ from schemas.settings_fields import (
     Matching,
     Number,
 )
-from schemas.targets import fill_in_endpoints
+from schemas.targets import OF_ONE_PROJECT, fill_in_endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

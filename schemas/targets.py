@@ -15,6 +15,25 @@ if TYPE_CHECKING:
     from schemas.settings import Settings
 
 
+OF_ONE_PROJECT = (
+    "FDI_REGION",
+    "FDI_ENDPOINT",
+    "FDI_PROJECT_ID",
+    "FDI_INSTANCES",
+    "FDI_TOKEN",
+    "FDI_IAM_ENDPOINT",
+    "FDI_ALLOW_EMPTY",
+    "FDI_OPTIONAL_TASK_GROUPS",
+    "FDI_FLOW_TASKS",
+    "FDI_MIN_TASKS",
+    "FDI_MIN_RUNNING_TASKS",
+    "FDI_MUTE",
+    "FDI_MUTED_TASKS",
+    "FDI_MAX_CALLS_PER_SECOND",
+)
+"""The settings of a single project, which FDI_CONFIG replaces."""
+
+
 class TargetSettings(NamedTuple):
     """The settings of one target.
 
