@@ -14,9 +14,9 @@ from fdi_health.evaluation import name_tasks
 from fdi_health.merging import Part, merge
 from fdi_health.service.config import DocumentTargets, OneTarget
 from fdi_health.service.fan_out import FanOut
+from fdi_health.service.paces import Paces
 from fdi_health.service.selection import Selection, choose, known_labels, list_instances
 from fdi_health.service.target import Limits, Target, open_target
-from fdi_health.transport.pacing import Paces
 from schemas.targets import from_settings
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ class Service(NamedTuple):
         if config is not None:
             source = DocumentTargets(config, environ, limits, clock)
         else:
-            source = OneTarget(open_target(from_settings(settings), secret, environ, limits, clock, Paces()))
+            of_one, paces = from_settings(settings), Paces()
+            paces.set_rates([of_one])
+            source = OneTarget(open_target(of_one, secret, environ, limits, clock, paces))
         return cls(
             source=source,
             fan_out=FanOut(),
@@ -167,7 +169,7 @@ class Service(NamedTuple):
 
     def is_ready(self) -> bool:
         """Whether the secret of a target was read once and, if it contains IAM credentials, exchanged for a token."""
-        return any(target.tokens.state() is not None for target in self.targets)
+        return self.source.is_ready
 
     def readiness(self, deadline: Deadline) -> tuple[Fault, ...]:
         """Return what is wrong with the credentials; the first call reads them.

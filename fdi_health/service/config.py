@@ -15,8 +15,8 @@ from fdi_health.configuration import ConfiguredSecret, read_document
 from fdi_health.credentials.refreshing_cache import RefreshingCache
 from fdi_health.errors import CheckError, Fault
 from fdi_health.models import VerdictWarning
+from fdi_health.service.paces import Paces
 from fdi_health.service.target import open_target
-from fdi_health.transport.pacing import Paces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,6 +58,11 @@ class TargetSource(Protocol):
         ...
 
     @property
+    def is_ready(self) -> bool:
+        """Whether the credentials of a target were held once, also of a target that the document no longer names."""
+        ...
+
+    @property
     def state(self) -> ConfigState | None:
         """What is known of the document, or None."""
         ...
@@ -81,6 +86,11 @@ class OneTarget(NamedTuple):
     def targets(self) -> tuple[Target, ...]:
         """It alone."""
         return (self.target,)
+
+    @property
+    def is_ready(self) -> bool:
+        """See `TargetSource.is_ready`."""
+        return self.target.has_token
 
     @property
     def state(self) -> ConfigState | None:
@@ -123,11 +133,17 @@ class DocumentTargets:
         self._lock = threading.Lock()
         self._generation = 0
         self._targets: tuple[Target, ...] = ()
+        self._was_ready = False
 
     @property
     def targets(self) -> tuple[Target, ...]:
         """The targets of the newest usable version."""
         return self._targets
+
+    @property
+    def is_ready(self) -> bool:
+        """See `TargetSource.is_ready`."""
+        return self._was_ready or any(target.has_token for target in self._targets)
 
     @property
     def state(self) -> ConfigState | None:
@@ -171,6 +187,7 @@ class DocumentTargets:
                 return
             before = {target.settings.name: target for target in self._targets}
             after: list[Target] = []
+            self._paces.set_rates(settings for settings, _ in snapshot.value.targets)
             for settings, secret in snapshot.value.targets:
                 same = before.get(settings.name)
                 if same is not None and same.settings == settings:
@@ -180,6 +197,7 @@ class DocumentTargets:
                     after.append(
                         open_target(settings, secret, self._environ, self._limits, self._clock, self._paces, share)
                     )
+            self._was_ready = self.is_ready
             self._targets, self._generation = tuple(after), snapshot.generation
         for removed in before.values():
             removed.close()

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from fdi_health.clock import Deadline, Instant
     from fdi_health.configuration import ConfiguredSecret
     from fdi_health.models import InstanceVerdict, Verdict
+    from fdi_health.service.paces import Paces
     from fdi_health.tasks import TaskList, TaskNames
-    from fdi_health.transport.pacing import Paces
     from schemas.policy_fields import TaskMute
     from schemas.targets import TargetSettings
 
@@ -143,6 +143,11 @@ class Target(NamedTuple):
         """Where its credentials are named."""
         return "FDI_TOKEN" if self.settings.name is None else f"{self.settings.name}: token"
 
+    @property
+    def has_token(self) -> bool:
+        """Whether its secret was read once and, if it contains IAM credentials, exchanged for a token."""
+        return self.tokens.state() is not None
+
     def token_state(self) -> dict[str, str | None]:
         """Return what callers may know of the token: `source`, `kind`, `version`, `expires_at`; never its value."""
         state = self.tokens.state()
@@ -204,8 +209,7 @@ def open_target(
         iam_transport = Transport.open(settings.iam_endpoint, environ, 1, transport.context)
     iam = IamClient(iam_transport, settings.project_id, clock)
     pools = DaemonThreadPool(limits.max_parallel), DaemonThreadPool(MAX_INSTANCES)
-    pace = paces.pace_for(settings.endpoint, settings.token, settings.max_calls_per_second)
-    api = Api(transport, settings.project_id, pace=pace)
+    api = Api(transport, settings.project_id, pace=paces.of(settings))
     seconds = limits.cache_seconds, limits.deadline_seconds
     client = Client(api, settings.optional_task_groups, check_flow_tasks=settings.flow_tasks == "check")
     tokens = TokenProvider(secret.store, iam, secret.url.key, limits.token_warn_seconds, clock, limits.read_seconds)

@@ -129,11 +129,13 @@ class Pace:
             self._next_at = max(begin, min(self._next_at, present + MAX_AHEAD_SECONDS + 1 / rate))
             self._version += 1
 
-    def set_at_most(self, calls_per_second: float | None) -> None:
-        """Lower the operator's rate to that of another target that shares this pace; None changes nothing."""
+    def set_rate(self, calls_per_second: float | None) -> None:
+        """Replace the operator's rate. A limit that ROMA Connect stated is obeyed all the same."""
         with self._lock:
-            rates = [rate for rate in (self._configured_rate, calls_per_second) if rate is not None]
-            self._configured_rate = min(rates, default=None)
+            if calls_per_second != self._configured_rate:
+                self._configured_rate = calls_per_second
+                present = self._clock()
+                self._book_again(present, present)
 
     def _book(self, deadline: Deadline) -> tuple[float, int]:
         """Return the seconds until the next free moment, which is booked, and the version of the booking."""
@@ -168,16 +170,3 @@ class Pace:
             "too many requests before the deadline for the limit that ROMA Connect stated",
             next_step="Use a separate IAM user for this function, or raise FDI_DEADLINE_SECONDS or FDI_CACHE_SECONDS.",
         )
-
-
-class Paces:
-    """One pace per endpoint and user, for all targets of a process: the vendor counts the requests of each user."""
-
-    def __init__(self) -> None:
-        self._paces: dict[tuple[str, str], Pace] = {}
-
-    def pace_for(self, endpoint: str, token_url: str, calls_per_second: float | None) -> Pace:
-        """Return the pace of a target; targets with the same endpoint and FDI_TOKEN share it, at their lowest rate."""
-        pace = self._paces.setdefault((endpoint, token_url), Pace())
-        pace.set_at_most(calls_per_second)
-        return pace

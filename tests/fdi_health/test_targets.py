@@ -218,6 +218,30 @@ def test_document__faulty_at_the_start__is_500_with_every_line(deploy: Callable[
     assert (ready.status_code, ready.get_json()["faults_count"] > 0) == (503, True)
 
 
+def test_ready__the_target_with_credentials_is_replaced__stays_ready(
+    deploy: Callable[..., Deployment], regions: dict[str, Simulator]
+) -> None:
+    deployment = deploy(target("emea", regions["emea"], "orders"))
+    assert deployment.get("/ready").status_code == 200
+    deployment.write(target("latam", regions["latam"], "stock", token="env://MISSING"))
+    deployment.clock.seconds += 601
+    response = deployment.get("/ready")
+    assert (response.status_code, response.get_json()["ready"]) == (200, True)
+    assert [one["name"] for one in response.get_json()["targets"]] == ["latam"]
+    assert response.get_json()["faults"]
+
+
+def test_document__call_rate_is_raised__is_used(
+    deploy: Callable[..., Deployment], regions: dict[str, Simulator]
+) -> None:
+    slow = target("emea", regions["emea"], "orders", "payments", max_calls_per_second=0.1)
+    deployment = deploy(slow)
+    assert deployment.verdict()["reason"].endswith(" unknown (throttled)")
+    deployment.write(slow | {"max_calls_per_second": 100})
+    deployment.clock.seconds += 601
+    assert deployment.verdict()["status"] == "healthy"
+
+
 def test_document__missing_at_the_start__is_500_and_recovers(
     deploy: Callable[..., Deployment], regions: dict[str, Simulator]
 ) -> None:

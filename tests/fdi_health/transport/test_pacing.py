@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
-from fdi_health.transport.pacing import MAX_AHEAD_SECONDS, SHARE_OF_LIMIT, STATED_SECONDS, Pace, Paces
+from fdi_health.transport.pacing import MAX_AHEAD_SECONDS, SHARE_OF_LIMIT, STATED_SECONDS, Pace
 from fdi_health.transport.retry import NotSentError, Retries
 
 if TYPE_CHECKING:
@@ -327,17 +327,38 @@ def test_threads__all_pass_after_a_429_in_between() -> None:
     assert later[-1] - later[0] >= (len(later) - 1) / 100 - 0.05
 
 
-def test_targets__with_the_same_endpoint_and_secret__share_a_pace_at_the_lowest_rate() -> None:
-    paces = Paces()
-    one = paces.pace_for("https://a.example", "env://A", None)
-    assert paces.pace_for("https://a.example", "env://A", 20) is one
-    assert paces.pace_for("https://a.example", "env://A", 10) is one
-    assert paces.pace_for("https://a.example", "env://A", None) is one
-    assert paces.pace_for("https://a.example", "env://B", None) is not one
-    assert paces.pace_for("https://b.example", "env://A", None) is not one
+def test_set_rate__raised__is_used_at_once_and_what_was_booked_is_free_again() -> None:
+    clock = Clock(sleep_moves=False)
+    pace = make(0.5, clock)
+    for _ in range(5):
+        send_at(pace, clock)
+    pace.set_rate(4)
+    first, second = send_at(pace, clock), send_at(pace, clock)
+    assert first - clock.now <= MAX_AHEAD_SECONDS + 1 / 4
+    assert second - first == pytest.approx(1 / 4)
+
+
+def test_set_rate__none__ends_the_limit() -> None:
+    clock = Clock(sleep_moves=False)
+    pace = make(0.5, clock)
+    pace.set_rate(None)
+    assert [send_at(pace, clock) - clock.now for _ in range(3)] == [0, 0, 0]
+
+
+def test_set_rate__none__leaves_a_stated_limit() -> None:
     clock = Clock()
-    one._clock, one._sleep = (lambda: clock.now), clock.sleep
-    assert interval(one, clock) == pytest.approx(1 / 10)
+    pace = make(100, clock)
+    pace.slow_down(10)
+    pace.set_rate(None)
+    assert interval(pace, clock) == pytest.approx(1 / (10 * SHARE_OF_LIMIT))
+
+
+def test_set_rate__the_same__leaves_the_bookings() -> None:
+    clock = Clock(sleep_moves=False)
+    pace = make(0.5, clock)
+    sent = [send_at(pace, clock) - clock.now for _ in range(3)]
+    pace.set_rate(0.5)
+    assert [*sent, send_at(pace, clock) - clock.now] == pytest.approx([0, 2, 4, 6])
 
 
 # Together with retries.
