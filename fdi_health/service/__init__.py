@@ -15,7 +15,7 @@ from fdi_health.merging import Part, merge
 from fdi_health.service.config import DocumentTargets, OneTarget
 from fdi_health.service.fan_out import FanOut
 from fdi_health.service.paces import Paces
-from fdi_health.service.selection import Selection, choose, known_labels, list_instances
+from fdi_health.service.selection import Selection, choose, known_labels, list_instances, may_have
 from fdi_health.service.target import Limits, Target, open_target
 from schemas.targets import from_settings
 
@@ -115,11 +115,15 @@ class Service(NamedTuple):
         if not visible or not known.issuperset(targets or ()):
             raise CheckError("unknown_instance", "a target asked for is not configured")
         asked = [target for target in visible if targets is None or target.settings.name in targets]
-        first, *others = list_instances(asked, self.fan_out, deadline)
+        if names is None:
+            found = list_instances(asked, self.fan_out, deadline)
+        else:
+            asked = [target for target in asked if may_have(target, names)]
+            place = "FDI_INSTANCES" if [target.settings.name for target in self.targets] == [None] else "FDI_CONFIG"
+            found = choose(list_instances(asked, self.fan_out, deadline), names, place)
         if rejected is not None:
-            first = first._replace(warnings=(rejected, *first.warnings))
-        place = "FDI_INSTANCES" if [target.settings.name for target in self.targets] == [None] else "FDI_CONFIG"
-        return [first, *others] if names is None else choose([first, *others], names, place)
+            found[0] = found[0]._replace(warnings=(rejected, *found[0].warnings))
+        return found
 
     def unknown_names(self, names: Collection[str], deadline: Deadline) -> list[str]:
         """Return the names that no instance has, each once."""

@@ -33,6 +33,12 @@ class Selection(NamedTuple):
     error: CheckError | None = None
 
 
+def may_have(target: Target, names: Collection[str]) -> bool:
+    """Whether one of the names may be that of an instance of this target: it has no target before it, or this one."""
+    own = target.settings.name
+    return own is None or any(name.startswith(f"{own}/") or "/" not in name for name in names)
+
+
 def list_instances(targets: Sequence[Target], fan_out: FanOut, deadline: Deadline) -> list[Selection]:
     """Return all instances of each target, or why they are not known, at the deadline at the latest."""
     lists = fan_out.run(lambda target: target.listed(deadline), targets, deadline)

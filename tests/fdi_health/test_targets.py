@@ -297,6 +297,18 @@ def test_document__newer_one_is_faulty__the_last_one_is_used_with_a_warning(
     assert until(lambda: deployment.verdict()["status"] == "healthy")
 
 
+def test_document__newer_one_is_faulty__is_said_for_an_instance_of_any_target(
+    deploy: Callable[..., Deployment], regions: dict[str, Simulator]
+) -> None:
+    deployment = deploy(target("emea", regions["emea"], "orders"), target("apac", regions["apac"], "crm"))
+    deployment.get()
+    deployment.path.write_text("targets: [")
+    deployment.clock.seconds += 601
+    document = deployment.verdict("/?instance=crm")
+    assert [warning["code"] for warning in document["warnings"]] == ["config_rejected"]
+    assert document["status"] == "degraded"
+
+
 def test_document__not_looked_at_for_ten_minutes__the_request_waits_for_it(
     deploy: Callable[..., Deployment], regions: dict[str, Simulator]
 ) -> None:
@@ -475,6 +487,18 @@ def test_discovery__list_fails__the_other_target_is_complete(
     assert document["targets"][0]["error"]["code"] == "upstream_error"
     assert deployment.get("/?fail_on=unknown").status_code == 503
     assert deployment.get("/?target=apac").status_code == 200
+
+
+def test_select__instance_of_one_target__neither_waits_for_nor_blames_a_target_without_a_list(
+    deploy: Callable[..., Deployment], regions: dict[str, Simulator]
+) -> None:
+    regions["emea"].instances.fail("status_500")
+    deployment = deploy(target("emea", regions["emea"]) | {"instances": "*"}, target("apac", regions["apac"], "crm"))
+    document = deployment.verdict("/?instance=apac/crm")
+    assert (document["status"], [one["name"] for one in document["targets"]]) == ("healthy", ["apac"])
+    assert deployment.get("/?instance=apac/nope").status_code == 404
+    assert deployment.get("/?instance=nope/crm").status_code == 404
+    assert deployment.verdict("/?instance=crm")["status"] == "unknown"  # emea may have one too
 
 
 def test_discovery__new_instance__appears_without_a_deployment(
