@@ -62,6 +62,7 @@ docs: $(VENV)/.dev ## Write the generated pages
 	PYTHONPATH=. $(BIN)/python docs/build_openapi.py
 	PYTHONPATH=. $(BIN)/python docs/build_verdicts.py
 	PYTHONPATH=. $(BIN)/python docs/build_configuration.py
+	PYTHONPATH=. $(BIN)/python deploy/monitoring/build_dashboard.py
 
 lock: $(VENV)/.dev ## Pin and hash the dependencies of pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements.txt

@@ -13,17 +13,13 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
 from docs.openapi_examples import examples
+from docs.openapi_responses import PAGES, forms, responses
 from fdi_health import __version__
-from fdi_health.formats import FORMATS, METRICS
-from handlers import status_page
-from handlers.authentication import CHALLENGE
-from handlers.problems import PROBLEMS, RETRY_AFTER_SECONDS
 from handlers.routes import ROUTES
 from schemas import exact_fields, problem, verdict
 from schemas.query import DEFAULT_NAMED_TASKS, FAILING_STATUSES, MAX_NAMED_TASKS
 from schemas.settings_fields import NAME
 from schemas.statistics import OTHER_GROUPS
-from schemas.verdict_invariants import STATUSES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,14 +27,6 @@ _SECONDS = r"^([0-9]*[1-9][0-9]*(\.[0-9]+)?|[0-9]+\.[0-9]*[1-9][0-9]*)$"
 """A decimal number above 0; no exponent, which readers of numbers disagree about."""
 
 _KINDS = {bool: "boolean", int: "integer", float: "number", str: "string"}
-_PROBLEM = "application/problem+json"
-_NO_STORE = {
-    "Cache-Control": {"schema": {"const": "no-store"}},
-    "Vary": {"schema": {"type": "string"}},
-    "X-Content-Type-Options": {"schema": {"const": "nosniff"}},
-}
-_RETRY_AFTER = {"Retry-After": {"description": "With overloaded.", "schema": {"const": RETRY_AFTER_SECONDS}}}
-_VERDICT_HEADER = {"FDI-Verdict": {"description": "The status.", "schema": {"enum": list(STATUSES)}}}
 _LEFT_OUT_IF_EMPTY = {
     OTHER_GROUPS,
     "mutes",
@@ -61,7 +49,6 @@ _TEXTS = {
     "/status": "The verdict as a page for people: 200 for every status.",
     "/status/details": "The same with details. It asks for a key if FDI_CALLERS is set.",
 }
-_PAGES = ("/status", "/status/details")
 _SECURITY: list[dict[str, list[str]]] = [{}, {"key": []}, {"bearer": []}, {"basic": []}]
 """A key is optional, unless FDI_ANONYMOUS=refuse."""
 
@@ -122,11 +109,11 @@ def _operation(path: str, method: str) -> dict[str, Any]:
         "summary": _TEXTS[path],
         "operationId": f"{method.lower()}_{name}",
         "security": _SECURITY,
-        "responses": _responses(path, method),
+        "responses": responses(path, method),
     }
     if method == "OPTIONS":
         return {**operation, "summary": "Which methods there are.", "operationId": f"options_{name}"}
-    if path in ("/", "/health", "/metrics", "/badge.svg", *_PAGES):
+    if path in ("/", "/health", "/metrics", "/badge.svg", *PAGES):
         operation["parameters"] = _parameters(path)
     if method == "POST":
         operation["requestBody"] = {
@@ -134,6 +121,9 @@ def _operation(path: str, method: str) -> dict[str, Any]:
             "content": {"*/*": {"schema": {}, "example": {"instance": "payments"}}},
         }
     return operation
+
+
+_NAME = NAME.pattern.replace(r"\Z", "$")
 
 
 def _parameters(path: str) -> list[dict[str, Any]]:
@@ -146,11 +136,11 @@ def _parameters(path: str) -> list[dict[str, Any]]:
             "Seconds, e.g. 1.5; may only shorten FDI_DEADLINE_SECONDS.",
             {"type": "string", "pattern": _SECONDS},
         ),
-        "format": ("The form of the answer.", {"type": "string", "enum": list(_forms(path))}),
+        "format": ("The form of the answer.", {"type": "string", "enum": list(forms(path))}),
     }
-    if path in _PAGES:
+    if path in PAGES:
         del found["format"]
-    if path in ("/", "/health", *_PAGES):
+    if path in ("/", "/health", *PAGES):
         text = "Which statuses fail: 503 and no FDI-OK if any instance asked has one of them. A list, or none at all; "
         text += "unhealthy and unknown by default. healthy is for fire drills and fails every check."
         found["fail_on"] = text, {"oneOf": [statuses, {"const": "none"}]}
@@ -164,132 +154,6 @@ def _parameters(path: str) -> list[dict[str, Any]]:
         {"name": name, "in": "query", "description": text, "style": "form", "explode": False, "schema": schema}
         for name, (text, schema) in found.items()
     ]
-
-
-def _forms(path: str) -> tuple[str, ...]:
-    return {"/metrics": METRICS, "/badge.svg": ("badge",)}.get(path, tuple(FORMATS))
-
-
-_NAME = NAME.pattern.replace(r"\Z", "$")
-
-
-def _responses(path: str, method: str) -> dict[str, Any]:
-    if method == "OPTIONS":
-        headers = {**_NO_STORE, "Allow": {"schema": {"type": "string"}}}
-        return {"204": {"description": "The methods are in Allow.", "headers": headers}}
-    if path == "/live":
-        return {"200": _json("Up.", {"type": "object", "properties": {"live": {"const": True}}, "required": ["live"]})}
-    if path == "/openapi.json":
-        return {"200": _json("The document.", {"type": "object"})}
-    if path == "/ready":
-        ready = {"$ref": "#/components/schemas/Readiness"}
-        fault = {"description": "A fault of ours.", "headers": _NO_STORE}
-        fault["content"] = {_PROBLEM: _problem_content("internal_error")}
-        not_ready = _json("Not ready yet; or overloaded before it was ready.", ready, or_problem=True)
-        not_ready["headers"] = {**_NO_STORE, **_RETRY_AFTER}
-        return {"200": _json("Ready; faults lists what went wrong since.", ready), "503": not_ready, "500": fault}
-    return _page_responses() if path in _PAGES else _verdict_responses(path)
-
-
-def _page_responses() -> dict[str, Any]:
-    """Return the responses of a page: HTML for every status."""
-    html = {"text/html": {"schema": {"type": "string"}}}
-    headers: dict[str, Any] = {
-        **_NO_STORE,
-        "Content-Security-Policy": {"schema": {"type": "string"}},
-        "Referrer-Policy": {"schema": {"const": "no-referrer"}},
-    }
-    refresh = {"Refresh": {"required": False, "schema": {"const": str(status_page.REFRESH_SECONDS)}}}
-    found: dict[str, Any] = {
-        "200": {"description": "Any verdict.", "headers": {**headers, **refresh, **_VERDICT_HEADER}, "content": html}
-    }
-    for status, code in {
-        "400": "malformed_query",
-        "401": "unauthorized",
-        "404": "unknown_instance",
-        "500": "settings_invalid",
-        "503": "overloaded",
-    }.items():
-        found[status] = {"description": PROBLEMS[code][1] + ".", "headers": headers, "content": html}
-    found["401"]["headers"] = {**headers, "WWW-Authenticate": {"schema": {"const": status_page.CHALLENGE}}}
-    fault = {"description": "The settings are broken, or a fault of ours as JSON.", "headers": _NO_STORE}
-    found["500"] = {**fault, "content": {**html, _PROBLEM: _problem_content("internal_error")}}
-    return found
-
-
-def _verdict_responses(path: str) -> dict[str, Any]:
-    names = _forms(path)
-    headers = {**_NO_STORE, **_VERDICT_HEADER}
-    if path == "/badge.svg":
-        headers["ETag"] = {"schema": {"type": "string"}}
-    found: dict[str, Any] = {
-        "200": {
-            "description": "Healthy or degraded; any verdict that fail_on lets pass, or in a form that is always 200.",
-            "headers": headers,
-            "content": _contents(names, "healthy"),
-        }
-    }
-    failing = tuple(name for name in names if FORMATS[name].status is None)
-    contents = _contents(failing, "unhealthy")
-    # A badge says by itself that it is overloaded, or that its settings are broken.
-    is_badge = path == "/badge.svg"
-    contents[_PROBLEM] = _problem_content(*["overloaded"] * (not is_badge), "callers_unavailable")
-    found["503"] = {
-        "description": "An instance is unhealthy or unknown, or has another status that fail_on lists; or a problem, "
-        "without FDI-Verdict: overloaded, or no key can be checked.",
-        "headers": {
-            **_NO_STORE,
-            **({} if is_badge else _RETRY_AFTER),
-            "FDI-Verdict": {**_VERDICT_HEADER["FDI-Verdict"], "required": False},
-        },
-        "content": contents,
-    }
-    for status, codes in {
-        "400": ["malformed_query"],
-        "401": ["unauthorized"],
-        "404": ["unknown_instance"],
-        "500": ["settings_invalid"] * (not is_badge) + ["internal_error"],
-    }.items():
-        found[status] = {
-            "description": PROBLEMS[codes[0]][1] + ".",
-            "headers": _NO_STORE,
-            "content": {_PROBLEM: _problem_content(*codes)},
-        }
-    found["401"]["headers"] = {**_NO_STORE, "WWW-Authenticate": {"schema": {"const": CHALLENGE}}}
-    return found
-
-
-def _json(text: str, schema: dict[str, Any], *, or_problem: bool = False) -> dict[str, Any]:
-    content = {"application/json": {"schema": schema}}
-    if or_problem:
-        content[_PROBLEM] = _problem_content("overloaded")
-    return {"description": text, "headers": _NO_STORE, "content": content}
-
-
-def _problem_content(*codes: str) -> dict[str, Any]:
-    examples = {code: {"$ref": f"#/components/examples/{code}"} for code in codes}
-    return {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}
-
-
-def _contents(names: tuple[str, ...], status: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name in names:
-        media_type = FORMATS[name].media_type.partition(";")[0]
-        content = found.setdefault(media_type, {"schema": _schema_of(media_type), "examples": {}})
-        for rights in ("details", "anonymous"):
-            example = f"{name}.{status}.{rights}"
-            content["examples"][example] = {"$ref": f"#/components/examples/{example}"}
-    return found
-
-
-def _schema_of(media_type: str) -> dict[str, Any]:
-    if media_type == "application/json":
-        kinds = ("DetailedVerdict", "AnonymousVerdict")
-        return {"anyOf": [{"$ref": f"#/components/schemas/{kind}"} for kind in kinds]}
-    if media_type == "application/health+json":
-        statuses = {"enum": ["pass", "warn", "fail"]}
-        return {"type": "object", "properties": {"status": statuses}, "required": ["status", "notes"]}
-    return {"type": "string"}
 
 
 if __name__ == "__main__":
