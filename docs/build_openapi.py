@@ -124,13 +124,18 @@ def _operation(path: str, method: str) -> dict[str, Any]:
 
 
 _NAME = NAME.pattern.replace(r"\Z", "$")
+_TARGET_BEFORE = NAME.pattern.replace(r"\Z", "/") + "/"
 
 
 def _parameters(path: str) -> list[dict[str, Any]]:
     names = {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": f"^{_NAME}$"}}
+    labels = {**names, "items": {"type": "string", "pattern": f"^({_TARGET_BEFORE})?{_NAME}$"}}
     statuses = {"type": "array", "minItems": 1, "items": {"type": "string", "enum": list(FAILING_STATUSES)}}
     found: dict[str, tuple[str, dict[str, Any]]] = {
-        "instance": ("Which instances, by alias or ID; all by default.", names),
+        "instance": (
+            "Which instances, by alias or ID, with target and slash before it or not; all by default.",
+            labels,
+        ),
         "target": ("Which targets of FDI_CONFIG; all by default.", names),
         "deadline": (
             "Seconds, e.g. 1.5; may only shorten FDI_DEADLINE_SECONDS.",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
+from marshmallow import ValidationError
 from openapi_spec_validator import validate
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -71,6 +74,19 @@ def test_document__names_every_parameter_form_and_problem(document: dict[str, An
     media_types = {form.media_type.partition(";")[0] for form in FORMATS.values()}
     assert get["responses"]["200"]["content"].keys() == media_types
     assert document["components"]["examples"].keys() >= PROBLEMS.keys()
+
+
+@pytest.mark.parametrize("name", ["instance", "target"])
+@given(text=st.one_of(st.text("a1_./-", max_size=7), st.just("a" * 64), st.just("a" * 65), st.just("e" * 64 + "/.a")))
+def test_document__names_of_instances_and_targets__are_those_that_a_query_may_have(name: str, text: str) -> None:
+    document = json.loads((ROOT / "handlers" / "openapi.json").read_bytes())
+    parameters = document["paths"]["/"]["get"]["parameters"]
+    (pattern,) = [one["schema"]["items"]["pattern"] for one in parameters if one["name"] == name]
+    try:
+        is_accepted = bool(QuerySchema().load({name: [text]}))
+    except ValidationError:
+        is_accepted = False
+    assert (re.search(pattern, text) is not None) is is_accepted
 
 
 def test_examples__are_the_documented_verdict(document: dict[str, Any]) -> None:
