@@ -77,7 +77,7 @@ def test_function_and_simulator__with_their_commands_and_settings__give_these_st
     assert f"--port={upstream.rpartition(':')[2]}" in arguments
     command = [f"--port={port}" if argument.startswith("--port=") else argument for argument in arguments]
     # -S: without any package, as in the image.
-    process = subprocess.Popen([sys.executable, "-S", *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    process = subprocess.Popen([sys.executable, "-S", *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603 -- the demo's own command
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == f"simulator listening on http://127.0.0.1:{port}\n"

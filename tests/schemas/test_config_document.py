@@ -395,8 +395,8 @@ def test_faults__more_than_50__end_with_their_number() -> None:
     assert found[-1] == ConfigFault(None, "", "+10 more")
 
 
-def test_instances__more_than_10000__are_refused() -> None:
-    half = "[" + ", ".join(f"id-{number}" for number in range(5000)) + "]"
+def test_instances__more_than_6000__are_refused() -> None:
+    half = "[" + ", ".join(f"id-{number}" for number in range(3000)) + "]"
     third = document(instances="[id-1]").removeprefix("targets:\n").replace("emea", "apac")
     two = document(instances=half) + document(instances=half, name="b").removeprefix("targets:\n")
     assert len(load(two.encode(), PRESENT)) == 2

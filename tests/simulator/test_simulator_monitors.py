@@ -186,7 +186,7 @@ def test_list_tasks__very_many_abnormal__makes_up_1000(sim: Simulator) -> None:
 
 @pytest.mark.parametrize(
     "document",
-    [[], {"common_task_details": []}, {"common_task_details": task_counts(True, "2", -1, 1.5)}],  # type: ignore[arg-type]
+    [[], {"common_task_details": []}, {"common_task_details": task_counts(True, "2", -1, 1.5)}],  # type: ignore[arg-type] # wrong counts are the fault
 )
 def test_list_tasks__statistics_without_valid_counts__is_empty(sim: Simulator, document: object) -> None:
     sim.play(INSTANCE, statistics_response(document))
@@ -292,7 +292,7 @@ def test_any_text__in_every_field__is_sent_unchanged(sim: Simulator, text: str) 
     fields = [
         field.name for field in dataclasses.fields(MonitoredTask) if "str" in field.type and field.name != "task_id"
     ]
-    sim.monitors.put(INSTANCE, [MonitoredTask(**dict.fromkeys(fields, text))])  # type: ignore[arg-type]
+    sim.monitors.put(INSTANCE, [MonitoredTask(**dict.fromkeys(fields, text))])  # type: ignore[arg-type] # only fields of text
     (task,) = json.loads(get(sim, tasks_path()).content)["entities"]
     (run,) = json.loads(get(sim, logs_path("task-1")).content)["entities"]
     assert {task["task_name"], task["source_app_name"], run["remarks"], run["detail_logs"][-1]["remarks"]} == {text}
