@@ -146,8 +146,10 @@ def _verdict(
             selected = service.select(names or None, targets or None, deadline)
         except CheckError as error:
             # Unlike an HTTP caller, this one typed the names on this machine.
-            unknown = service.unknown_names(names, deadline)
-            raise CheckError(error.code, f"{error.message}: {_shown(unknown)}", faults=error.faults) from None
+            unknown = service.unknown_names(names, targets, deadline) if error.code == "unknown_instance" else []
+            if not unknown:
+                raise
+            raise CheckError(error.code, f"{error.message}: {_shown(unknown)}") from None
         with _progress(sum(len(selection.instances) for selection in selected)):
             return service.name_tasks(service.check(selected, deadline), explain, deadline, remarks=remarks)
 

@@ -111,8 +111,9 @@ def read_document(
                 faults.append(Fault("FDI_CONFIG", f"the token of {target.name} {error}"))
     except ConfigFaults as error:
         for fault in error.faults:
-            place = f"line {fault.line}, " if fault.line is not None else ""
-            faults.append(Fault("FDI_CONFIG", f"{place}{fault.path}: {fault.message}"))
+            line = f"line {fault.line}" if fault.line is not None else ""
+            place = ", ".join(part for part in (line, fault.path) if part)
+            faults.append(Fault("FDI_CONFIG", f"{place}: {fault.message}" if place else fault.message))
     if faults:
         raise _settings_invalid(faults)
     return tuple(found)

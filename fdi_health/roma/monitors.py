@@ -33,6 +33,7 @@ _MAX_PAGE_BYTES = 1024 * 1024
 _MAX_LIST_BYTES = 4 * 1024 * 1024
 _MAX_CHARACTERS = 256
 _MAX_REMARKS_CHARACTERS = 1024
+_ALL_TASKS = (("offset", "1"), ("limit", str(MAX_TASKS)))
 _RUNS = 10
 """How many runs are read: the order of the log is not documented, and the newest is looked for."""
 
@@ -53,14 +54,12 @@ def list_tasks_for_mutes(api: Api, instance: Instance, authenticator: Authentica
 
     The request is retried and compared with the last one like that for the statistics.
     """
-    query = [("offset", "1"), ("limit", str(MAX_TASKS))]
-    return _list(api, instance, authenticator, deadline, query, _MAX_LIST_BYTES, "verdict")
+    return _list(api, instance, authenticator, deadline, _ALL_TASKS, _MAX_LIST_BYTES, "verdict")
 
 
 def list_all_tasks(api: Api, instance: Instance, authenticator: Authenticator, deadline: Deadline) -> TaskList:
     """Return all tasks of an instance, at most `MAX_TASKS`; raises as `list_failed_tasks` does."""
-    query = [("offset", "1"), ("limit", str(MAX_TASKS))]
-    return _list(api, instance, authenticator, deadline, query, _MAX_LIST_BYTES, "list")
+    return _list(api, instance, authenticator, deadline, _ALL_TASKS, _MAX_LIST_BYTES, "list")
 
 
 def read_failure(

@@ -125,10 +125,18 @@ class Service(NamedTuple):
             found[0] = found[0]._replace(warnings=(rejected, *found[0].warnings))
         return found
 
-    def unknown_names(self, names: Collection[str], deadline: Deadline) -> list[str]:
-        """Return the names that no instance has, each once."""
+    def unknown_names(self, names: Collection[str], targets: Collection[str], deadline: Deadline) -> list[str]:
+        """Return the names that no target has, and those that no instance has, each once."""
+        known_targets = {target.settings.name for target in self.targets}
         known = known_labels(list_instances(self.targets, self.fan_out, deadline))
-        return [name for name in dict.fromkeys(names) if name not in known]
+        return list(
+            dict.fromkeys(
+                [
+                    *(name for name in targets if name not in known_targets),
+                    *(name for name in names if name not in known),
+                ]
+            )
+        )
 
     def check(self, selections: Sequence[Selection], deadline: Deadline) -> Verdict:
         """Return the verdict over some instances, details included, at the deadline at the latest."""

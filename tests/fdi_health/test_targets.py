@@ -462,6 +462,36 @@ def test_doctor__document_is_faulty__says_the_line(run: Run, tmp_path: Path) -> 
     assert (code, "FAIL  document" in out, "line 2" in out) == (10, True, True)
 
 
+# ---- check
+
+
+@pytest.mark.parametrize(
+    ("words", "first_line"),
+    [
+        (["--target=nope"], "UNKNOWN: a target asked for is not configured: nope"),
+        (["--instance=nope", "--instance=payments"], "UNKNOWN: 1 instance asked for is not in FDI_CONFIG: nope"),
+        (["--target=emea", "--instance=apac/crm"], "UNKNOWN: 1 instance asked for is not in FDI_CONFIG"),
+    ],
+)
+def test_check__unknown_target_or_instance__is_named(
+    run: Run, regions: dict[str, Simulator], tmp_path: Path, words: list[str], first_line: str
+) -> None:
+    path = tmp_path / "targets.yaml"
+    targets = [target("emea", regions["emea"], "payments"), target("apac", regions["apac"], "crm")]
+    path.write_text(yaml.safe_dump({"targets": targets}))
+    code, _, err = run("check", *words, FDI_CONFIG=f"file://{path}", **OF_ONE)
+    assert (code, err.splitlines()[0]) == (3, first_line)
+
+
+def test_check__faulty_document__says_the_line_and_no_names(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "targets.yaml"
+    path.write_text("targets: [")
+    code, _, err = run("check", "--instance=payments", FDI_CONFIG=f"file://{path}", **OF_ONE)
+    first, second = err.splitlines()
+    assert (code, first) == (3, "UNKNOWN: the document that FDI_CONFIG names cannot be used")
+    assert second.startswith("  FDI_CONFIG: line 2: is not valid YAML")
+
+
 # ---- discovery
 
 
