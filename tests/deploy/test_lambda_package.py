@@ -85,6 +85,7 @@ def test_zip__holds_only_what_the_function_imports(package: Path) -> None:
     assert tops - ours - theirs <= {"requirements.txt"}
     assert ours | theirs <= tops
     assert {"handlers/openapi.json", "handlers/templates/status.html", "handlers/templates/status.css"} <= set(names)
+    assert not [name for name in names if name.startswith(("fdi_health/diagnostics", "fdi_health/cli"))]
     assert not [name for name in names if name.endswith((".so", ".pyd"))]
     assert (package / "fdi-health.zip").stat().st_size < 4 * 1024 * 1024
 
