@@ -192,7 +192,6 @@ CODES = (
         "unreachable",
         "There was no connection: name, route, firewall, proxy.",
         "reset",
-        settings={"FDI_DEADLINE_SECONDS": "0.3"},
     ),
     Entry(
         "tls_error",

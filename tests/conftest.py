@@ -127,12 +127,26 @@ FIRST = (
 )
 """Folders and modules that take longest for each test. A long module that starts last leaves one of two cores idle."""
 
+REPETITIVE = (
+    "tests/faults",
+    "tests/test_expensive_responses.py",
+    "tests/test_marker.py::test_bad_settings__never_show_the_marker",
+    "tests/test_openapi.py",
+    "tests/test_secrets_do_not_leak.py::test_upstream_fault__leaks_nothing",
+    "tests/test_two_days.py",
+    "tests/test_upstream_faults.py::test_project_id",
+)
+"""Tests that run the same lines thousands of times. Coverage is not measured in them, nor in property
+tests: it would double their time, and the other tests cover every line and branch."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of SLOW as slow, and let those of FIRST start first."""
+    """Mark slow tests, leave repetitive ones out of the coverage, and let those of FIRST start first."""
     for item in items:
         if item.nodeid.startswith(SLOW):
             item.add_marker("slow")
+        if item.nodeid.startswith(REPETITIVE) or getattr(getattr(item, "function", None), "is_hypothesis_test", False):
+            item.add_marker("no_cover")
     items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
 
 

@@ -101,7 +101,7 @@ def test_twenty_instances__two_do_not_respond__others_are_healthy_at_the_second_
     play_twenty(upstream)
     upstream.play("id-0", "silent")
     upstream.play("id-1", "silent")
-    checked = function(FDI_INSTANCES=TWENTY, ROMA_TOKEN=SECRET, FDI_DEADLINE_SECONDS="0.8")
+    checked = function(FDI_INSTANCES=TWENTY, ROMA_TOKEN=SECRET, FDI_DEADLINE_SECONDS="2")
     checked.get()
     assert checked.verdict()["instances_count"]["healthy"] == 18
 

@@ -56,10 +56,10 @@ def test_slow_dns__ends_at_the_deadline_with_bounded_threads(
 def test_hanging_instance__keeps_the_other_results_and_bounded_threads(
     function: Callable[..., Function], upstream: Simulator
 ) -> None:  # C101
-    checked = function("healthy", "silent", FDI_DEADLINE_SECONDS="0.3")
+    checked = function("healthy", "silent", FDI_DEADLINE_SECONDS="1")
     before = threading.active_count()
 
-    for _ in range(10):
+    for _ in range(4):
         verdict = checked.verdict()
         assert [instance["status"] for instance in verdict["instances"]] == ["healthy", "unknown"]
 
@@ -219,15 +219,15 @@ def test_kept_connection__closed_by_the_server__is_replaced(
 def test_cache__is_used_for_its_time_and_not_longer(
     function: Callable[..., Function], upstream: Simulator
 ) -> None:  # C14
-    checked = function(("healthy", "silent"), FDI_CACHE_SECONDS="0.5", FDI_DEADLINE_SECONDS="0.2")
+    checked = function(("healthy", "silent"), FDI_CACHE_SECONDS="2", FDI_DEADLINE_SECONDS="1")
 
     fresh, kept = checked.verdict(), checked.verdict()
-    time.sleep(0.5)
+    time.sleep(2)
     late = checked.verdict()
 
     assert (fresh["status"], kept["status"], late["status"]) == ("healthy", "healthy", "unknown")
     assert kept["instances"][0]["duration_seconds"] == fresh["instances"][0]["duration_seconds"]
-    assert kept["age_seconds"] <= 0.5
+    assert kept["age_seconds"] <= 2
     assert late["age_seconds"] == 0.0
 
 

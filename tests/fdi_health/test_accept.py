@@ -147,8 +147,8 @@ def test_accept__any_text__never_fails(accept: str) -> None:  # E05
 
 @pytest.mark.parametrize("piece", [";", "; ", ';x="', ',"', '\\\\"', "a", ";q=0", " ", "\t;"])
 def test_accept__is_read_in_linear_time(piece: str) -> None:  # E05
-    began = time.process_time()
+    began = time.thread_time()
     for accept in (f"text/plain{piece * 20_000}", f'text/plain;x="{piece * 20_000}', piece * 20_000):
         choose(None, accept)
         choose_metrics(None, accept)
-    assert time.process_time() - began < 2
+    assert time.thread_time() - began < 2

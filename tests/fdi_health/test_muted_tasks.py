@@ -226,11 +226,11 @@ def test_muted_tasks__list_fails__stay_unhealthy_within_the_deadline(
     upstream: Simulator, function: Callable[..., Function], fault: str
 ) -> None:
     mutes = ",".join(f"one/common-task-{number}={in_an_hour()}" for number in (1, 2))
-    app = function("doc_example", FDI_MUTED_TASKS=mutes, FDI_DEADLINE_SECONDS="0.5")
+    app = function("doc_example", FDI_MUTED_TASKS=mutes, FDI_DEADLINE_SECONDS="1")
     upstream.monitors.fail("id-one", fault)
     began = time.monotonic()
     instance = app.instance()
-    assert time.monotonic() - began < 0.5 + 0.3
+    assert time.monotonic() - began < 1 + 0.3
     assert instance["status"] == "unhealthy"
     assert instance["reason"].startswith("2 abnormal common tasks; mute not applied: the monitor list: ")
 
@@ -311,6 +311,6 @@ def test_muted_tasks__log_was_throttled__does_not_unmute(
 
 def test_muted_tasks__many_keys_and_tasks__are_matched_in_little_time() -> None:
     tasks = listed(*[(f"t{number}", f"n{number}", "ERROR") for number in range(999)])
-    began = time.process_time()
+    began = time.thread_time()
     assert judged(tasks, policy(*(f"n{number}" for number in range(999))), abnormal=999).status == "degraded"
-    assert time.process_time() - began < 1.0
+    assert time.thread_time() - began < 1.0

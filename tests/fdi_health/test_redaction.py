@@ -170,9 +170,9 @@ def test_log_and_body__after_a_rotation__hold_no_earlier_secret(
 def test_text_of_many_parts_of_a_token__is_redacted_whole_and_at_once() -> None:
     token = "".join(f"{number:05d}" for number in range(4000))
     text = "".join(token[start : start + 5] + "x" for start in range(0, 1000, 5))
-    began = time.process_time()
+    began = time.thread_time()
     assert redact(text, [token], 512) == "[redacted]"
-    assert time.process_time() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_fail_on__decides_which_statuses_page(
 def test_unknown__is_worse_than_degraded_and_milder_than_unhealthy(function: Callable[..., Function]) -> None:  # C17
     assert function("healthy", "status_401").verdict()["status"] == "unknown"
     assert function("no_tasks", "status_401").verdict()["status"] == "unknown"
-    assert function("doc_example", "silent", FDI_DEADLINE_SECONDS="0.3").verdict()["status"] == "unhealthy"
+    assert function("doc_example", "silent", FDI_DEADLINE_SECONDS="1").verdict()["status"] == "unhealthy"
 
 
 @pytest.mark.parametrize(

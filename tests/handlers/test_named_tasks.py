@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from schemas.roma.monitors import MAX_ENTRIES
 from simulator import MonitoredTask, Response, SecretKey, error_response, json_response
 from simulator.responses import body_response
 from tests.conftest import TOKEN
@@ -190,10 +191,10 @@ def test_abnormal_tasks__list_fails__is_a_note_within_the_deadline(
     upstream: Simulator, keyed: Callable[..., Function], fault: str, note: str
 ) -> None:
     upstream.monitors.fail("id-one", fault)
-    app = keyed("doc_example", FDI_DEADLINE_SECONDS="0.5")
+    app = keyed("doc_example", FDI_DEADLINE_SECONDS="1")
     began = time.monotonic()
     document = app.verdict(headers={"X-Api-Key": TRUSTED})
-    assert time.monotonic() - began < 0.5 + 0.3
+    assert time.monotonic() - began < 1 + 0.3
     (instance,) = document["instances"]
     assert (document["status"], document["reason"]) == ("unhealthy", "2 abnormal tasks in one")
     assert document["totals"]["abnormal_tasks_count"] == 2
@@ -206,7 +207,7 @@ def test_abnormal_tasks__log_fails__names_stay(
 ) -> None:
     upstream.monitors.put("id-one", [EXPORT, SYNC])
     upstream.monitors.fail_logs("id-one", fault)
-    instance = named(keyed("doc_example", FDI_DEADLINE_SECONDS="0.5"))
+    instance = named(keyed("doc_example", FDI_DEADLINE_SECONDS="1"))
     assert [task["task_name"] for task in instance["abnormal_tasks"]] == ["orders-sync", "nightly-export"]
     assert instance["abnormal_tasks_note"] == f"the log of a task: {note}"
 
@@ -468,10 +469,8 @@ def test_stopped_tasks__list_fails__is_a_note(upstream: Simulator, keyed: Callab
 def test_abnormal_tasks__list_of_more_entries_than_a_page__is_not_read(
     upstream: Simulator, keyed: Callable[..., Function]
 ) -> None:
-    upstream.monitors.fail("id-one", json_response({"total": 2, "entities": [[]] * 200_000}))
-    began = time.process_time()
+    upstream.monitors.fail("id-one", json_response({"total": 2, "entities": [[]] * (MAX_ENTRIES + 1)}))
     assert named(keyed("doc_example"))["abnormal_tasks_note"] == "not readable (invalid_response)"
-    assert time.process_time() - began < 1.0
 
 
 def test_abnormal_tasks__total_of_4000_digits__is_not_shown(

@@ -109,9 +109,9 @@ def test_short_names_of_ours__have_no_close_misses() -> None:
 def test_comparisons__many_names__are_bounded() -> None:
     # Permutations pass every cheap test: each costs a whole comparison.
     names = [f"ecnatsin{number}"[:9] for number in range(10_000)]
-    began = time.process_time()
+    began = time.thread_time()
     assert close_miss(names, OURS) is None
-    assert time.process_time() - began < 0.1
+    assert time.thread_time() - began < 0.1
     assert close_miss([*["x"] * MAX_NAMES, "instnce"], OURS) is None
 
 

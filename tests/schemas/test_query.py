@@ -28,6 +28,13 @@ def test_deadline__that_is_anything_else_is_a_fault(value: Any) -> None:
     assert list(caught.value.messages_dict) == ["deadline"]
 
 
+@pytest.mark.parametrize("value", ["", "a b", "eu/west", "n" * 65])
+def test_target__that_is_no_name__is_a_fault(value: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        query.load({"target": [value]})
+    assert caught.value.messages_dict == {"target": ["must name targets, e.g. target=emea or target=emea,apac"]}
+
+
 @pytest.mark.parametrize(
     ("body", "meant"),
     [

@@ -329,6 +329,6 @@ def test_verdict__user_locked_by_others__says_so(function: Callable[..., Functio
 
 def test_map_error_response__very_long_text__is_fast() -> None:
     body = json.dumps({"error": {"code": 401, "message": "password is " * 20_000}}).encode()
-    began = time.process_time()
+    began = time.thread_time()
     map_error_response(401, body, ("fdi-probe", "Acme"))
-    assert time.process_time() - began < 0.5
+    assert time.thread_time() - began < 0.5

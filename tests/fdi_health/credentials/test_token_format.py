@@ -281,6 +281,6 @@ def test_wrapped_secret__any_place__is_not_sent(
     ],
 )
 def test_find_format_error__many_ways_to_divide_the_text__is_fast(text: str) -> None:
-    began = time.process_time()
+    began = time.thread_time()
     find_format_error(text)
-    assert time.process_time() - began < 0.5
+    assert time.thread_time() - began < 0.5

@@ -272,6 +272,6 @@ def test_any_response__has_a_known_code_and_names_its_status(
 
 def test_response_of_angle_brackets__is_searched_at_once() -> None:
     body = b"<" * 16_000
-    began = time.process_time()
+    began = time.thread_time()
     map_error_response(ErrorResponse(400, {"Content-Type": "text/html"}, body, None, "https://roma.example"), None)
-    assert time.process_time() - began < 0.5
+    assert time.thread_time() - began < 0.5
