@@ -9,6 +9,7 @@ from typing import Any
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 TARGET = 'job=~"$job"'
+OF_INSTANCE = "sum by (target, fdi_instance)"
 INSTANCE = 'job=~"$job",fdi_instance=~"$fdi_instance"'
 # Of Grafana's palette: readable on its dark and its light background.
 COLORS = {"healthy": "green", "degraded": "yellow", "unknown": "purple", "unhealthy": "red"}
@@ -135,7 +136,7 @@ PANELS = [
     _panel(
         "Instances over time",
         "state-timeline",
-        {"{{fdi_instance}}": _numbered("fdi_instance_status", "status", INSTANCE, "fdi_instance")},
+        {"{{target}} {{fdi_instance}}": _numbered("fdi_instance_status", "status", INSTANCE, "target, fdi_instance")},
         12,
         f"After policy and mutes. {NEEDS_KEY}",
         defaults=STATUS_FIELDS,
@@ -146,7 +147,7 @@ PANELS = [
         {"": f"fdi_instance_status{{{INSTANCE}}}"},
         8,
         f"After policy and mutes: a muted instance is degraded. {NEEDS_KEY}",
-        transformations=_columns("fdi_instance", "status"),
+        transformations=_columns("target", "fdi_instance", "status"),
         overrides=[_of("status", {"mappings": _MAPPINGS, **COLORED_TEXT})],
     ),
     _panel(
@@ -155,7 +156,7 @@ PANELS = [
         {"": f"fdi_instance_error{{{INSTANCE}}}"},
         8,
         f"Each code has a section in docs/verdicts.md. A muted instance keeps its error. {NEEDS_KEY}",
-        transformations=_columns("fdi_instance", "code"),
+        transformations=_columns("target", "fdi_instance", "code"),
     ),
     _panel(
         "Mutes",
@@ -163,7 +164,7 @@ PANELS = [
         {"": f"fdi_mute_until_timestamp_seconds{{{INSTANCE}}} * 1000"},
         8,
         f"When a mute ends. It may not have begun. {NEEDS_KEY}",
-        transformations=_columns("fdi_instance", "Value"),
+        transformations=_columns("target", "fdi_instance", "Value"),
         overrides=[_of("Value", {"unit": "dateTimeAsIso", "displayName": "muted until"})],
     ),
     _panel(
@@ -177,7 +178,7 @@ PANELS = [
     _panel(
         "Abnormal tasks",
         "timeseries",
-        {"{{fdi_instance}}": f"sum by (fdi_instance) (fdi_abnormal_tasks_count{{{INSTANCE}}})"},
+        {"{{target}} {{fdi_instance}}": f"{OF_INSTANCE} (fdi_abnormal_tasks_count{{{INSTANCE}}})"},
         12,
         f"More than 0 is unhealthy. {NEEDS_KEY}",
         defaults=FROM_ZERO,
@@ -186,7 +187,7 @@ PANELS = [
         "Running tasks",
         "timeseries",
         {
-            "{{fdi_instance}}": f"sum by (fdi_instance) (fdi_running_tasks_count{{{INSTANCE}}})",
+            "{{target}} {{fdi_instance}}": f"{OF_INSTANCE} (fdi_running_tasks_count{{{INSTANCE}}})",
             "minimum": "vector($minimum)",
         },
         12,
@@ -199,8 +200,8 @@ PANELS = [
         "Stopped and completed tasks",
         "timeseries",
         {
-            "{{fdi_instance}} stopped": f"sum by (fdi_instance) (fdi_terminated_tasks_count{{{INSTANCE}}})",
-            "{{fdi_instance}} completed": f"sum by (fdi_instance) (fdi_completed_tasks_count{{{INSTANCE}}})",
+            "{{target}} {{fdi_instance}} stopped": f"{OF_INSTANCE} (fdi_terminated_tasks_count{{{INSTANCE}}})",
+            "{{target}} {{fdi_instance}} completed": f"{OF_INSTANCE} (fdi_completed_tasks_count{{{INSTANCE}}})",
         },
         12,
         f"ROMA Connect does not call a stopped task abnormal. {NEEDS_KEY}",
@@ -222,7 +223,7 @@ PANELS = [
     _panel(
         "Duration by instance",
         "timeseries",
-        {"{{fdi_instance}}": f"max by (fdi_instance) (fdi_instance_duration_seconds{{{INSTANCE}}})"},
+        {"{{target}} {{fdi_instance}}": f"max by (target, fdi_instance) (fdi_instance_duration_seconds{{{INSTANCE}}})"},
         12,
         NEEDS_KEY,
         "s",

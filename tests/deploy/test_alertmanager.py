@@ -28,6 +28,7 @@ RULES: dict[str, dict[str, Any]] = {
     rule["alert"]: rule
     for group in yaml.safe_load((MONITORING / "rules.yml").read_text())["groups"]
     for rule in group["rules"]
+    if "alert" in rule
 }
 KEYS = {"pagerduty-pipelines": "a" * 32, "pagerduty-platform": "b" * 32}
 TARGET = {"job": "fdi-health", "instance": "fdi:443"}
@@ -166,10 +167,9 @@ def test_severities__become_urgencies_and_tickets(alertmanager: Running) -> None
 
 
 def test_inhibition__leaves_the_alert_that_says_why(alertmanager: Running) -> None:
-    def of(instance: str, alert: str, fdi_instance: str = "") -> dict[str, str]:
-        return {"alertname": alert, "job": "fdi-health", "instance": instance} | (
-            {"fdi_instance": fdi_instance} if fdi_instance else {}
-        )
+    def of(instance: str, alert: str, fdi_instance: str = "", target: str = "") -> dict[str, str]:
+        named = {"alertname": alert, "job": "fdi-health", "instance": instance}
+        return named | {name: value for name, value in (("fdi_instance", fdi_instance), ("target", target)) if value}
 
     alertmanager.fire(
         of("down", "FdiTargetDown"),
@@ -191,7 +191,13 @@ def test_inhibition__leaves_the_alert_that_says_why(alertmanager: Running) -> No
         of("no rights", "FdiRightsLost", "payments"),
         of("no rights", "FdiDegraded"),
         of("no rights", "FdiTasksFell", "payments"),
+        of("no rights", "FdiTasksFell", "crm"),
         of("alternating", "FdiNeverHealthy"),
+        of("regions", "FdiAllInstancesUnknown", target="apac"),
+        of("regions", "FdiInstanceUnknown", "payments", "apac"),
+        of("regions", "FdiInstanceUnknown", "payments", "emea"),
+        of("regions", "FdiTargetWithoutList", target="latam"),
+        of("regions", "FdiNeverHealthy"),
     )
     expected = {
         ("down", "FdiTargetDown", ""),
@@ -200,7 +206,11 @@ def test_inhibition__leaves_the_alert_that_says_why(alertmanager: Running) -> No
         ("broken", "FdiInstanceNeverHealthy", "crm"),  # for example because its code changes
         ("no key", "FdiProbeBlind", ""),
         ("no rights", "FdiRightsLost", "payments"),
+        ("no rights", "FdiTasksFell", "crm"),
         ("alternating", "FdiNeverHealthy", ""),
+        ("regions", "FdiAllInstancesUnknown", ""),
+        ("regions", "FdiInstanceUnknown", "payments"),
+        ("regions", "FdiTargetWithoutList", ""),
     }
     sent = [body["payload"]["summary"].partition(":")[0] for _, body in alertmanager.received(len(expected))]
     assert sorted(sent) == sorted(alert for _, alert, _ in expected)

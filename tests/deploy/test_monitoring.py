@@ -60,51 +60,48 @@ def test_rules__pass_promtool(tmp_path: Path) -> None:
     assert configured.returncode == 0, configured.stdout + configured.stderr
 
 
+def rules(kind: str, group: str | None = None) -> list[dict[str, Any]]:
+    """Return the alerts or the records of rules.yml, of one group or of all."""
+    groups = yaml.safe_load((MONITORING / "rules.yml").read_text())["groups"]
+    return [rule for one in groups if group in (None, one["name"]) for rule in one["rules"] if kind in rule]
+
+
 def test_rules__each_have_a_unit_test_and_use_existing_metrics(function_url: str) -> None:
-    rules = {
-        rule["alert"]: rule["expr"]
-        for group in yaml.safe_load((MONITORING / "rules.yml").read_text())["groups"]
-        for rule in group["rules"]
-    }
+    alerts = {rule["alert"]: rule["expr"] for rule in rules("alert")}
+    records = {rule["record"]: rule["expr"] for rule in rules("record")}
     tests = (MONITORING / "rules_test.yml").read_text()
-    # With a token of a known end, and with a mute, there is one more family each, which this function does not have.
+    # This function has no token of a known end, no mute and no targets, which have one more family each.
     scraped = requests.get(f"{function_url}/metrics", headers={"X-Api-Key": KEY}, timeout=10).text
     written = set(re.findall(r"^(fdi_\w+)", scraped, re.MULTILINE))
-    written |= {"fdi_token_expiry_timestamp_seconds", "fdi_mute_until_timestamp_seconds"}
-    for alert, expression in rules.items():
-        assert re.search(rf"alertname: {alert}\b", tests)
+    written |= {"fdi_token_expiry_timestamp_seconds", "fdi_mute_until_timestamp_seconds", "fdi_target_status"}
+    for name, expression in (alerts | records).items():
+        assert re.search(rf"(alertname|expr): {name}\b", tests)
         labels = {"fdi_instance"}
         assert set(re.findall(r"\bfdi_\w+", expression)) - labels <= written
 
 
 def test_rules__page_for_lost_rights_and_warn_for_other_warnings() -> None:  # G04
-    groups = yaml.safe_load((MONITORING / "rules.yml").read_text())["groups"]
-    severity = {rule["alert"]: rule["labels"]["severity"] for group in groups for rule in group["rules"]}
+    severity = {rule["alert"]: rule["labels"]["severity"] for rule in rules("alert")}
     assert severity["FdiDegraded"] == "warning"
     assert severity["FdiRightsLost"] == severity["FdiBlackboxDegraded"] == "page"
 
 
 def test_rules__each_link_to_a_heading_that_exists() -> None:
-    for group in yaml.safe_load((MONITORING / "rules.yml").read_text())["groups"]:
-        for rule in group["rules"]:
-            path, _, anchor = rule["annotations"]["runbook"].partition("#")
-            headings = re.findall(r"^#+ (.*)$", (ROOT / path).read_text(), re.MULTILINE)
-            slugs = {heading.lower().replace(" ", "-") for heading in headings}
-            # The link to an instance's code: tests/test_verdicts_page.py compares the headings with the codes.
-            assert anchor.replace('{{ or $labels.code "unknown" }}', "unknown") in slugs, rule["alert"]
+    for rule in rules("alert"):
+        path, _, anchor = rule["annotations"]["runbook"].partition("#")
+        headings = re.findall(r"^#+ (.*)$", (ROOT / path).read_text(), re.MULTILINE)
+        slugs = {heading.lower().replace(" ", "-") for heading in headings}
+        # The link to an instance's code: tests/test_verdicts_page.py compares the headings with the codes.
+        assert anchor.replace('{{ or $labels.code "unknown" }}', "unknown") in slugs, rule["alert"]
 
 
 def test_rules__for_instances__name_the_instance_and_the_status_page() -> None:
-    rules = [
-        rule
-        for group in yaml.safe_load((MONITORING / "rules.yml").read_text())["groups"]
-        if group["name"] == "fdi-health-instances"
-        for rule in group["rules"]
-    ]
-    assert {"FdiInstanceUnhealthy", "FdiInstanceUnknown"} <= {rule["alert"] for rule in rules}
-    for rule in rules:
+    of_instances = rules("alert", "fdi-health-instances")
+    assert {"FdiInstanceUnhealthy", "FdiInstanceUnknown"} <= {rule["alert"] for rule in of_instances}
+    for rule in of_instances:
         assert rule["annotations"]["status_page"] == "https://fdi-health.example/status"
-        assert "$labels.fdi_instance" in rule["annotations"]["summary"] or rule["alert"] == "FdiAllInstancesUnknown"
+        named = "fdi_instance" if rule["alert"] not in ("FdiAllInstancesUnknown", "FdiTargetWithoutList") else "target"
+        assert f"$labels.{named}" in rule["annotations"]["summary"]
 
 
 SCENARIOS: dict[str, tuple[str, dict[str, str]]] = {
