@@ -148,7 +148,7 @@ class Checker:
     ) -> list[PendingProbe]:
         """Take what is cached, join what is in progress, and start the calls that are missing."""
         pending: list[PendingProbe] = []
-        missing = [instance for instance in instances if not self._take_or_join(instance, results, pending)]
+        missing = [i for i in instances if not self._take_or_join(i, deadline, results, pending)]
         if not missing:
             return pending
         try:
@@ -162,7 +162,7 @@ class Checker:
                 results[instance.instance_id] = self._prober.unknown(instance, too_late(), began)
                 continue
             with self._calls.lock:
-                if self._take_or_join(instance, results, pending):
+                if self._take_or_join(instance, deadline, results, pending):
                     continue
                 call = self._calls.start(
                     instance.instance_id, partial(self._prober.probe, instance, authenticator, tokens)
@@ -171,10 +171,13 @@ class Checker:
                 stuck = CheckError("timeout", "earlier requests for this instance are stuck, or no thread was free")
                 results[instance.instance_id] = self._prober.unknown(instance, stuck, began)
             else:
+                _want(call, deadline)
                 pending.append(PendingProbe(instance, call, started=True))
         return pending
 
-    def _take_or_join(self, instance: Instance, results: dict[str, ProbeResult], pending: list[PendingProbe]) -> bool:
+    def _take_or_join(
+        self, instance: Instance, deadline: Deadline, results: dict[str, ProbeResult], pending: list[PendingProbe]
+    ) -> bool:
         with self._calls.lock:
             cached = self._cache.get(instance.instance_id)
             if cached is not None and cached.arrived.seconds_until(self._clock()) < self._cache_seconds:
@@ -182,6 +185,7 @@ class Checker:
                 return True
             call = self._calls.in_progress(instance.instance_id)
             if call is not None:
+                _want(call, deadline)
                 pending.append(PendingProbe(instance, call, started=False))
             return call is not None
 
@@ -194,3 +198,8 @@ class Checker:
     def _keep(self, instance_id: str, result: ProbeResult) -> None:
         if result.error is None:
             self._cache[instance_id] = result
+
+
+def _want(call: Call[ProbeResult], deadline: Deadline) -> None:
+    if call.wanted_until is None or call.wanted_until.at < deadline.at:
+        call.wanted_until = deadline

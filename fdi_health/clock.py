@@ -38,6 +38,10 @@ class Deadline(NamedTuple):
         """Return the seconds left, 0.0 when there are none."""
         return max(0.0, self.at - self.clock())
 
+    def earlier(self, seconds: float) -> Self:
+        """Return the deadline that is some seconds earlier, but not before half of the time that is left."""
+        return self._replace(at=self.at - min(seconds, self.remaining() / 2))
+
     @property
     def expired(self) -> bool:
         """Whether it has passed."""

@@ -109,6 +109,31 @@ def test_hanging_instances__more_than_threads__have_a_result_each(function: Call
     assert [instance["error"]["code"] for instance in verdict["instances"]] == ["timeout"] * 4
 
 
+def test_instances__that_no_check_waits_for_any_more__are_not_asked(
+    function: Callable[..., Function], upstream: Simulator
+) -> None:
+    checked = function("slow", "healthy", "healthy", FDI_MAX_PARALLEL="1")
+
+    assert checked.verdict("/?deadline=0.1")["status"] == "unknown"
+    assert checked.verdict("/?instance=three")["status"] == "healthy"
+
+    assert [request.instance_id for request in upstream.requests] == ["id-one", "id-three"]
+
+
+def test_thousands_of_instances__end_at_the_deadline(function: Callable[..., Function], upstream: Simulator) -> None:
+    names = [f"instance-{number:04}" for number in range(3000)]
+    for name in names:
+        upstream.play(name, "healthy")
+    checked = function(FDI_INSTANCES=",".join(names), FDI_DEADLINE_SECONDS="1.5", FDI_MAX_PARALLEL="256")
+    checked.get("/?deadline=0.1")  # the first request compiles the schemas
+
+    began = time.monotonic()
+    verdict = checked.verdict()
+
+    assert time.monotonic() - began < 1.5 + SPARE_SECONDS
+    assert len(verdict["instances"]) == len(names)
+
+
 def test_live__answers_while_checks_hang(function: Callable[..., Function]) -> None:
     checked = function("silent", FDI_DEADLINE_SECONDS="1")
 

@@ -32,6 +32,7 @@ class Call(Generic[Result]):
         deadline: when its time limit ends.
         result: set when the call has ended within its limit. If it ends later, this is cancelled.
         stage: what the call is waiting for, in words for people; written by the work.
+        wanted_until: when the last caller gives up, or None if that is not known; written by the callers.
 
     """
 
@@ -41,6 +42,12 @@ class Call(Generic[Result]):
         self.deadline = Deadline.after(limit_seconds)
         self.result: Future[Result] = Future()
         self.stage = ""
+        self.wanted_until: Deadline | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a caller still waits for it. A call that has not begun need not begin if none does."""
+        return not self.deadline.expired and (self.wanted_until is None or not self.wanted_until.expired)
 
     def is_overdue(self, present: Instant) -> bool:
         """Whether the limit has passed, by the clock that saw more time pass.

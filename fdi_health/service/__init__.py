@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from fdi_health.tasks import TaskNames
 
 
+FREE_INSTANCES = 100
+EVALUATING_SECONDS = RENDERING_SECONDS = 0.00012
+"""What evaluating and rendering one instance more than `FREE_INSTANCES` may take on two busy cores. It is
+kept in reserve, so that thousands of instances end at the deadline too (benchmarks/scale.py)."""
+
+
 class Service(NamedTuple):
     """Everything that a process keeps between two requests; a restart loses nothing.
 
@@ -140,12 +146,15 @@ class Service(NamedTuple):
 
     def check(self, selections: Sequence[Selection], deadline: Deadline) -> Verdict:
         """Return the verdict over some instances, details included, at the deadline at the latest."""
+        count = sum(len(one.instances) for one in selections)
+        deadline = deadline.earlier(_seconds_for(count, RENDERING_SECONDS))
+        ask_by = deadline.earlier(_seconds_for(count, EVALUATING_SECONDS))
         first, *others = selections
         if not others and first.target.settings.name is None and not first.warnings and first.error is None:
-            return first.target.check(first.instances, deadline)
+            return first.target.check(first.instances, ask_by)
         began = self.clock()
         with_list = [one for one in selections if one.error is None]
-        checked = self.fan_out.run(lambda one: one.target.check(one.instances, deadline), with_list, deadline)
+        checked = self.fan_out.run(lambda one: one.target.check(one.instances, ask_by), with_list, deadline)
         verdicts: list[Verdict | None] = [
             verdict or one.target.late_verdict(one.instances, began)
             for one, verdict in zip(with_list, checked, strict=True)
@@ -169,6 +178,7 @@ class Service(NamedTuple):
         """
         if verdict.details is None or not count:
             return verdict
+        deadline = deadline.earlier(_seconds_for(len(verdict.details.instances), RENDERING_SECONDS))
         by_target: dict[str | None, list[InstanceVerdict]] = {}
         for instance in verdict.details.instances:
             by_target.setdefault(instance.target, []).append(instance)
@@ -223,3 +233,8 @@ class Service(NamedTuple):
         self.fan_out.close()
         for target in self.targets:
             target.close()
+
+
+def _seconds_for(count: int, seconds: float) -> float:
+    """Return what a step takes that is done for every instance; nothing for the first `FREE_INSTANCES`."""
+    return max(0, count - FREE_INSTANCES) * seconds

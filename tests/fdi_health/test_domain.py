@@ -21,6 +21,12 @@ def test_deadline__counts_down_to_nothing() -> None:
     assert [deadline.expired for _ in range(2)] == [False, True]
 
 
+@pytest.mark.parametrize(("seconds", "at"), [(0.0, 110.0), (2.0, 108.0), (5.0, 105.0), (50.0, 105.0)])
+def test_earlier_deadline__leaves_half_of_the_time_at_least(seconds: float, at: float) -> None:
+    assert Deadline(110.0, lambda: 100.0).earlier(seconds).at == at
+    assert Deadline(90.0, lambda: 100.0).earlier(seconds).at == 90.0
+
+
 @given(*[st.floats(0, 1e9)] * 4)
 def test_elapsed__is_what_the_faster_clock_saw(wall: float, later_wall: float, mono: float, later_mono: float) -> None:
     elapsed = Instant(wall, mono).seconds_until(Instant(later_wall, later_mono))

@@ -456,7 +456,7 @@ def test_meaning__finds_what_is_wrapped_and_minds_rings() -> None:
 
 def test_repr__of_what_holds_foreign_text__shows_none_of_it() -> None:
     reply = Response(200, {"X-Subject-Token": TOKEN}, TOKEN.encode())
-    kept = connections.PooledConnection(None, None, TOKEN.encode())  # type: ignore[arg-type] # the repr uses neither
+    kept = connections.PooledConnection(None, TOKEN.encode())  # type: ignore[arg-type] # the repr does not use it
     error = ErrorResponse(401, {"A": TOKEN}, TOKEN.encode(), None, TOKEN)
     request = _Request("GET", PATH, HEADERS, TOKEN.encode())
     assert [repr(thing) for thing in (request, reply, kept, error)] == [
