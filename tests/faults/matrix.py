@@ -23,6 +23,9 @@ KEPT = "after a kept answer"
 NEIGHBOURS = ("healthy", "doc_example", "no_tasks")
 """What another instance plays beside the fault: the fleet's worst is not always the one that is struck."""
 
+SETUPS = ("environment", "targets", "discovery")
+"""Where the instances are named: in FDI_INSTANCES, in a document with two targets, or in ROMA Connect's own list."""
+
 TOKEN_MOMENTS = ("cold", "renewal")
 """When a token is needed for the first time, and when the one that is held was refused."""
 
@@ -71,6 +74,7 @@ class Combination(NamedTuple):
         moment: when.
         way: the entry point.
         neighbour: what one of the other instances plays.
+        setup: where the instances are named.
 
     """
 
@@ -80,11 +84,13 @@ class Combination(NamedTuple):
     moment: str
     way: str
     neighbour: str = "healthy"
+    setup: str = "environment"
 
     def __str__(self) -> str:
         where = "" if self.position is None else f" at {self.position}"
         beside = "" if self.neighbour == "healthy" else f" beside {self.neighbour}"
-        return f"{self.source}: {self.fault}{where}{beside}, {self.moment}, {self.way}"
+        setup = "" if self.setup == "environment" else f", {self.setup}"
+        return f"{self.source}: {self.fault}{where}{beside}, {self.moment}, {self.way}{setup}"
 
 
 def combinations() -> Iterator[Combination]:
@@ -95,16 +101,21 @@ def combinations() -> Iterator[Combination]:
         # One step on for each fault, so that no place always has the same neighbour.
         for _ in range(number % len(NEIGHBOURS)):
             next(neighbours)
-        for position, moment, way in places:
-            yield Combination("statistics", fault, position, moment, way, next(neighbours))
-    for fault, way in itertools.product(NETWORK, WAYS):
-        yield Combination("network", fault, None, "first call", way)
+        for at, (position, moment, way) in enumerate(places):
+            setup = SETUPS[(number + at // len(NEIGHBOURS)) % len(SETUPS)]
+            yield Combination("statistics", fault, position, moment, way, next(neighbours), setup)
+    # Without a network or a token there is no list of instances, so no instance to be unknown.
+    setups = itertools.cycle(SETUPS[:2])
+    for fault in NETWORK:
+        for way in WAYS:
+            yield Combination("network", fault, None, "first call", way, setup=next(setups))
+        next(setups)
     tokens = [("iam", fault) for fault in (*IAM_FAULTS, "refused", "black hole")]
     tokens += [(vault, fault) for vault, faults in VAULTS.items() for fault in faults]
     for (source, fault), moment, way in itertools.product(tokens, TOKEN_MOMENTS, WAYS):
         # Settings do not change while a process runs: with these there never is a token to be renewed.
         if not (moment == "renewal" and (source == "env" or fault in ("refused", "black hole"))):
-            yield Combination(source, fault, None, moment, way)
+            yield Combination(source, fault, None, moment, way, setup=next(setups))
 
 
 def sample(size: int, seed: int) -> list[Combination]:

@@ -79,8 +79,29 @@ class World:
             "FDI_CACHE_SECONDS": "0",
             "FDI_ANONYMOUS": "details",
         }
+        for name in NAMES:
+            self.upstream.instances.names[f"id-{name}"] = name
+        if case.setup == "discovery":
+            self.settings["FDI_INSTANCES"] = "*"
         self.strike: Callable[[], None] = lambda: None
         self.mended: Callable[[], None] = lambda: None
+
+    def environ(self) -> dict[str, str]:
+        """Return the settings: as they are, or with a document of two targets in place of those of one project."""
+        if self.case.setup != "targets":
+            return self.settings
+        of_project = {"FDI_ENDPOINT", "FDI_IAM_ENDPOINT", "FDI_PROJECT_ID", "FDI_INSTANCES", "FDI_TOKEN"}
+        fields = {
+            name: self.settings[f"FDI_{name.upper()}"] for name in ("endpoint", "iam_endpoint", "project_id", "token")
+        }
+        targets = [
+            {"name": target, **fields, "instances": {name: f"id-{name}" for name in names}}
+            for target, names in (("emea", NAMES[:2]), ("apac", NAMES[2:]))
+        ]
+        document = self.folder / "targets.json"
+        document.write_text(json.dumps({"targets": targets}))
+        others = {name: value for name, value in self.settings.items() if name not in of_project}
+        return {**others, "FDI_CONFIG": f"file://{document}"}
 
     def ask(self, process: Application) -> tuple[str, dict[str, Any], str]:
         """Send a request through the case's entry point; returns the status, the document and the response as text."""
@@ -315,7 +336,7 @@ def test_combination__has_the_expected_response_in_time(
     with contextlib.ExitStack() as stack:
         world = World(case, tmp_path, stack, monkeypatch)
         allowed = BRING.get(case.source, vault)(world)
-        process = Application(world.settings)
+        process = Application(world.environ())
         stack.callback(process.close)
         others = []
         if case.position is not None:
@@ -339,7 +360,8 @@ def test_combination__has_the_expected_response_in_time(
         possible.append(allowed | {"unknown"} if out_of_time else allowed)
         assert status in {oracle.fleet(list(statuses)) for statuses in itertools.product(*possible)}, text
         if "instances" in document and case.position is not None:
-            kept = [part["status"] for at, part in enumerate(document["instances"]) if at != case.position]
+            by_name = {part["name"]: part["status"] for part in document["instances"]}
+            kept = [by_name[name] for at, name in enumerate(NAMES) if at != case.position]
             assert all(one in may_be for one, may_be in zip(kept, possible, strict=False)), text
         _next_is_fine(world, process)
         _no_secret_is_shown(text, caplog.text)
@@ -424,3 +446,4 @@ def test_sample__contains_every_fault_of_every_source() -> None:
     chosen = sample(SIZE, SEED)
     assert len(chosen) >= 200
     assert {(case.source, case.fault) for case in chosen} == {(case.source, case.fault) for case in every}
+    assert {(case.source, case.setup) for case in chosen} == {(case.source, case.setup) for case in every}
