@@ -12,7 +12,7 @@ PORT ?= 8080
 # With extras: pip 23.2, which Python 3.11 brings, does not hold `coverage[toml]` to a pin of `coverage`.
 LOCK := --quiet --upgrade --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 
-.PHONY: help run test test-fast test-faults check bench soak fuzz mutation audit docs lock clean
+.PHONY: help run test test-fast test-faults check bench scale soak fuzz mutation audit docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ check: $(VENV)/.dev ## Check style, types and imports
 bench: $(VENV)/.dev ## Measure against reference programs and print ratios
 	$(BIN)/python -m benchmarks
 
+scale: $(VENV)/.dev ## Measure checks of thousands of instances in several targets and write docs/scale.md
+	$(BIN)/python -m benchmarks.scale
+
 soak: $(VENV)/.dev ## Send requests for ten minutes while every dependency fails and recovers
 	$(BIN)/python -m tests.soak
 
@@ -63,6 +66,7 @@ docs: $(VENV)/.dev ## Write the generated pages
 	PYTHONPATH=. $(BIN)/python docs/build_openapi.py
 	PYTHONPATH=. $(BIN)/python docs/build_verdicts.py
 	PYTHONPATH=. $(BIN)/python docs/build_configuration.py
+	PYTHONPATH=. $(BIN)/python docs/build_disclosure.py
 	PYTHONPATH=. $(BIN)/python deploy/monitoring/build_dashboard.py
 
 lock: $(VENV)/.dev ## Pin and hash the dependencies of pyproject.toml
