@@ -7,12 +7,12 @@ and its page on login policies: 5 failed logins within 15 minutes lock a user ou
 from __future__ import annotations
 
 import json
-import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fdi_health.clock import now, parse_timestamp
-from fdi_health.credentials.cooldown import LoginOutcome, next_cooldown
+from fdi_health.credentials.cooldown import LoginOutcome
+from fdi_health.credentials.credential_limits import CredentialLimits
 from fdi_health.credentials.iam_error_codes import map_error_response, map_login_error
 from fdi_health.credentials.token_format import find_format_error
 from fdi_health.errors import CheckError
@@ -25,15 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fdi_health.clock import Deadline, Instant
-    from fdi_health.credentials.cooldown import Cooldown
     from fdi_health.credentials.secret_format import Credentials
     from fdi_health.transport.client import Response, Transport
-
-_MAX_UNPROVEN_ATTEMPTS = 2
-"""How many requests one login may send if IAM has not accepted the credentials yet: each may count as a failure."""
-
-_MAX_COOLDOWNS = 8
-"""How many failed credentials are remembered: a secret store may return old and new ones in turn."""
 
 _PATH = "/v3/auth/tokens?nocatalog=true"
 """Without the catalog of services, which is most of the response and which nobody reads here."""
@@ -65,8 +58,10 @@ class IamClient:
         project_id: the project to request tokens for if the credentials name none.
         clock: reads both clocks.
         wall: returns seconds since the epoch, for a Retry-After that is a date.
+        limits: those of the process; None for others than those of other clients.
 
     Attributes:
+        limits: limit the logins, and the requests with an access key.
         secrets: the passwords and tokens of this process, for redaction.
 
     """
@@ -77,15 +72,14 @@ class IamClient:
         project_id: str,
         clock: Callable[[], Instant] = now,
         wall: Callable[[], float] = time.time,
+        limits: CredentialLimits | None = None,
     ) -> None:
         self.secrets = SecretHistory()
         self._transport = transport
         self._project_id = project_id
-        self._clock, self._wall = clock, wall
+        self.limits = limits or CredentialLimits(clock)
+        self._wall = wall
         self._retries = Retries("IAM")
-        self._lock = threading.Lock()
-        self._cooldowns: dict[Credentials, Cooldown] = {}
-        self._accepted: Credentials | None = None
 
     def create_token(self, credentials: Credentials, deadline: Deadline) -> IssuedToken:
         """Return a new token.
@@ -104,16 +98,8 @@ class IamClient:
                 "the secret contains credentials, and the settings do not name an IAM endpoint",
                 next_step="Set FDI_IAM_ENDPOINT, e.g. https://iam.cn-north-4.myhuaweicloud.com, or FDI_REGION.",
             )
-        with self._lock:
-            previous = self._cooldowns.get(credentials)
-            if previous is not None and not previous.is_over(self._clock()):
-                raise previous.to_error()
-            accepted = credentials == self._accepted
-            # A login past its deadline may still run when the next one starts, so it counts as failed until it ends.
-            pending = self._start_cooldown(
-                credentials,
-                next_cooldown(previous, LoginOutcome.UNCERTAIN, _NO_RESPONSE, self._clock(), accepted=accepted),
-            )
+        limit = self.limits.of_user(credentials)
+        login = limit.begin(deadline)
         self.secrets.add(credentials.password)
         body = json.dumps(_request_document(credentials, self._project_id)).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "fdi-health"}
@@ -131,36 +117,19 @@ class IamClient:
                 return _parse_response(response)
             raise self._map_error(response, credentials)
 
-        # The request before may have counted as a failed login: then only one is sent.
-        max_attempts = 1 if previous is not None and previous.counted_failures else _MAX_UNPROVEN_ATTEMPTS
         try:
-            issued = self._retries.run(attempt, deadline, ATTEMPTS if accepted else max_attempts)
+            issued = self._retries.run(attempt, deadline, login.max_requests or ATTEMPTS)
         except CheckError as error:
             outcome = LoginOutcome.UNCERTAIN if sent else LoginOutcome.NOT_SENT
             if error.code == "token_unavailable" and error.upstream_status in (401, 403):
                 outcome = LoginOutcome.REFUSED
             if error.code != "token_unavailable":
                 error = map_login_error(error)
-            with self._lock:
-                if outcome is LoginOutcome.REFUSED and self._accepted == credentials:
-                    self._accepted = None
-                if self._cooldowns.get(credentials) is pending:
-                    pending = self._start_cooldown(
-                        credentials, next_cooldown(previous, outcome, error, self._clock(), accepted=accepted)
-                    )
-            raise pending.to_error() from None
-        with self._lock:
-            self._cooldowns.clear()
-            self._accepted = credentials
+            raise limit.fail(login, outcome, error) from None
+        limit.succeed(login)
+        self.limits.end_cooldowns(credentials)
         self.secrets.add(issued.value)
         return issued
-
-    def _start_cooldown(self, credentials: Credentials, cooldown: Cooldown) -> Cooldown:
-        self._cooldowns.pop(credentials, None)
-        self._cooldowns[credentials] = cooldown
-        if len(self._cooldowns) > _MAX_COOLDOWNS:
-            del self._cooldowns[next(iter(self._cooldowns))]
-        return cooldown
 
     def _map_error(self, response: Response, credentials: Credentials) -> CheckError:
         if response.status != 429 and response.status < 500:
@@ -211,6 +180,3 @@ def _parse_response(response: Response) -> IssuedToken:
     except ValueError:
         lifetime = 0.0
     return IssuedToken(value, expires_at, lifetime if lifetime > 0 else None)
-
-
-_NO_RESPONSE = map_login_error(CheckError("timeout", "no response before the deadline"))

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from fdi_health.credentials.access_key_format import SecretAccessKey
-from fdi_health.credentials.access_key_limit import AccessKeyLimit
 from fdi_health.credentials.refreshing_cache import LOGIN
 from fdi_health.credentials.secret_format import Credentials, parse_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from fdi_health.clock import Instant
     from fdi_health.concurrency.single_flight import Call
     from fdi_health.credentials.iam_client import IamClient
     from fdi_health.credentials.signer import AccessKey
     from fdi_health.secret_stores import SecretStore
-
-_MAX_KEYS = 4
-"""How many access keys are remembered: a secret store may return an old and a new one in turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +48,11 @@ class SecretReader:
         store: where the secret is.
         iam: exchanges credentials for a token.
         key: which key of a JSON secret to use, or None.
-        clock: reads both clocks.
 
     """
 
-    def __init__(self, store: SecretStore, iam: IamClient, key: str | None, clock: Callable[[], Instant]) -> None:
-        self._store, self._iam, self._json_key, self._clock = store, iam, key, clock
-        self._lock = threading.Lock()
-        self._limits: dict[AccessKey, AccessKeyLimit] = {}
+    def __init__(self, store: SecretStore, iam: IamClient, key: str | None) -> None:
+        self._store, self._iam, self._json_key = store, iam, key
 
     def read(self, call: Call[Any]) -> CachedSecret:
         """Return what the secret contains, or the token that IAM issues for the credentials in it.
@@ -86,17 +75,6 @@ class SecretReader:
             value, kind = content.value, "token"
         lifetime = None if content.expires_at is None else content.expires_at - call.began.wall
         return CachedSecret(value, "agency" if secret.of_agency else kind, secret.version, content.expires_at, lifetime)
-
-    def limit(self, key: AccessKey) -> AccessKeyLimit:
-        """Return the limit of an access key that was read; it is the same for every read of that key."""
-        with self._lock:
-            others = (limit.refusals for other, limit in self._limits.items() if other.access_key == key.access_key)
-            limit = self._limits.get(key) or AccessKeyLimit(self._clock, next(others, None))
-            self._limits.pop(key, None)
-            self._limits[key] = limit
-            if len(self._limits) > _MAX_KEYS:
-                del self._limits[next(iter(self._limits))]
-            return limit
 
     def _log_in(self, credentials: Credentials, version: str | None, call: Call[Any]) -> CachedSecret:
         call.stage = LOGIN

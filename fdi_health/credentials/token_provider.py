@@ -71,7 +71,7 @@ class TokenProvider:
         clock: Callable[[], Instant] = now,
         max_read_seconds: float = MAX_READ_SECONDS,
     ) -> None:
-        self._iam, self._reader = iam, SecretReader(store, iam, key, clock)
+        self._iam, self._reader = iam, SecretReader(store, iam, key)
         self._warn_seconds, self._clock = warn_seconds, clock
         self._cache: RefreshingCache[CachedSecret] = RefreshingCache(self._read, clock, max_read_seconds)
         self._refused_generation = 0
@@ -166,7 +166,7 @@ class TokenProvider:
     def _authenticator(self, snapshot: Snapshot[CachedSecret]) -> Token | Signature:
         secret, others = snapshot.value, self._iam.secrets.values()
         if isinstance(secret.value, AccessKey):
-            return Signature(secret.value, self._reader.limit(secret.value), snapshot.generation, others)
+            return Signature(secret.value, self._iam.limits.of_key(secret.value), snapshot.generation, others)
         return Token(secret.value, snapshot.generation, secret.expires_at, secret.renewable, others)
 
     def _was_read_after_refusal(self, refused: Signature) -> bool:

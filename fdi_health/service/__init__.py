@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 from fdi_health.clock import Deadline, now
 from fdi_health.configuration import read_configuration
 from fdi_health.credentials.api_keys import ApiKeys
+from fdi_health.credentials.credential_limits import CredentialLimits
 from fdi_health.credentials.refreshing_cache import MAX_READ_SECONDS
 from fdi_health.errors import CheckError, Fault
 from fdi_health.evaluation import name_tasks
@@ -78,7 +79,7 @@ class Service(NamedTuple):
         else:
             of_one, paces = from_settings(settings), Paces()
             paces.set_rates([of_one])
-            source = OneTarget(open_target(of_one, secret, environ, limits, clock, paces))
+            source = OneTarget(open_target(of_one, secret, environ, limits, clock, paces, CredentialLimits(clock)))
         return cls(
             source=source,
             fan_out=FanOut(),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fdi_health.clock import format_timestamp
 from fdi_health.configuration import ConfiguredSecret, read_document
+from fdi_health.credentials.credential_limits import CredentialLimits
 from fdi_health.credentials.refreshing_cache import RefreshingCache
 from fdi_health.errors import CheckError, Fault
 from fdi_health.models import VerdictWarning
@@ -128,8 +129,8 @@ class DocumentTargets:
         self._cache: RefreshingCache[_Document] = RefreshingCache(
             lambda call: self._read(call.deadline), clock, limits.read_seconds
         )
-        # Kept when the document changes: a rate limit that ROMA Connect stated does not end then.
-        self._paces = Paces()
+        # Kept when the document changes: neither a rate limit that ROMA Connect stated nor a cooldown ends then.
+        self._paces, self._credential_limits = Paces(), CredentialLimits(clock)
         self._lock = threading.Lock()
         self._generation = 0
         self._targets: tuple[Target, ...] = ()
@@ -193,10 +194,8 @@ class DocumentTargets:
                 if same is not None and same.settings == settings:
                     after.append(before.pop(settings.name))
                 else:
-                    share = len(snapshot.value.targets)
-                    after.append(
-                        open_target(settings, secret, self._environ, self._limits, self._clock, self._paces, share)
-                    )
+                    of_process = self._environ, self._limits, self._clock, self._paces, self._credential_limits
+                    after.append(open_target(settings, secret, *of_process, share=len(snapshot.value.targets)))
             self._was_ready = self.is_ready
             self._targets, self._generation = tuple(after), snapshot.generation
         for removed in before.values():

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from fdi_health.clock import Deadline, Instant
     from fdi_health.configuration import ConfiguredSecret
+    from fdi_health.credentials.credential_limits import CredentialLimits
     from fdi_health.models import InstanceVerdict, Verdict
     from fdi_health.service.paces import Paces
     from fdi_health.tasks import TaskList, TaskNames
@@ -186,6 +187,7 @@ def open_target(
     limits: Limits,
     clock: Callable[[], Instant],
     paces: Paces,
+    credential_limits: CredentialLimits,
     share: int = 1,
 ) -> Target:
     """Return the target that the settings describe; connects to nothing and starts no thread.
@@ -196,7 +198,7 @@ def open_target(
         environ: the process's environment.
         limits: what all targets have in common.
         clock: reads both clocks.
-        paces: the call rates of the process.
+        paces, credential_limits: the call rates of the process, and the limits of its access keys and users.
         share: how many targets share the threads and the kept connections of the process.
 
     """
@@ -207,7 +209,7 @@ def open_target(
     iam_transport = None
     if settings.iam_endpoint:
         iam_transport = Transport.open(settings.iam_endpoint, environ, 1, transport.context)
-    iam = IamClient(iam_transport, settings.project_id, clock)
+    iam = IamClient(iam_transport, settings.project_id, clock, limits=credential_limits)
     pools = DaemonThreadPool(limits.max_parallel), DaemonThreadPool(MAX_INSTANCES)
     api = Api(transport, settings.project_id, pace=paces.of(settings))
     seconds = limits.cache_seconds, limits.deadline_seconds

@@ -13,8 +13,8 @@ import yaml
 from fdi_health.clock import Instant, now
 from fdi_health.service.config import DocumentTargets
 from fdi_health.service.target import Target
-from simulator import Simulator
-from tests.conftest import PROJECT_ID, TOKEN, Function
+from simulator import Iam, Simulator
+from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN, Function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -268,6 +268,23 @@ def test_document__changed__is_used_by_the_next_request_after_a_minute(
     assert until(lambda: deployment.verdict()["instances_count"]["total"] == 2)
     # An unchanged target keeps its credentials and connections.
     assert deployment.app.process.service().targets[0] is before
+
+
+def test_document__policy_of_a_target_changed__keeps_the_cooldown_of_its_credentials(
+    deploy: Callable[..., Deployment], upstream: Simulator, iam: Iam
+) -> None:
+    upstream.play("id-orders", "healthy")
+    emea = target("emea", upstream, "orders", iam_endpoint=upstream.url)
+    wrong = json.dumps({**json.loads(CREDENTIALS), "password": "wrong"})
+    deployment = deploy(emea, ROMA_TOKEN=wrong)
+    assert deployment.verdict()["instances"][0]["error"]["code"] == "token_unavailable"
+    deployment.write({**emea, "policy": {"orders": {"min_tasks": 1}}})
+    deployment.clock.seconds += 61
+    before = deployment.app.process.service().targets[0]
+    deployment.get()
+    assert until(lambda: deployment.get() is not None and deployment.app.process.service().targets[0] is not before)
+    assert deployment.verdict()["instances"][0]["error"]["code"] == "token_unavailable"
+    assert len(iam.logins) == 1
 
 
 def until(condition: Callable[[], bool]) -> bool:

@@ -198,15 +198,18 @@ def test_changed_credentials__are_sent_at_once_but_those_that_failed_before_are_
         assert log_in(iam_client, credentials)
     assert log_in(iam_client, others[8])
     assert len(iam.logins) == 10
-    assert log_in(iam_client, WRONG)  # eight are remembered
-    assert len(iam.logins) == 11
-
-
-def test_success__ends_every_cooldown(iam_client: IamClient, iam: SimulatedIam) -> None:
     assert log_in(iam_client, WRONG)
+    assert len(iam.logins) == 10
+
+
+def test_success__ends_every_cooldown_of_the_user(iam_client: IamClient, iam: SimulatedIam) -> None:
+    other = GOOD._replace(username="nobody")
+    assert log_in(iam_client, WRONG)
+    assert log_in(iam_client, other)
     assert log_in(iam_client) is None
     assert log_in(iam_client, WRONG)
-    assert len(iam.logins) == 3
+    assert log_in(iam_client, other)
+    assert len(iam.logins) == 4
 
 
 def test_accepted_credentials__while_iam_fails__back_off_to_30_seconds(
@@ -251,18 +254,21 @@ def test_accepted_credentials__once_refused__are_treated_like_new_ones(
     assert login_times(iam, clock, lambda: log_in(iam_client), minutes=15, step=10) == [0, 300, 600]
 
 
-def test_login__in_progress__is_not_started_again(iam_client: IamClient, iam: SimulatedIam) -> None:
-    # A read of the secret that is past its deadline may go on beside the next one.
+def test_logins_in_progress__of_credentials_that_were_not_accepted_yet__are_two_at_most(
+    iam_client: IamClient, iam: SimulatedIam
+) -> None:
     iam.play("silent", for_ever=True)
-    first = threading.Thread(target=log_in, args=(iam_client, GOOD, 0.5))
-    first.start()
-    while not iam.logins:
+    first = [threading.Thread(target=log_in, args=(iam_client, GOOD, 1.0)) for _ in range(2)]
+    for thread in first:
+        thread.start()
+    while len(iam.logins) < 2:
         time.sleep(0.01)
-    error = log_in(iam_client)
+    error = log_in(iam_client, GOOD, 0.2)
     assert error is not None
-    assert error.message.endswith("IAM did not answer before the deadline")
-    first.join()
-    assert len(iam.logins) == 1
+    assert error.message == "other logins with these credentials did not end before the deadline"
+    for thread in first:
+        thread.join()
+    assert len(iam.logins) == 2
 
 
 def test_login__ended_late__does_not_shorten_a_newer_cooldown(
