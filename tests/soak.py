@@ -1,7 +1,8 @@
 """`make soak`: callers for ten minutes while every dependency fails and recovers; each verdict must be true.
 
-Two servers are asked over one simulated upstream. functions-framework runs in one process from beginning to end; its
-memory, threads and descriptors must stay as they are. The container's server, with two workers, is stopped and started
+Two servers are asked over one simulated upstream. functions-framework runs in one process from beginning to end, with
+two targets, of which one finds its instances in ROMA Connect's list; its memory, threads and descriptors must stay as
+they are. The container's server, with settings of one project, with two workers, is stopped and started
 again and again. Calm phases alternate with wild ones; in a calm phase not even `unknown` is right. A thread
 of the soak's own that ends before its time is a failure like any other.
 """
@@ -266,6 +267,20 @@ def credentials(password: str) -> str:
     return json.dumps({"username": "fdi-probe", "password": password, "domain_name": "Acme"})
 
 
+def with_targets(settings: dict[str, str], path: Path) -> dict[str, str]:
+    """Write a document with two targets; return the settings with it in place of those of one project."""
+    fields = {name: settings[f"FDI_{name.upper()}"] for name in ("endpoint", "iam_endpoint", "project_id", "token")}
+    targets = [
+        {"name": "named", **fields, "instances": {name: f"id-{name}" for name in NAMES[:2]}},
+        {"name": "listed", **fields, "instances": "*", "exclude": list(NAMES[:2])},
+    ]
+    path.write_text(json.dumps({"targets": targets}))
+    of_project = {*(f"FDI_{name.upper()}" for name in fields), "FDI_INSTANCES"}
+    return {name: value for name, value in settings.items() if name not in of_project} | {
+        "FDI_CONFIG": f"file://{path}"
+    }
+
+
 def footprint(pid: int) -> tuple[int, int, int]:
     """Return resident bytes, threads and descriptors of the worker under a server's process."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -308,6 +323,7 @@ def main() -> int:
         secret.write_text(credentials("password-0"))
         for name in NAMES:
             upstream.play(f"id-{name}", "healthy")
+            upstream.instances.names[f"id-{name}"] = name
         settings = {
             "FDI_ENDPOINT": upstream.url,
             "FDI_IAM_ENDPOINT": upstream.url,
@@ -321,7 +337,8 @@ def main() -> int:
         }
         runs: list[Callers] = []
         # One worker: of two, the one that is measured may be the one that gets no requests.
-        with functions_framework({**settings, "WORKERS": "1"}, homes[0]) as (url, process):
+        several = with_targets({**settings, "WORKERS": "1"}, Path(folder) / "targets.json")
+        with functions_framework(several, homes[0]) as (url, process):
             steady = Callers(truth, url, over, faults, 0.0)
             disturber = faults.thread(lambda: chaos(truth, upstream, iam, secret, over))
             recycled = {**settings, "FDI_CACHE_SECONDS": "1"}

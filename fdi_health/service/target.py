@@ -198,7 +198,8 @@ def open_target(
         environ: the process's environment.
         limits: what all targets have in common.
         clock: reads both clocks.
-        paces, credential_limits: the call rates of the process, and the limits of its access keys and users.
+        paces: the call rates of the process.
+        credential_limits: the limits of its access keys and users.
         share: how many targets share the threads and the kept connections of the process.
 
     """
@@ -206,9 +207,8 @@ def open_target(
     # Others of its connections: for the flow tasks of each instance, and for the list of instances.
     kept = limits.max_parallel * (2 if settings.flow_tasks == "check" else 1) + settings.discovers
     transport = Transport.open(settings.endpoint, environ, kept)
-    iam_transport = None
-    if settings.iam_endpoint:
-        iam_transport = Transport.open(settings.iam_endpoint, environ, 1, transport.context)
+    iam_url = settings.iam_endpoint
+    iam_transport = Transport.open(iam_url, environ, 1, transport.context) if iam_url else None
     iam = IamClient(iam_transport, settings.project_id, clock, limits=credential_limits)
     pools = DaemonThreadPool(limits.max_parallel), DaemonThreadPool(MAX_INSTANCES)
     api = Api(transport, settings.project_id, pace=paces.of(settings))
