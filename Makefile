@@ -12,7 +12,7 @@ PORT ?= 8080
 # With extras: pip 23.2, which Python 3.11 brings, does not hold `coverage[toml]` to a pin of `coverage`.
 LOCK := --quiet --upgrade --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 
-.PHONY: help run test test-fast test-faults check bench scale soak fuzz mutation audit docs lock clean
+.PHONY: help run test test-fast test-faults check bench scale soak fuzz mutation audit docs wheel lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,12 +69,15 @@ docs: $(VENV)/.dev ## Write the generated pages
 	PYTHONPATH=. $(BIN)/python docs/build_disclosure.py
 	PYTHONPATH=. $(BIN)/python deploy/monitoring/build_dashboard.py
 
+wheel: $(VENV)/.dev ## Build the package into dist/
+	$(BIN)/hatchling build -t wheel -d dist
+
 lock: $(VENV)/.dev ## Pin and hash the dependencies of pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements.txt
+	$(BIN)/uv pip compile pyproject.toml --extra aws --extra gcp $(LOCK) -o requirements.txt
 	$(BIN)/uv pip compile deploy/lambda/requirements.in -c requirements.txt $(LOCK) -o deploy/lambda/requirements.txt
 	$(BIN)/uv pip compile deploy/functiongraph/requirements.in -c requirements.txt $(LOCK) -o deploy/functiongraph/requirements.txt
 	$(BIN)/uv pip compile deploy/container/requirements.in -c requirements.txt $(LOCK) -o deploy/container/requirements.txt
-	$(BIN)/uv pip compile pyproject.toml --extra dev -c requirements.txt -c deploy/container/requirements.txt $(LOCK) -o requirements-dev.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra aws --extra gcp -c requirements.txt -c deploy/container/requirements.txt $(LOCK) -o requirements-dev.txt
 	echo 'atheris<3.1' | $(BIN)/uv pip compile - -c requirements-dev.txt $(LOCK) -o tests/requirements-fuzz.txt
 	echo mutmut | $(BIN)/uv pip compile - -c requirements-dev.txt $(LOCK) -o tests/requirements-mutation.txt
 	echo pip-audit | $(BIN)/uv pip compile - -c requirements-dev.txt $(LOCK) -o tests/requirements-audit.txt

@@ -1,4 +1,4 @@
-"""`make run`: the simulator and the function side by side, and the first verdict for a newcomer to read."""
+"""`make run` and `fdi-health demo`: simulator and function side by side, and the first verdict to read."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def main() -> int:
             probe.bind((HOST, port))
         except OSError:
             print(
-                f"Port {port} on {HOST} is taken. Free it, or choose another one: make run PORT=8081", file=sys.stderr
+                f"Port {port} on {HOST} is taken. Free it, or choose another one: make run PORT=8081, or "
+                "PORT=8081 fdi-health demo",
+                file=sys.stderr,
             )
             return 2
     # However we are told to stop, the two programs are ended first. Shells start background jobs deaf to SIGINT.
@@ -110,8 +112,10 @@ def _function(upstream: str, port: int, home: str) -> Iterator[subprocess.Popen[
         "HOME": home,  # gunicorn opens a control socket under it
         "no_proxy": "127.0.0.1",
     }
-    program = str(Path(sys.executable).parent / "functions-framework")
-    command = [program, "--target=health", "--source=main.py", f"--host={HOST}", f"--port={port}"]
+    program = Path(sys.executable).parent / "functions-framework"
+    command = [str(program), "--target=health", f"--source={ROOT / 'main.py'}", f"--host={HOST}", f"--port={port}"]
+    if not program.exists():  # the smallest installation
+        command = [sys.executable, "-m", "simulator.demo_server", HOST, str(port)]
     with _running(command, settings) as process:
         end = time.monotonic() + START_SECONDS
         while process.poll() is None and time.monotonic() < end:

@@ -134,6 +134,14 @@ def build_error(description: str, next_step: str) -> CheckError:
     return CheckError("token_unavailable", f"the secret {description}", next_step=next_step)
 
 
+def build_missing_library_error(extra: str) -> CheckError:
+    """Return the error of a store that lacks the libraries of an extra of this project."""
+    return build_error(
+        f"could not be read: the libraries of the extra {extra!r} are not installed",
+        f"Install them: pip install 'fdi-health[{extra}]', or '.[{extra}]' in a clone.",
+    )
+
+
 def map_vendor_error(
     error: BaseException, table: Mapping[str, tuple[str, str]], default: tuple[str, str], *names: str
 ) -> CheckError:

@@ -13,7 +13,7 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from fdi_health.secret_stores import InvalidSecretUrl, build_error, map_vendor_error
+from fdi_health.secret_stores import InvalidSecretUrl, build_error, build_missing_library_error, map_vendor_error
 from fdi_health.secret_stores.aws.errors import FILE_ERRORS, map_error_response, map_file_error
 
 if TYPE_CHECKING:
@@ -74,9 +74,7 @@ def call(service: Service, operation: str, region: str, deadline: Deadline, **ar
         import botocore.session  # takes 0.2 s, so only if an AWS store is used
         from botocore.exceptions import BotoCoreError, ClientError
     except ModuleNotFoundError:
-        raise build_error(
-            "could not be read: the Python package botocore is not installed", "Install it: pip install botocore"
-        ) from None
+        raise build_missing_library_error("aws") from None
 
     try:
         client = _open_client(botocore.session.get_session(), service.name, region, deadline)

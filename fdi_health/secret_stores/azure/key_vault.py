@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error
+from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error, build_missing_library_error
 from fdi_health.secret_stores.azure.errors import OTHER_SERVER, map_file_error, map_response_error, map_settings_error
 from schemas.settings_fields import is_loopback
 
@@ -80,10 +80,7 @@ class VaultSecret:
             import azure.keyvault.secrets  # noqa: F401 -- is it installed?
             from azure.core.exceptions import AzureError
         except ModuleNotFoundError:
-            raise build_error(
-                "could not be read: the libraries for Azure Key Vault are not installed",
-                "Run `pip install azure-identity azure-keyvault-secrets`, then restart the function.",
-            ) from None
+            raise build_missing_library_error("azure") from None
         from fdi_health.secret_stores.azure.transport import DeadlineTransport
 
         with DeadlineTransport(deadline) as transport:

@@ -12,7 +12,13 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error, map_vendor_error
+from fdi_health.secret_stores import (
+    InvalidSecretUrl,
+    Secret,
+    build_error,
+    build_missing_library_error,
+    map_vendor_error,
+)
 from fdi_health.secret_stores.google.credentials import find_credentials
 from schemas.settings_fields import is_loopback
 
@@ -92,9 +98,13 @@ class Version:
         for name in ("google.cloud.secretmanager_v1", "google.api_core.retry"):
             library = logging.getLogger(name)
             library.setLevel(max(library.level, logging.INFO))
-        from google.api_core.exceptions import GoogleAPIError  # takes 115 ms, so only if this store is used
-        from google.auth.exceptions import GoogleAuthError
-
+        try:
+            import google.cloud.secretmanager_v1  # noqa: F401 -- is it installed?
+            import google_crc32c  # noqa: F401 -- as above
+            from google.api_core.exceptions import GoogleAPIError  # takes 115 ms, so only if this store is used
+            from google.auth.exceptions import GoogleAuthError
+        except ImportError:
+            raise build_missing_library_error("gcp") from None
         try:
             client = self._client(deadline)
             try:

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from fdi_health.errors import CheckError
-from fdi_health.secret_stores import MAX_SECRET_BYTES, InvalidSecretUrl, Secret, build_error
+from fdi_health.secret_stores import (
+    MAX_SECRET_BYTES,
+    InvalidSecretUrl,
+    Secret,
+    build_error,
+    build_missing_library_error,
+)
 from fdi_health.secret_stores.vault.login import find_endpoint, find_setting, is_header_value, log_in
 from fdi_health.secret_stores.vault.responses import COMMON_RULES, READ_RULES, map_transport_error, parse_response
 from fdi_health.transport.client import Transport
@@ -38,10 +44,6 @@ _VAULT_CA_VARIABLES = ("BAO_CACERT", "VAULT_CACERT", "BAO_CAPATH", "VAULT_CAPATH
 _MAX_RESPONSE_BYTES = 4 * MAX_SECRET_BYTES
 """Room for the escapes and the metadata around the largest secret."""
 
-_NO_LIBRARY: Explanation = (
-    "could not be read: the library hvac, which hashivault:// needs, is not installed",
-    "Install it: pip install hvac (or this project with its extra: pip install '.[vault]').",
-)
 _DELETED: Explanation = (
     "does not exist: its latest version is deleted",
     "Undelete it (vault kv undelete), or store a new version.",
@@ -161,7 +163,7 @@ class KeyValueSecret:
         try:
             import hvac  # takes 0.1 s, so only if this store is used
         except ImportError:
-            raise build_error(*_NO_LIBRARY) from None
+            raise build_missing_library_error("vault") from None
         adapter = VaultAdapter(self.environ, deadline)
         try:
             # An empty token: for None, hvac looks in the process's environment and home folder.

@@ -67,8 +67,8 @@ def test_read__botocore_is_not_installed__says_how_to_install_it(
     for name in ("botocore", "botocore.session", "botocore.exceptions"):
         monkeypatch.setitem(sys.modules, name, None)
     error = failure(url)
-    assert error.message == "the secret could not be read: the Python package botocore is not installed"
-    assert error.next_step == "Install it: pip install botocore"
+    assert error.message == "the secret could not be read: the libraries of the extra 'aws' are not installed"
+    assert error.next_step == "Install them: pip install 'fdi-health[aws]', or '.[aws]' in a clone."
 
 
 @BOTH

@@ -217,6 +217,13 @@ def test_read__unavailable_server__ends_at_the_deadline(manager: SecretManager) 
     assert len(manager.names) < 10
 
 
+def test_read__library_missing__says_how_to_install_it(manager: SecretManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "google_crc32c", None)
+    error = failure(manager.host)
+    assert error.message == "the secret could not be read: the libraries of the extra 'gcp' are not installed"
+    assert "fdi-health[gcp]" in str(error.next_step)
+
+
 def test_read__silent_server__ends_at_the_deadline(function: Callable[..., Function], manager: SecretManager) -> None:
     manager.silent = True
     checked = function("healthy", FDI_TOKEN=URL, SECRET_MANAGER_EMULATOR_HOST=manager.host, FDI_DEADLINE_SECONDS="0.5")

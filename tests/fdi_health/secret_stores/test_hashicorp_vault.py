@@ -554,5 +554,5 @@ def test_hvac__other_store__is_not_imported() -> None:
 def test_hvac__not_installed__says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "hvac", None)
     error = failure({})
-    assert "the library hvac" in error.message
-    assert "pip install hvac" in str(error.next_step)
+    assert "the extra 'vault'" in error.message
+    assert "fdi-health[vault]" in str(error.next_step)

@@ -1,4 +1,4 @@
-"""The command line: `python -m fdi_health check` and `python -m fdi_health doctor`."""
+"""The command line: `fdi-health check`, `doctor`, `serve`, `simulate` and `demo`; also `python -m fdi_health`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import itertools
 import json
 import os
 import sys
-import threading
 import time
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 from marshmallow import ValidationError
 
 from fdi_health import diagnostics
+from fdi_health.cli import programs
+from fdi_health.cli.terminal import escape_what_streams_can_not_encode, is_terminal, progress, write, write_failure
 from fdi_health.clock import Deadline
 from fdi_health.diagnostics import document
 from fdi_health.diagnostics.step import SETTINGS
@@ -27,7 +29,7 @@ from schemas import query as query_schema
 from schemas.settings_fields import MARKER, NUMBER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from fdi_health.diagnostics.step import StepStatus
     from fdi_health.models import Status, Verdict
@@ -37,7 +39,6 @@ EXIT: dict[Status, int] = {"healthy": 0, "degraded": 1, "unhealthy": 2, "unknown
 
 _MARKS: dict[StepStatus, str] = {"ok": "ok  ", "warning": "WARN", "failed": "FAIL", "skipped": "skip"}
 
-_PROGRESS_SECONDS = 0.2
 _MAX_NAMES_SHOWN = 10
 _MAX_NAME_CHARACTERS = 64
 
@@ -99,12 +100,12 @@ def check(
     except CheckError as error:
         faults = [(fault, f", entry {fault.entry}" if fault.entry else "") for fault in error.faults]
         lines = [f"UNKNOWN: {error.message}", *(f"  {f.variable}{entry}: {f.message}" for f, entry in faults)]
-        _write_failure("\n".join(lines), for_plugin=form == "nagios")
+        write_failure("\n".join(lines), for_plugin=form == "nagios")
         sys.exit(EXIT["unknown"])
     if form == "text":
-        _write(sys.stdout, "\n".join(text_format.lines(verdict, colour=_is_terminal(sys.stdout))))
+        write(sys.stdout, "\n".join(text_format.lines(verdict, colour=is_terminal(sys.stdout))))
     else:
-        _write(sys.stdout, FORMATS[form].render(verdict).decode().removesuffix("\n"))
+        write(sys.stdout, FORMATS[form].render(verdict).decode().removesuffix("\n"))
     sys.exit(EXIT[verdict.status])
 
 
@@ -122,18 +123,37 @@ def doctor(file: str | None, *, as_json: bool, offline: bool) -> None:
     for step in diagnostics.steps(os.environ, offline=offline):
         broken = broken or (0 if step.ok else step.place)
         if as_json:
-            _write(sys.stdout, json.dumps({**step._asdict(), "seconds": round(step.seconds, 3)}))
+            write(sys.stdout, json.dumps({**step._asdict(), "seconds": round(step.seconds, 3)}))
             continue
-        _write(sys.stdout, f"{_MARKS[step.status]}  {step.name:<20}{step.seconds:>7.3f} s  {step.finding}")
+        write(sys.stdout, f"{_MARKS[step.status]}  {step.name:<20}{step.seconds:>7.3f} s  {step.finding}")
         if step.next_step:
-            _write(sys.stdout, f"      -> {step.next_step}")
+            write(sys.stdout, f"      -> {step.next_step}")
     sys.exit(broken)
+
+
+@cli.command()
+def serve() -> None:
+    """Serve the function with granian on PORT (8080), with THREADS (64) and WORKERS (1), until SIGTERM."""
+    programs.run("handlers.container_server")
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def simulate(arguments: tuple[str, ...]) -> None:
+    """Play ROMA Connect on 127.0.0.1; see `simulate --help`."""
+    programs.run("simulator", arguments)
+
+
+@cli.command()
+def demo() -> None:
+    """Serve the function on 127.0.0.1:8080 (PORT) with a simulated ROMA Connect, and print the first verdict."""
+    programs.run("simulator.demo")
 
 
 def _check_document(file: str, *, as_json: bool) -> NoReturn:
     lines, is_valid = document.describe_document(file, time.time(), as_json=as_json)
     for line in lines:
-        _write(sys.stdout, MARKER.sub("FDI_OK", line))
+        write(sys.stdout, MARKER.sub("FDI_OK", line))
     sys.exit(0 if is_valid else SETTINGS)
 
 
@@ -150,31 +170,8 @@ def _verdict(
             if not unknown:
                 raise
             raise CheckError(error.code, f"{error.message}: {_shown(unknown)}") from None
-        with _progress(sum(len(selection.instances) for selection in selected)):
+        with progress(sum(len(selection.instances) for selection in selected)):
             return service.name_tasks(service.check(selected, deadline), explain, deadline, remarks=remarks)
-
-
-@contextlib.contextmanager
-def _progress(count: int) -> Iterator[None]:
-    """Say on a terminal's stderr what is waited for, and wipe it away when that is over."""
-    if not _is_terminal(sys.stderr):
-        yield
-        return
-    over = threading.Event()
-    began = time.monotonic()
-
-    def show() -> None:
-        while not over.wait(_PROGRESS_SECONDS):
-            click.echo(f"\r\033[Kwaiting for {count} instance(s), {time.monotonic() - began:.1f} s", nl=False, err=True)
-
-    shower = threading.Thread(target=show, daemon=True)
-    shower.start()
-    try:
-        yield
-    finally:
-        over.set()
-        shower.join()
-        click.echo("\r\033[K", nl=False, err=True)
 
 
 def _shown(names: Sequence[str]) -> str:
@@ -190,61 +187,30 @@ def _wants_nagios(words: Sequence[str]) -> bool:
     return "nagios" in values
 
 
-def _is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and not stream.closed and stream.isatty()
-
-
-def _write(stream: TextIO | None, text: str) -> None:
-    """Write a line at once; a closed pipe must not change the exit status."""
-    if stream is None:
-        return
-    try:
-        stream.write(f"{text}\n")
-        stream.flush()
-    except (OSError, ValueError):
-        # What is left in the stream's buffer goes nowhere, instead of failing again when the interpreter ends.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _escape_what_streams_can_not_encode() -> None:
-    """Let stdout and stderr escape characters that their encoding lacks.
-
-    A terminal or pipe that is not UTF-8 would raise an exception for foreign text, and so change the exit status.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A stream that is closed already can't be told, and will not be written to either.
-            with contextlib.suppress(ValueError):
-                stream.reconfigure(errors="backslashreplace")
-
-
-def _write_failure(text: str, *, for_plugin: bool) -> None:
-    """Write why there is no verdict, to stdout for a monitoring plugin, where a pipe would begin performance data."""
-    printable = "".join(c if c.isprintable() or c == "\n" else "?" for c in MARKER.sub("FDI_OK", text))
-    _write(sys.stdout if for_plugin else sys.stderr, printable.replace("|", "/") if for_plugin else printable)
-
-
 def main() -> None:
     """Run; a faulty command line is `unknown` to a monitoring system, not critical.
 
     Monitoring systems read a plugin's stdout only, so that what went wrong is said there if the format is theirs.
     """
-    _escape_what_streams_can_not_encode()
+    escape_what_streams_can_not_encode()
     to_stderr()
     is_plugin = _wants_nagios(sys.argv[1:])
     try:
-        cli.main(prog_name="python -m fdi_health", standalone_mode=False)
+        started_as = Path(sys.argv[0]).name
+        cli.main(prog_name="python -m fdi_health" if started_as == "__main__.py" else started_as, standalone_mode=False)
+    except CheckError as error:  # only of `programs`: the other commands show theirs
+        write_failure(f"{error.message}", for_plugin=False)
+        sys.exit(EXIT["unknown"])
     except click.ClickException as error:
         usage = io.StringIO()
         error.show(usage)
         text = f"UNKNOWN: {error.format_message()}" if is_plugin else usage.getvalue().rstrip()
-        _write_failure(text, for_plugin=is_plugin)
+        write_failure(text, for_plugin=is_plugin)
         sys.exit(EXIT["unknown"])
     except click.Abort:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001 -- Python's own exit status for it, 1, would mean "degraded"
         log_fault(error)
         if is_plugin:
-            _write_failure("UNKNOWN: fdi-health itself failed; the line on stderr says where", for_plugin=True)
+            write_failure("UNKNOWN: fdi-health itself failed; the line on stderr says where", for_plugin=True)
         sys.exit(EXIT["unknown"])
