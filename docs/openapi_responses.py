@@ -26,7 +26,11 @@ _VERDICT_HEADER = {"FDI-Verdict": {"description": "The status.", "schema": {"enu
 def responses(path: str, method: str) -> dict[str, Any]:
     """Return status → response of an operation."""
     if method == "OPTIONS":
-        headers = {**_NO_STORE, "Allow": {"schema": {"type": "string"}}}
+        headers: dict[str, Any] = {**_NO_STORE, "Allow": {"schema": {"type": "string"}}}
+        if path in ("/", "/health"):
+            text = "For a sender of CloudEvents that asks with WebHook-Request-Origin."
+            hook = {"required": False, "description": text, "schema": {"type": "string"}}
+            headers |= {"WebHook-Allowed-Origin": hook, "WebHook-Allowed-Rate": hook}
         return {"204": {"description": "The methods are in Allow.", "headers": headers}}
     if path == "/live":
         return {"200": _json("Up.", {"type": "object", "properties": {"live": {"const": True}}, "required": ["live"]})}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from werkzeug import Response
@@ -15,6 +16,9 @@ from handlers.problems import log_as_problem, problem
 if TYPE_CHECKING:
     from handlers.application import Application
     from handlers.request_context import RequestContext
+
+_ORIGIN = re.compile(r"(?=.{1,253}\Z)(?!.*fdi-ok)(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,63}", re.ASCII | re.IGNORECASE)
+"""A host name, as a sender of events gives it. It is repeated in the response, so it must not hold the marker."""
 
 LINK_TO_PAGE = '</status>; rel="alternate"; type="text/html"'
 """The Link of JSON that a browser asked for: where the page for people is."""
@@ -56,12 +60,25 @@ def _is_for_a_browser(response: Response, context: RequestContext) -> bool:
     )
 
 
+def _options(context: RequestContext, route: routes.Route) -> Response:
+    """Return the methods of a path. A sender of events who asks whether it may post there may do so, at any rate.
+
+    Source: CloudEvents, "HTTP 1.1 Web Hooks for Event Delivery", section 4 (abuse protection); Azure Event Grid asks.
+    """
+    response = Response(status=204, headers={"Allow": route.allow})
+    del response.headers["Content-Type"]
+    origin = context.headers.get("WebHook-Request-Origin") or ""
+    if "POST" in route.methods and _ORIGIN.fullmatch(origin):
+        response.headers["WebHook-Allowed-Origin"] = origin
+        if "WebHook-Request-Rate" in context.headers:
+            response.headers["WebHook-Allowed-Rate"] = "*"
+    return response
+
+
 def _route(context: RequestContext, application: Application) -> Response:
     route = routes.find(context.path)
     if context.method == "OPTIONS":
-        response = Response(status=204, headers={"Allow": route.allow})
-        del response.headers["Content-Type"]
-        return response
+        return _options(context, route)
     if context.method not in route.methods:
         response = problem(CheckError("method_not_allowed", f"this path takes {route.allow}"))
         response.headers["Allow"] = route.allow

@@ -342,6 +342,32 @@ def test_options__is_204_with_allow(
     assert upstream.requests == []
 
 
+def test_options__of_a_sender_of_events__allow_its_origin_and_any_rate(function: Callable[..., Function]) -> None:
+    asked = {"WebHook-Request-Origin": "eventgrid.azure.net", "WebHook-Request-Rate": "120"}
+    client = function("healthy").client
+    headers = client.options("/", headers=asked).headers
+    assert (headers["WebHook-Allowed-Origin"], headers["WebHook-Allowed-Rate"]) == ("eventgrid.azure.net", "*")
+    del asked["WebHook-Request-Rate"]
+    assert "WebHook-Allowed-Rate" not in client.options("/health", headers=asked).headers
+    assert "WebHook-Allowed-Origin" not in client.options("/ready", headers=asked).headers
+
+
+@pytest.mark.parametrize(
+    "origin", ["", "a b", "a;b", "https://a.example", "x" * 254, "fdi-ok.example", "localhost", "<script>"]
+)
+def test_options__of_an_origin_that_is_no_host_name__allow_none(function: Callable[..., Function], origin: str) -> None:
+    response = function("healthy").client.options("/", headers={"WebHook-Request-Origin": origin})
+    assert response.status_code == 204
+    assert "WebHook-Allowed-Origin" not in response.headers
+
+
+def test_event__posted_by_a_sender_of_events__is_a_check_like_any_other(function: Callable[..., Function]) -> None:
+    event = {"specversion": "1.0", "id": "1", "source": "/subscriptions/x", "type": "alert.fired", "data": {}}
+    headers = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
+    for play, status in (("healthy", 200), ("doc_example", 503)):
+        assert function(play).client.post("/", json=event, headers=headers).status_code == status
+
+
 @pytest.mark.parametrize(
     "accept",
     [None, "*/*", "text/html", "application/vnd.x+json", "text/html;q=0.9", "application/json", "x", "a/b,,;q=z", "é"],
