@@ -16,11 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = ("handlers", "schemas", "fdi_health")
 NOT_NEEDED = (
     "fdi_health/__main__.py",
-    "fdi_health/cli.py",
+    "fdi_health/cli/",
     "fdi_health/diagnostics/",
+    "handlers/container_server.py",
     "handlers/triggers/aws_lambda.py",
 )
-"""The command line and the triggers of other platforms: their packages are not in the zip."""
+"""The command line, the container's server and the triggers of other platforms: their packages are not in the zip."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The moment that every entry carries: the same source gives the same bytes."""

@@ -73,7 +73,7 @@ class Cooldown(NamedTuple):
             f"{failure}: {self.error.message}",
             next_step=f"{self.error.next_step} This process does not send these credentials again before "
             f"{format_timestamp(self.failed_at.wall + self.seconds)}. "
-            "If the secret changes, it uses the new ones at once.",
+            "If the user or the password in the secret changes, it uses them at once.",
         )
 
 

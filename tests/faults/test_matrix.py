@@ -204,8 +204,10 @@ def iam(world: World) -> set[str]:
 
     def mend() -> None:
         world.iam.play()
-        # Credentials that were refused rest; others are tried at once.
-        secret.write_text(json.dumps({**json.loads(CREDENTIALS), "project_id": PROJECT_ID}))
+        # A password that was refused rests; another one is tried at once.
+        password = f"{PASSWORD}2"
+        world.iam.users["fdi-probe"] = User(password)
+        secret.write_text(json.dumps({**json.loads(CREDENTIALS), "password": password}))
 
     world.mended = mend
     # 429 with a Retry-After of a second, and what it means, are over before this deadline is.

@@ -87,8 +87,8 @@ def test_cooldown_error__refused__says_so_and_when() -> None:  # T01
     assert error.code == "token_unavailable"
     assert error.message == "the credentials were refused at 2026-11-24T16:00:00Z: IAM failed"
     assert error.next_step == (
-        "Look. This process does not send these credentials again before 2026-11-24T16:05:00Z. If the secret changes, "
-        "it uses the new ones at once."
+        "Look. This process does not send these credentials again before 2026-11-24T16:05:00Z. If the user or the "
+        "password in the secret changes, it uses them at once."
     )
 
 
