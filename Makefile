@@ -12,7 +12,7 @@ PORT ?= 8080
 # With extras: pip 23.2, which Python 3.11 brings, does not hold `coverage[toml]` to a pin of `coverage`.
 LOCK := --quiet --upgrade --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 
-.PHONY: help run test test-fast test-faults check bench scale soak fuzz mutation audit docs wheel lock clean
+.PHONY: help run test test-fast test-faults check bench scale soak fuzz mutation audit docs wheel release lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,19 @@ docs: $(VENV)/.dev ## Write the generated pages
 wheel: $(VENV)/.dev ## Build the package into dist/
 	$(BIN)/hatchling build -t wheel -d dist
 
+# The same source gives the same bytes: the builders of the wheel and of the zips write fixed times.
+release: wheel ## Build what a release has into dist/: the wheel, both zips, and a parts list (SBOM) of each
+	@[ -x node_modules/.bin/osls ] || npm ci --silent
+	rm -rf .serverless
+	node_modules/.bin/osls package --stage=prod
+	cp .serverless/fdi-health.zip dist/lambda.zip
+	$(BIN)/python deploy/functiongraph/build.py dist/functiongraph.zip
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements-release.txt
+	$(BIN)/cyclonedx-py requirements requirements.txt --output-reproducible --of JSON -o dist/fdi-health.cdx.json
+	$(BIN)/cyclonedx-py requirements deploy/lambda/requirements.txt --output-reproducible --of JSON -o dist/lambda.cdx.json
+	$(BIN)/cyclonedx-py requirements deploy/functiongraph/requirements.txt --output-reproducible --of JSON -o dist/functiongraph.cdx.json
+	$(BIN)/cyclonedx-py requirements deploy/container/requirements.txt --output-reproducible --of JSON -o dist/container.cdx.json
+
 lock: $(VENV)/.dev ## Pin and hash the dependencies of pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra aws --extra gcp $(LOCK) -o requirements.txt
 	$(BIN)/uv pip compile deploy/lambda/requirements.in -c requirements.txt $(LOCK) -o deploy/lambda/requirements.txt
@@ -79,6 +92,7 @@ lock: $(VENV)/.dev ## Pin and hash the dependencies of pyproject.toml
 	$(BIN)/uv pip compile deploy/container/requirements.in -c requirements.txt $(LOCK) -o deploy/container/requirements.txt
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra aws --extra gcp -c requirements.txt -c deploy/container/requirements.txt $(LOCK) -o requirements-dev.txt
 	echo 'atheris<3.1' | $(BIN)/uv pip compile - -c requirements-dev.txt $(LOCK) -o tests/requirements-fuzz.txt
+	echo cyclonedx-bom | $(BIN)/uv pip compile - -c requirements-dev.txt $(LOCK) -o tests/requirements-release.txt
 	echo mutmut | $(BIN)/uv pip compile - -c requirements-dev.txt $(LOCK) -o tests/requirements-mutation.txt
 	echo pip-audit | $(BIN)/uv pip compile - -c requirements-dev.txt $(LOCK) -o tests/requirements-audit.txt
 
