@@ -20,6 +20,9 @@ from fdi_health.cli import programs
 from fdi_health.cli.terminal import escape_what_streams_can_not_encode, is_terminal, progress, write, write_failure
 from fdi_health.clock import Deadline
 from fdi_health.diagnostics import document
+from fdi_health.diagnostics.report import CONTENTS
+from fdi_health.diagnostics.report import lines as report_lines
+from fdi_health.diagnostics.report import write as write_report
 from fdi_health.diagnostics.step import SETTINGS
 from fdi_health.errors import CheckError
 from fdi_health.formats import FORMATS, text_format
@@ -31,7 +34,7 @@ from schemas.settings_fields import MARKER, NUMBER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fdi_health.diagnostics.step import StepStatus
+    from fdi_health.diagnostics.step import Step, StepStatus
     from fdi_health.models import Status, Verdict
 
 EXIT: dict[Status, int] = {"healthy": 0, "degraded": 1, "unhealthy": 2, "unknown": 3}
@@ -113,14 +116,20 @@ def check(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--offline", is_flag=True, help="Check the settings only: read no secret and connect to nothing.")
 @click.option("--config", "file", type=click.Path(), help="With --offline: check this document instead.")
-def doctor(file: str | None, *, as_json: bool, offline: bool) -> None:
+@click.option(
+    "--report", "report", type=click.Path(), help="Write a report without secrets, IDs and names to a new file."
+)
+def doctor(file: str | None, report: str | None, *, as_json: bool, offline: bool) -> None:
     """Walk settings, secret, network and instances. Exits 0, or 10, 11, 12, 13: the first of them that is broken."""
     if file is not None:
         if not offline:
             raise click.UsageError("--config needs --offline")
         _check_document(file, as_json=as_json)
-    broken = 0
+    if report is not None:
+        write(sys.stderr, f"The file {report} will contain {CONTENTS} Read it before you pass it on.")
+    broken, steps = 0, []
     for step in diagnostics.steps(os.environ, offline=offline):
+        steps.append(step)
         broken = broken or (0 if step.ok else step.place)
         if as_json:
             write(sys.stdout, json.dumps({**step._asdict(), "seconds": round(step.seconds, 3)}))
@@ -128,7 +137,24 @@ def doctor(file: str | None, *, as_json: bool, offline: bool) -> None:
         write(sys.stdout, f"{_MARKS[step.status]}  {step.name:<20}{step.seconds:>7.3f} s  {step.finding}")
         if step.next_step:
             write(sys.stdout, f"      -> {step.next_step}")
+    if report is not None:
+        _write_report(report, steps, asks=not offline)
     sys.exit(broken)
+
+
+def _write_report(file: str, steps: Sequence[Step], *, asks: bool) -> None:
+    service = None
+    with contextlib.suppress(CheckError):  # of invalid settings, which a step names
+        service = Service.open(os.environ) if asks else None
+        if service is not None:
+            service.source.refresh(Deadline.after(service.deadline_seconds))
+    try:
+        write_report(file, "\n".join(report_lines(os.environ, steps, service)) + "\n")
+    except OSError as error:
+        raise click.UsageError(f"--report: {file} cannot be written: {error.strerror}") from None
+    finally:
+        if service is not None:
+            service.close()
 
 
 @cli.command()

@@ -1,0 +1,223 @@
+"""A report for a bug report: what the responses look like, without anything that they say.
+
+It holds versions, names of settings, timings, HTTP statuses, names of headers, error codes, and the shapes of JSON
+documents with types in place of values. So somebody with an account can tell what the vendor's pages leave open, such
+as which members a document has, without telling anything of the account.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import ssl
+import time
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlencode
+
+from fdi_health import __version__
+from fdi_health.clock import Deadline
+from fdi_health.errors import CheckError
+from schemas import strict_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from fdi_health.diagnostics.step import Step
+    from fdi_health.models import Instance
+    from fdi_health.service import Service
+    from fdi_health.service.target import Target
+
+CONTENTS = (
+    "versions, names of settings, timings, HTTP statuses, names of headers, error codes and the shapes of JSON "
+    "documents. It contains no secret, no value of a setting, no ID and no name of yours."
+)
+
+MAX_BODY_BYTES = 256 * 1024
+_MAX_DEPTH = 8
+_MAX_MEMBERS = 60
+_PACKAGES = ("certifi", "click", "marshmallow", "requests", "urllib3", "werkzeug", "functions-framework", "granian")
+_PLATFORMS = {
+    # A variable that a platform sets → the platform.
+    "AWS_LAMBDA_FUNCTION_NAME": "AWS Lambda",
+    "RUNTIME_PROJECT_ID": "FunctionGraph",
+    "K_SERVICE": "Cloud Run or Knative",
+    "KUBERNETES_SERVICE_HOST": "Kubernetes",
+}
+_FIELD = re.compile(r"[a-z][a-z_]{1,40}", re.ASCII)
+"""The form of the vendor's names of members. Another name may be an ID or a name of the user's."""
+
+_CODE = re.compile(r"[A-Z]{2,10}\.[0-9A-Z]{1,12}", re.ASCII)
+_STEP = re.compile(r"(?:.*: )?(instance|tasks of) .*", re.DOTALL)
+_OTHER_MEMBER = "(a name of another form)"
+
+
+class _Question(NamedTuple):
+    """A request; its response is described.
+
+    Attributes:
+        title: which operation of the API.
+        path: below the endpoint.
+        query: names and values.
+
+    """
+
+    title: str
+    path: str
+    query: Sequence[tuple[str, str]] = ()
+
+
+def lines(environ: Mapping[str, str], steps: Sequence[Step], service: Service | None) -> Iterator[str]:
+    """Yield the report in Markdown.
+
+    Args:
+        environ: the process's environment; only names of it are shown.
+        steps: those of `doctor`.
+        service: asks ROMA Connect; None if the settings are invalid.
+
+    """
+    yield "# fdi-health report"
+    yield ""
+    yield f"This report contains {CONTENTS}"
+    yield ""
+    where = [name for variable, name in _PLATFORMS.items() if environ.get(variable)] or ["no known platform"]
+    yield f"- fdi-health {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    yield f"- {ssl.OPENSSL_VERSION}; {', '.join(_versions())}"
+    yield f"- Platform: {', '.join(where)}"
+    yield f"- Settings: {', '.join(sorted(name for name in environ if _is_ours(name))) or 'none'}"
+    yield ""
+    yield "| Step | Result | Seconds |"
+    yield "|---|---|---|"
+    for step in steps:
+        yield f"| {_step_name(step.name)} | {step.status} | {step.seconds:.3f} |"
+    for number, target in enumerate(service.targets if service else (), 1):
+        yield from _target_lines(number, target, Deadline.after(service.deadline_seconds if service else 0.0))
+
+
+def _versions() -> Iterator[str]:
+    for name in _PACKAGES:
+        try:
+            yield f"{name} {metadata.version(name)}"
+        except metadata.PackageNotFoundError:
+            continue
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("FDI_") and name.replace("_", "").isalpha() and len(name) < 40
+
+
+def _step_name(name: str) -> str:
+    """Return the name of a step without the names of targets and instances."""
+    match = _STEP.fullmatch(name)
+    kind = match[1] if match else name.rpartition(": ")[2]
+    return f"{kind} (an instance)" if match else kind
+
+
+def _target_lines(number: int, target: Target, deadline: Deadline) -> Iterator[str]:
+    yield ""
+    yield f"## Target {number}"
+    instances = target.listed(deadline).instances
+    yield ""
+    yield f"Instances: {len(instances)}. The first one is asked."
+    for question in _questions(target, instances):
+        yield ""
+        yield f"### {question.title}"
+        yield ""
+        yield from _answer(target, instances[0] if instances else None, question, deadline)
+
+
+def _questions(target: Target, instances: Sequence[Instance]) -> list[_Question]:
+    project = target.settings.project_id
+    found = [_Question("ListInstances (the project's instances)", f"/v3/{project}/roma/instances")]
+    for instance in instances[:1]:
+        fdi = f"/v2/{project}/fdi/instances/{instance.instance_id}"
+        failed = (("execute_status", "ERROR"), ("offset", "1"), ("limit", "100"))
+        found += [
+            _Question("CountTasks (task statistics)", f"{fdi}/statistics/tasks"),
+            _Question(
+                "the instance's own statistics", f"/v1/{project}/roma/instances/{instance.instance_id}/statistics"
+            ),
+            _Question("ListMonitorInfos (failed tasks)", f"{fdi}/task-monitors", failed),
+        ]
+    return found
+
+
+def _answer(target: Target, instance: Instance | None, question: _Question, deadline: Deadline) -> Iterator[str]:
+    """Describe the response to one request, or why there is none."""
+    began = time.monotonic()
+    try:
+        authenticator = target.tokens.current(deadline)
+        with authenticator.permit(instance.instance_id if instance else "*", deadline, "list"):
+            path = f"{target.transport.path_prefix}{question.path}"
+            project = target.settings.project_id
+            headers = authenticator.headers(target.transport.host, path, question.query, project, time.time())
+            response = target.transport.get(
+                f"{question.path}?{urlencode(question.query)}" if question.query else question.path,
+                {**headers, "Accept": "application/json", "User-Agent": "fdi-health"},
+                deadline,
+                compare=False,
+                max_body_bytes=MAX_BODY_BYTES,
+            )
+    except CheckError as error:
+        yield f"No response: `{error.code}`."
+        return
+    seconds = time.monotonic() - began
+    yield f"- HTTP {response.status}, {len(response.body)} bytes, {seconds:.3f} s"
+    yield f"- Headers: {', '.join(sorted({_header(name) for name in response.headers}))}"
+    try:
+        document = strict_json.loads(response.body)
+    except strict_json.InvalidJSON:
+        yield "- The body is not JSON."
+        return
+    code = document.get("error_code") if isinstance(document, dict) else None
+    if isinstance(code, str):
+        yield f"- Error code: {code if _CODE.fullmatch(code) else 'of another form'}"
+    yield ""
+    yield "```"
+    yield from _shape(document)
+    yield "```"
+
+
+def _header(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z-]{1,40}", name) else _OTHER_MEMBER
+
+
+def _shape(value: Any, indent: str = "", name: str = "") -> Iterator[str]:
+    """Yield the shape of a JSON value, a line for each member: types in place of values."""
+    prefix = f"{indent}{name}: " if name else indent
+    deeper = f"{indent}  "
+    if len(indent) > 2 * _MAX_DEPTH:
+        yield f"{prefix}…"
+    elif isinstance(value, dict):
+        yield f"{prefix}object"
+        for member, inner in list(value.items())[:_MAX_MEMBERS]:
+            yield from _shape(inner, deeper, member if _FIELD.fullmatch(member) else _OTHER_MEMBER)
+    elif isinstance(value, list):
+        yield f"{prefix}array of {len(value)}"
+        for inner in value[:1]:
+            yield from _shape(inner, deeper)
+    else:
+        yield f"{prefix}{_type(value)}"
+
+
+def _type(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, str):
+        return "empty string" if not value else "string"
+    if value is None:
+        return "null"
+    return "integer" if isinstance(value, int) else "number"
+
+
+def write(path: str, text: str) -> None:
+    """Write a report to a new file that only its owner may read.
+
+    Raises:
+        OSError: the file exists, or cannot be written.
+
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
