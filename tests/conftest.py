@@ -128,16 +128,20 @@ FIRST = (
 """Folders and modules that take longest for each test. A long module that starts last leaves one of two cores idle."""
 
 REPETITIVE = (
+    "tests/container_server",
+    "tests/deploy",
     "tests/faults",
+    "tests/simulator",
     "tests/test_expensive_responses.py",
     "tests/test_marker.py::test_bad_settings__never_show_the_marker",
     "tests/test_openapi.py",
+    "tests/test_recipes.py",
     "tests/test_secrets_do_not_leak.py::test_upstream_fault__leaks_nothing",
     "tests/test_two_days.py",
     "tests/test_upstream_faults.py::test_project_id",
 )
-"""Tests that run the same lines thousands of times. Coverage is not measured in them, nor in property
-tests: it would double their time, and the other tests cover every line and branch."""
+"""Tests that run the same lines thousands of times, or other programs. Coverage is not measured in them, nor in
+property tests: it would double their time, and the other tests cover every line and branch."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
