@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from handlers.routes import ROUTES
 from tests.conformance.platform import PlatformSuite, Question, settings_for
@@ -145,6 +146,35 @@ def test_template__has_the_expected_runtime_timeout_secret_and_log_retention(tem
     assert log_group["RetentionInDays"] == 30
     (rule,) = resources(template, "AWS::Events::Rule")
     assert rule["State"] == "DISABLED"
+
+
+def test_stage__throttles_and_function__has_a_limit_of_environments(template: dict[str, Any]) -> None:
+    (stage,) = resources(template, "AWS::ApiGatewayV2::Stage")
+    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == 20
+    assert stage["DefaultRouteSettings"]["ThrottlingBurstLimit"] == 40
+    (function,) = resources(template, "AWS::Lambda::Function")
+    assert function["ReservedConcurrentExecutions"] == 5
+
+
+SAM = ROOT / "deploy" / "lambda" / "template.yaml"
+
+
+def test_sam_template__passes_cfn_lint() -> None:
+    command = [str(Path(sys.executable).parent / "cfn-lint"), "--regions", "eu-west-1", "--", str(SAM)]
+    linted = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603 -- as above
+    assert linted.returncode == 0, linted.stdout
+
+
+def test_sam_template__has_the_routes_and_settings_of_serverless_yml(template: dict[str, Any]) -> None:
+    text = re.sub(r"!(\w+) ", "", SAM.read_text())  # a plain loader does not know !Ref and !Sub
+    health = yaml.safe_load(text)["Resources"]["Health"]["Properties"]
+    events = [event["Properties"] for event in health["Events"].values() if event["Type"] == "HttpApi"]
+    served = {f"{method} {path}" for path, route in ROUTES.items() for method in (*route.methods, "OPTIONS")}
+    assert {f"{event['Method']} {event['Path']}" for event in events} == served
+    (function,) = resources(template, "AWS::Lambda::Function")
+    assert health["Environment"]["Variables"].keys() == function["Environment"]["Variables"].keys()
+    for name in ("Handler", "Runtime", "MemorySize", "Timeout", "Architectures"):
+        assert health[name] == function[name]
 
 
 def test_template_routes__equal_the_served_routes(template: dict[str, Any]) -> None:
