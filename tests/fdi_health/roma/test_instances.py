@@ -49,7 +49,7 @@ def api(upstream: Simulator) -> Iterator[Api]:
 
 
 def listed(api: Api) -> tuple[ListedInstance, ...]:
-    return list_instances(api, GOOD, Deadline.after(2))
+    return list_instances(api, GOOD, Deadline.after(20))
 
 
 def failure(api: Api) -> CheckError:
