@@ -167,11 +167,12 @@ class Checker:
                 call = self._calls.start(
                     instance.instance_id, partial(self._prober.probe, instance, authenticator, tokens)
                 )
+                if call is not None:
+                    call.want(deadline)
             if call is None:
                 stuck = CheckError("timeout", "earlier requests for this instance are stuck, or no thread was free")
                 results[instance.instance_id] = self._prober.unknown(instance, stuck, began)
             else:
-                _want(call, deadline)
                 pending.append(PendingProbe(instance, call, started=True))
         return pending
 
@@ -185,7 +186,7 @@ class Checker:
                 return True
             call = self._calls.in_progress(instance.instance_id)
             if call is not None:
-                _want(call, deadline)
+                call.want(deadline)
                 pending.append(PendingProbe(instance, call, started=False))
             return call is not None
 
@@ -198,8 +199,3 @@ class Checker:
     def _keep(self, instance_id: str, result: ProbeResult) -> None:
         if result.error is None:
             self._cache[instance_id] = result
-
-
-def _want(call: Call[ProbeResult], deadline: Deadline) -> None:
-    if call.wanted_until is None or call.wanted_until.at < deadline.at:
-        call.wanted_until = deadline

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from simulator import SecretKey, Simulator
+from simulator import SecretKey, Simulator, User
 from tests.conftest import CREDENTIALS, PROJECT_ID
+from tests.fdi_health.fake_secret_store import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ def key_secret(secret_key: str) -> str:
 def targets(function: Callable[..., Function], upstream: Simulator, tmp_path: Path) -> Callable[..., Function]:
     """Return a factory of functions with eight targets of one secret; `first` are other fields of the first target."""
 
-    def make(secret: str, first: dict[str, str] | None = None, **settings: str | None) -> Function:
+    def make(secret: str, first: dict[str, str] | None = None, **settings: Any) -> Function:
         upstream.play("id-one", "healthy")
         fields: dict[str, Any] = {
             "endpoint": upstream.url,
@@ -62,6 +63,21 @@ def test_wrong_password__of_all_targets__is_sent_twice_at_most(targets: Callable
     for _ in range(3):
         assert codes(app) == ["token_unavailable"] * COUNT
     assert len(iam.logins) <= 2  # five lock the user
+
+
+def test_password__changed_in_iam_after_all_targets_used_it__is_sent_twice_at_most(
+    targets: Callable[..., Function], iam: Iam
+) -> None:
+    clock = Clock()
+    app = targets(CREDENTIALS, clock=clock)
+    assert codes(app) == [None] * COUNT
+    clock.wall += 60
+    iam.users["fdi-probe"] = User("another")
+    iam.revoke()
+    iam.logins.clear()
+    for _ in range(2):
+        assert set(codes(app)) == {"token_unavailable"}
+    assert len(iam.logins) <= 2
 
 
 def test_iam_of_one_target__does_not_respond__others_are_healthy_in_the_first_check(

@@ -23,7 +23,7 @@ from fdi_health.diagnostics import document
 from fdi_health.diagnostics.report import CONTENTS
 from fdi_health.diagnostics.report import lines as report_lines
 from fdi_health.diagnostics.report import write as write_report
-from fdi_health.diagnostics.step import SETTINGS
+from fdi_health.diagnostics.step import SECRET, SETTINGS
 from fdi_health.errors import CheckError
 from fdi_health.formats import FORMATS, text_format
 from fdi_health.log import log_fault, to_stderr
@@ -138,23 +138,21 @@ def doctor(file: str | None, report: str | None, *, as_json: bool, offline: bool
         if step.next_step:
             write(sys.stdout, f"      -> {step.next_step}")
     if report is not None:
-        _write_report(report, steps, asks=not offline)
+        # A secret that failed is not tried again: each failed login counts.
+        has_credentials = all(step.ok for step in steps if step.place in (SETTINGS, SECRET))
+        _write_report(report, steps, asks=has_credentials and not offline)
     sys.exit(broken)
 
 
 def _write_report(file: str, steps: Sequence[Step], *, asks: bool) -> None:
-    service = None
-    with contextlib.suppress(CheckError):  # of invalid settings, which a step names
-        service = Service.open(os.environ) if asks else None
+    with contextlib.ExitStack() as opened:
+        service = opened.enter_context(contextlib.closing(Service.open(os.environ))) if asks else None
         if service is not None:
             service.source.refresh(Deadline.after(service.deadline_seconds))
-    try:
-        write_report(file, "\n".join(report_lines(os.environ, steps, service)) + "\n")
-    except OSError as error:
-        raise click.UsageError(f"--report: {file} cannot be written: {error.strerror}") from None
-    finally:
-        if service is not None:
-            service.close()
+        try:
+            write_report(file, "\n".join(report_lines(os.environ, steps, service)) + "\n")
+        except OSError as error:
+            raise click.UsageError(f"--report: {file} cannot be written: {error.strerror}") from None
 
 
 @cli.command()
@@ -224,8 +222,8 @@ def main() -> None:
     try:
         started_as = Path(sys.argv[0]).name
         cli.main(prog_name="python -m fdi_health" if started_as == "__main__.py" else started_as, standalone_mode=False)
-    except CheckError as error:  # only of `programs`: the other commands show theirs
-        write_failure(f"{error.message}", for_plugin=False)
+    except CheckError as error:
+        write_failure(error.message, for_plugin=False)
         sys.exit(EXIT["unknown"])
     except click.ClickException as error:
         usage = io.StringIO()

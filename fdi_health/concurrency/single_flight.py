@@ -32,7 +32,7 @@ class Call(Generic[Result]):
         deadline: when its time limit ends.
         result: set when the call has ended within its limit. If it ends later, this is cancelled.
         stage: what the call is waiting for, in words for people; written by the work.
-        wanted_until: when the last caller gives up, or None if that is not known; written by the callers.
+        wanted_until: when the last caller gives up, or None if that is not known; see `want`.
 
     """
 
@@ -43,6 +43,11 @@ class Call(Generic[Result]):
         self.result: Future[Result] = Future()
         self.stage = ""
         self.wanted_until: Deadline | None = None
+
+    def want(self, deadline: Deadline) -> None:
+        """Note that a caller waits for it until a deadline; called with the lock of its `SingleFlight`."""
+        if self.wanted_until is None or self.wanted_until.at < deadline.at:
+            self.wanted_until = deadline
 
     @property
     def is_wanted(self) -> bool:

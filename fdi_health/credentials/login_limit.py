@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from fdi_health.credentials.cooldown import Cooldown
 
 MAX_UNPROVEN_LOGINS = 2
-"""How many logins with credentials that IAM has not accepted yet are in progress at once. One would let the IAM of one
-region, if it does not respond, keep the targets of all others waiting."""
+"""How many logins with credentials that IAM has not accepted a moment ago are in progress at once. One would let the
+IAM of one region, if it does not respond, keep the targets of all others waiting."""
+
+PROVEN_SECONDS = 10.0
+"""How long an accepted login proves the password for the others. Later it may have been changed."""
 
 _MAX_UNPROVEN_REQUESTS = 2
 """How many requests the first of them may send: each may count as a failure."""
@@ -53,7 +56,8 @@ class Login:
 class LoginLimit:
     """The logins of one user with one password, for all targets of a process. Thread-safe.
 
-    - Credentials that were never accepted are used by `MAX_UNPROVEN_LOGINS` logins at once; the others wait.
+    - Credentials that were not accepted in the last `PROVEN_SECONDS` are used by `MAX_UNPROVEN_LOGINS` logins at once;
+      the others wait.
     - A failed login starts a cooldown, in which these credentials are not sent.
     - A login past its deadline may still run, so it counts as failed until it ends.
 
@@ -67,7 +71,7 @@ class LoginLimit:
         self._changed = threading.Condition()
         self._in_progress: list[Login] = []
         self._cooldown: Cooldown | None = None
-        self._is_accepted = False
+        self._accepted_at: Instant | None = None
 
     def begin(self, deadline: Deadline) -> Login:
         """Wait until the credentials may be sent.
@@ -82,7 +86,7 @@ class LoginLimit:
                 if self._cooldown is not None and not self._cooldown.is_over(self._clock()):
                     raise self._cooldown.to_error()
                 waited_for = [login for login in self._in_progress if login.counted is None]
-                if self._is_accepted or len(waited_for) < (MAX_UNPROVEN_LOGINS if self._cooldown is None else 1):
+                if self._is_proven() or len(waited_for) < (MAX_UNPROVEN_LOGINS if self._cooldown is None else 1):
                     break
                 self._changed.wait(min(limit.remaining() for limit in (deadline, *(w.deadline for w in waited_for))))
                 if deadline.expired:
@@ -90,7 +94,7 @@ class LoginLimit:
                         "token_unavailable", "other logins with these credentials did not end before the deadline"
                     )
             max_requests = None
-            if not self._is_accepted:
+            if self._accepted_at is None:
                 # A request before or beside it may count as a failed login: then only one is sent.
                 counted = self._cooldown is not None and self._cooldown.counted_failures > 0
                 max_requests = 1 if counted or waited_for else _MAX_UNPROVEN_REQUESTS
@@ -102,7 +106,7 @@ class LoginLimit:
         """End a login with which IAM accepted the credentials."""
         with self._changed:
             self._in_progress.remove(login)
-            self._cooldown, self._is_accepted = None, True
+            self._cooldown, self._accepted_at = None, self._clock()
             self._changed.notify_all()
 
     def end_cooldown(self) -> None:
@@ -115,7 +119,7 @@ class LoginLimit:
         with self._changed:
             self._in_progress.remove(login)
             if outcome is LoginOutcome.REFUSED:
-                self._is_accepted = False
+                self._accepted_at = None
             previous = self._cooldown if login.counted is None else login.previous
             cooldown = next_cooldown(previous, outcome, error, self._clock(), accepted=login.accepted)
             # If it was counted when its time was over, others may have logged in or failed since.
@@ -123,6 +127,9 @@ class LoginLimit:
                 self._cooldown = cooldown
             self._changed.notify_all()
             return cooldown.to_error()
+
+    def _is_proven(self) -> bool:
+        return self._accepted_at is not None and self._accepted_at.seconds_until(self._clock()) < PROVEN_SECONDS
 
     def _count_overdue(self) -> None:
         for login in self._in_progress:

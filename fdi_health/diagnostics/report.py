@@ -22,7 +22,7 @@ from fdi_health.errors import CheckError
 from schemas import strict_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from fdi_health.diagnostics.step import Step
     from fdi_health.models import Instance
@@ -74,7 +74,9 @@ def lines(environ: Mapping[str, str], steps: Sequence[Step], service: Service | 
     Args:
         environ: the process's environment; only names of it are shown.
         steps: those of `doctor`.
-        service: asks ROMA Connect; None if the settings are invalid.
+        service: asks ROMA Connect; None not to ask.
+
+    Limits: a request that is refused is the last one, so that no access key is locked.
 
     """
     yield "# fdi-health report"
@@ -91,8 +93,16 @@ def lines(environ: Mapping[str, str], steps: Sequence[Step], service: Service | 
     yield "|---|---|---|"
     for step in steps:
         yield f"| {_step_name(step.name)} | {step.status} | {step.seconds:.3f} |"
-    for number, target in enumerate(service.targets if service else (), 1):
-        yield from _target_lines(number, target, Deadline.after(service.deadline_seconds if service else 0.0))
+    if service is None:
+        yield ""
+        yield "ROMA Connect was not asked: a step before it failed, or was not wanted."
+        return
+    for number, target in enumerate(service.targets, 1):
+        was_refused = yield from _target_lines(number, target, Deadline.after(service.deadline_seconds))
+        if was_refused:
+            yield ""
+            yield "Nothing more is asked, because a request was refused."
+            return
 
 
 def _versions() -> Iterator[str]:
@@ -114,7 +124,8 @@ def _step_name(name: str) -> str:
     return f"{kind} (an instance)" if match else kind
 
 
-def _target_lines(number: int, target: Target, deadline: Deadline) -> Iterator[str]:
+def _target_lines(number: int, target: Target, deadline: Deadline) -> Generator[str, None, bool]:
+    """Yield the part about a target; return whether a request was refused."""
     yield ""
     yield f"## Target {number}"
     instances = target.listed(deadline).instances
@@ -124,7 +135,10 @@ def _target_lines(number: int, target: Target, deadline: Deadline) -> Iterator[s
         yield ""
         yield f"### {question.title}"
         yield ""
-        yield from _answer(target, instances[0] if instances else None, question, deadline)
+        status = yield from _answer(target, instances[0] if instances else None, question, deadline)
+        if status in (401, 403):
+            return True
+    return False
 
 
 def _questions(target: Target, instances: Sequence[Instance]) -> list[_Question]:
@@ -143,8 +157,10 @@ def _questions(target: Target, instances: Sequence[Instance]) -> list[_Question]
     return found
 
 
-def _answer(target: Target, instance: Instance | None, question: _Question, deadline: Deadline) -> Iterator[str]:
-    """Describe the response to one request, or why there is none."""
+def _answer(
+    target: Target, instance: Instance | None, question: _Question, deadline: Deadline
+) -> Generator[str, None, int | None]:
+    """Describe the response to one request, or why there is none; return its status."""
     began = time.monotonic()
     try:
         authenticator = target.tokens.current(deadline)
@@ -161,7 +177,7 @@ def _answer(target: Target, instance: Instance | None, question: _Question, dead
             )
     except CheckError as error:
         yield f"No response: `{error.code}`."
-        return
+        return None
     seconds = time.monotonic() - began
     yield f"- HTTP {response.status}, {len(response.body)} bytes, {seconds:.3f} s"
     yield f"- Headers: {', '.join(sorted({_header(name) for name in response.headers}))}"
@@ -169,7 +185,7 @@ def _answer(target: Target, instance: Instance | None, question: _Question, dead
         document = strict_json.loads(response.body)
     except strict_json.InvalidJSON:
         yield "- The body is not JSON."
-        return
+        return response.status
     code = document.get("error_code") if isinstance(document, dict) else None
     if isinstance(code, str):
         yield f"- Error code: {code if _CODE.fullmatch(code) else 'of another form'}"
@@ -177,6 +193,7 @@ def _answer(target: Target, instance: Instance | None, question: _Question, dead
     yield "```"
     yield from _shape(document)
     yield "```"
+    return response.status
 
 
 def _header(name: str) -> str:

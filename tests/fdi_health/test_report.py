@@ -16,7 +16,7 @@ from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from simulator import Simulator
+    from simulator import Iam, Simulator
     from tests.fdi_health.conftest import Run
 
 ONE = {"FDI_INSTANCES": "wages-of-acme=id-payments"}
@@ -130,6 +130,29 @@ def test_report__with_an_access_key__signs_its_requests(run: Run, upstream: Simu
     text = report(run, file, ROMA_TOKEN='{"access_key":"HPUAEXAMPLE","secret_key":"made-up-secret"}')
     assert "- HTTP 200, " in part(text, "CountTasks")
     assert "HPUA" not in text
+
+
+def test_report__with_a_wrong_password__logs_in_no_more_than_doctor_itself(
+    run: Run, upstream: Simulator, iam: Iam, file: Path
+) -> None:
+    wrong = json.dumps({**json.loads(CREDENTIALS), "password": "wrong"})
+    text = report(run, file, ROMA_TOKEN=wrong, FDI_IAM_ENDPOINT=upstream.url)
+    assert len(iam.logins) == 1
+    assert "ROMA Connect was not asked: a step before it failed" in text
+
+
+def test_report__with_a_wrong_access_key__sends_one_request_more_than_doctor_itself(
+    run: Run, upstream: Simulator, file: Path
+) -> None:
+    upstream.access_keys.keys["HPUAEXAMPLE"] = SecretKey("made-up-secret")
+    wrong = {"ROMA_TOKEN": '{"access_key":"HPUAEXAMPLE","secret_key":"another"}'}
+    run("doctor", **{**ONE, **wrong})
+    by_doctor = len(upstream.requests)
+    upstream.forget()
+    text = report(run, file, **wrong)
+    assert len(upstream.requests) == by_doctor + 1
+    assert "- HTTP 401, " in text
+    assert "Nothing more is asked, because a request was refused." in text
 
 
 def test_report__of_invalid_settings__has_the_steps(run: Run, file: Path) -> None:
