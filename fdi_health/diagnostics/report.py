@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 from fdi_health import __version__
 from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
+from fdi_health.roma import client, instance_statistics, instances, monitors
 from schemas import strict_json
 
 if TYPE_CHECKING:
@@ -128,31 +129,27 @@ def _target_lines(number: int, target: Target, deadline: Deadline) -> Generator[
     """Yield the part about a target; return whether a request was refused."""
     yield ""
     yield f"## Target {number}"
-    instances = target.listed(deadline).instances
+    listed = target.listed(deadline).instances
     yield ""
-    yield f"Instances: {len(instances)}. The first one is asked."
-    for question in _questions(target, instances):
+    yield f"Instances: {len(listed)}. The first one is asked."
+    for question in _questions(target, listed):
         yield ""
         yield f"### {question.title}"
         yield ""
-        status = yield from _answer(target, instances[0] if instances else None, question, deadline)
+        status = yield from _answer(target, listed[0] if listed else None, question, deadline)
         if status in (401, 403):
             return True
     return False
 
 
-def _questions(target: Target, instances: Sequence[Instance]) -> list[_Question]:
-    project = target.settings.project_id
-    found = [_Question("ListInstances (the project's instances)", f"/v3/{project}/roma/instances")]
-    for instance in instances[:1]:
-        fdi = f"/v2/{project}/fdi/instances/{instance.instance_id}"
-        failed = (("execute_status", "ERROR"), ("offset", "1"), ("limit", "100"))
+def _questions(target: Target, listed: Sequence[Instance]) -> list[_Question]:
+    api = target.api
+    found = [_Question("ListInstances (the project's instances)", instances.list_path(api))]
+    for instance in listed[:1]:
         found += [
-            _Question("CountTasks (task statistics)", f"{fdi}/statistics/tasks"),
-            _Question(
-                "the instance's own statistics", f"/v1/{project}/roma/instances/{instance.instance_id}/statistics"
-            ),
-            _Question("ListMonitorInfos (failed tasks)", f"{fdi}/task-monitors", failed),
+            _Question("CountTasks (task statistics)", client.statistics_path(api, instance)),
+            _Question("the instance's own statistics", instance_statistics.instance_path(api, instance)),
+            _Question("ListMonitorInfos (failed tasks)", monitors.list_path(api, instance), monitors.FAILED_TASKS),
         ]
     return found
 

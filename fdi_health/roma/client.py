@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from fdi_health.roma.api import Api, Authenticator
 
 
+def statistics_path(api: Api, instance: Instance) -> str:
+    """Return the path of CountTasks for an instance."""
+    return f"/v2/{api.project_id}/fdi/instances/{instance.instance_id}/statistics/tasks"
+
+
 class Client:
     """Asks for one instance's statistics.
 
@@ -43,7 +48,7 @@ class Client:
             CheckError: any result code but `token_unavailable`.
 
         """
-        path = f"/v2/{self._api.project_id}/fdi/instances/{instance.instance_id}/statistics/tasks"
+        path = statistics_path(self._api, instance)
         secrets = authenticator.secrets
         statistics = self._api.get(
             path, instance, authenticator, deadline, lambda document: self._read(document, secrets)

@@ -34,13 +34,19 @@ def count_all_tasks(api: Api, instance: Instance, authenticator: Authenticator, 
 
     """
     return api.get(
-        _path(api, instance), instance, authenticator, deadline, _read, max_body_bytes=MAX_BODY_BYTES, purpose="list"
+        instance_path(api, instance),
+        instance,
+        authenticator,
+        deadline,
+        _read,
+        max_body_bytes=MAX_BODY_BYTES,
+        purpose="list",
     )
 
 
 def count_flow_tasks(api: Api, instance: Instance, authenticator: Authenticator, deadline: Deadline) -> TaskCounts:
     """Return the counts of an instance's orchestration ("flow") tasks; raises as `count_all_tasks` does."""
-    path = _path(api, instance)
+    path = instance_path(api, instance)
     return api.get(
         path,
         instance,
@@ -52,7 +58,8 @@ def count_flow_tasks(api: Api, instance: Instance, authenticator: Authenticator,
     )
 
 
-def _path(api: Api, instance: Instance) -> str:
+def instance_path(api: Api, instance: Instance) -> str:
+    """Return the path of an instance's own statistics."""
     return f"/v1/{api.project_id}/roma/instances/{instance.instance_id}/statistics"
 
 

@@ -81,6 +81,11 @@ class ListedInstance(NamedTuple):
     status: str
 
 
+def list_path(api: Api) -> str:
+    """Return the path of ListInstances."""
+    return f"/v3/{api.project_id}/roma/instances"
+
+
 def list_instances(api: Api, authenticator: Authenticator, deadline: Deadline) -> tuple[ListedInstance, ...]:
     """Return every instance of the project, in the order of the list.
 
@@ -96,7 +101,7 @@ def list_instances(api: Api, authenticator: Authenticator, deadline: Deadline) -
     secrets = authenticator.secrets
     try:
         return api.get(
-            f"/v3/{api.project_id}/roma/instances",
+            list_path(api),
             _LIST,
             authenticator,
             deadline,

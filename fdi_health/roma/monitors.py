@@ -33,6 +33,9 @@ _MAX_PAGE_BYTES = 1024 * 1024
 _MAX_LIST_BYTES = 4 * 1024 * 1024
 _MAX_CHARACTERS = 256
 _MAX_REMARKS_CHARACTERS = 1024
+FAILED_TASKS = (("execute_status", ERROR), ("offset", "1"), ("limit", str(MAX_FAILED_TASKS)))
+"""The query of ListMonitorInfos for failed tasks."""
+
 _ALL_TASKS = (("offset", "1"), ("limit", str(MAX_TASKS)))
 _RUNS = 10
 """How many runs are read: the order of the log is not documented, and the newest is looked for."""
@@ -45,8 +48,7 @@ def list_failed_tasks(api: Api, instance: Instance, authenticator: Authenticator
         CheckError: any result code but `token_unavailable`.
 
     """
-    query = [("execute_status", ERROR), ("offset", "1"), ("limit", str(MAX_FAILED_TASKS))]
-    return _list(api, instance, authenticator, deadline, query, _MAX_PAGE_BYTES, "list")
+    return _list(api, instance, authenticator, deadline, FAILED_TASKS, _MAX_PAGE_BYTES, "list")
 
 
 def list_tasks_for_mutes(api: Api, instance: Instance, authenticator: Authenticator, deadline: Deadline) -> TaskList:
@@ -86,6 +88,11 @@ def _began(run: dict[str, Any]) -> float:
     return began or 0.0
 
 
+def list_path(api: Api, instance: Instance) -> str:
+    """Return the path of ListMonitorInfos for an instance."""
+    return f"{_path(api, instance)}/task-monitors"
+
+
 def _path(api: Api, instance: Instance) -> str:
     return f"/v2/{api.project_id}/fdi/instances/{instance.instance_id}"
 
@@ -99,7 +106,7 @@ def _list(
     max_bytes: int,
     purpose: Purpose,
 ) -> TaskList:
-    path = f"{_path(api, instance)}/task-monitors"
+    path = list_path(api, instance)
     entries, total, invalid = _get(api, path, instance, authenticator, deadline, load_tasks, query, max_bytes, purpose)
     return TaskList(tuple(map(_task, entries)), total, invalid, tuple(authenticator.secrets))
 
