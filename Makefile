@@ -24,7 +24,7 @@ run: $(VENV)/.runtime ## Start the function against a simulated ROMA Connect on 
 
 # By default pytest-xdist starts the modules with the fewest tests last, and those take longest: tests/conftest.py sorts.
 test: check ## Check style, types and imports, and run every test, with coverage
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing
 
 test-fast: $(VENV)/.dev ## Run the tests that are not marked slow (takes less than a minute)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"

@@ -26,9 +26,10 @@ from fdi_health.clock import now
 from handlers.application import Application
 from handlers.triggers.wsgi import wsgi_application
 from simulator import Iam, Simulator, User
+from tests import machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     from werkzeug.test import TestResponse
@@ -127,6 +128,31 @@ FIRST = (
 )
 """Folders and modules that take longest for each test. A long module that starts last leaves one of two cores idle."""
 
+WAITING = (
+    "tests/container_server/test_requests.py",
+    "tests/container_server/test_stop.py",
+    "tests/deploy/test_alertmanager.py",
+    "tests/deploy/test_balancers.py",
+    "tests/deploy/test_dashboard.py",
+    "tests/faults",
+    "tests/fdi_health/credentials/test_iam_client.py",
+    "tests/fdi_health/credentials/test_token_provider.py",
+    "tests/fdi_health/secret_stores",
+    "tests/fdi_health/test_diagnostics.py",
+    "tests/fdi_health/test_targets.py",
+    "tests/fdi_health/transport/test_connections.py",
+    "tests/handlers/test_named_tasks.py",
+    "tests/test_access_key",
+    "tests/test_any_bytes.py",
+    "tests/test_call_rate.py",
+    "tests/test_deadline_holds.py",
+    "tests/test_shared_credentials.py",
+    "tests/test_status_page_in_browser.py",
+    "tests/test_upstream_faults.py",
+)
+"""Folders and modules that wait most of their time, for example for deadlines. `make test` runs three tests at a time,
+of which two may be others: a third one that computes would take a core from their deadlines."""
+
 REPETITIVE = (
     "tests/container_server",
     "tests/deploy",
@@ -152,6 +178,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.nodeid.startswith(REPETITIVE) or getattr(getattr(item, "function", None), "is_hypothesis_test", False):
             item.add_marker("no_cover")
     items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
+    """Let a test that computes wait for a core, if several processes run tests."""
+    if "PYTEST_XDIST_WORKER" not in os.environ or item.nodeid.startswith(WAITING):
+        return (yield)
+    with machine.core():
+        return (yield)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,9 +1,18 @@
-"""How long this process had to wait for the machine: what a hang's bound must not count on a busy one."""
+"""The machine that the tests share: a core for each test that computes, and how long this process waited for one."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import fcntl
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CORES = (Path(__file__), Path(__file__).with_name("conftest.py"))
+"""One file for each test that may compute at once, to be locked. They are always there: none is made or left behind."""
 
 _TICKS_PER_SECOND = 100
 _STEAL = 8
@@ -24,3 +33,21 @@ def waited_seconds() -> float:
     with suppress(OSError, IndexError):
         stolen = int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[_STEAL])
     return nanoseconds / 1e9 + stolen / _TICKS_PER_SECOND
+
+
+@contextmanager
+def core() -> Iterator[None]:
+    """Wait until fewer than two tests of this clone compute, and count as one of them."""
+    with ExitStack() as stack:
+        files = [stack.enter_context(path.open()) for path in _CORES]
+        while not any(map(_lock, files)):
+            time.sleep(0.01)
+        yield
+
+
+def _lock(file: TextIO) -> bool:
+    """Lock a file until it is closed, or return False if another process holds its lock."""
+    with suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False

@@ -141,7 +141,7 @@ def test_every_response__matches_the_document(
     schema = schemathesis.openapi.from_wsgi("/openapi.json", wsgi_application(process))
     operation = schema[path][method]
 
-    @settings(max_examples=25, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+    @settings(max_examples=15, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Any) -> None:
         # A fire drill is answered 503, which is no fault of the server.

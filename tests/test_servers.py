@@ -24,17 +24,7 @@ if TYPE_CHECKING:
     from tests.conformance.platform import EntryPoint
 
 
-class _OneServerForAll(PlatformSuite):
-    """One upstream and one server for the whole suite."""
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def upstream(cls) -> Iterator[Simulator]:
-        with Simulator(tokens=[TOKEN], project_id=PROJECT_ID) as simulator:
-            yield simulator
-
-
-class TestFunctionsFramework(_OneServerForAll):
+class TestFunctionsFramework(PlatformSuite):
     """The console script; E12, E18: no path is answered by the framework itself."""
 
     @pytest.fixture(scope="class")
@@ -44,7 +34,7 @@ class TestFunctionsFramework(_OneServerForAll):
             yield over_http(url)
 
 
-class TestContainer(_OneServerForAll):
+class TestContainer(PlatformSuite):
     """The container's server."""
 
     @pytest.fixture(scope="class")

@@ -19,12 +19,11 @@ from werkzeug.test import run_wsgi_app
 
 from handlers.application import Application
 from handlers.triggers.wsgi import wsgi_application
+from simulator import Simulator
 from tests.conftest import PROJECT_ID, TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from simulator import Simulator
 
 KEY = "conformance-key-0123456789"
 PLAYS = {"payments": "doc_example", "orders": "healthy", "sandbox": "no_tasks", "crm": "refuses_token"}
@@ -232,12 +231,19 @@ def over_wsgi(application: Application) -> EntryPoint:
 
 
 class PlatformSuite:
-    """Inherit it and give it an `entry_point`."""
+    """Inherit it and give it an `entry_point`. One upstream and one process serve the whole suite."""
 
     not_ours: ClassVar[frozenset[str]] = frozenset()
 
-    @pytest.fixture
-    def wsgi(self, upstream: Simulator) -> Iterator[EntryPoint]:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def upstream(cls) -> Iterator[Simulator]:
+        with Simulator(tokens=[TOKEN], project_id=PROJECT_ID) as simulator:
+            yield simulator
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def wsgi(cls, upstream: Simulator) -> Iterator[EntryPoint]:
         application = Application(settings_for(upstream))
         yield over_wsgi(application)
         application.close()

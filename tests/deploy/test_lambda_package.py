@@ -201,15 +201,6 @@ class TestUnderTheEmulator(PlatformSuite):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def upstream(cls) -> Iterator[Simulator]:
-        from simulator import Simulator
-        from tests.conftest import PROJECT_ID, TOKEN
-
-        with Simulator(tokens=[TOKEN], project_id=PROJECT_ID) as simulator:
-            yield simulator
-
-    @pytest.fixture(scope="class")
-    @classmethod
     def entry_point(cls, upstream: Simulator, run: Callable[..., Any]) -> Iterator[EntryPoint]:
         with run(settings_for(upstream)) as invoke:
             yield lambda question: answer_of(invoke(http_api(question)))

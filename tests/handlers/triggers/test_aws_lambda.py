@@ -53,54 +53,57 @@ def entry_point_of(
     )
 
 
-class TestRestApi(PlatformSuite):
+class LambdaSuite(PlatformSuite):
+    """The suite through the events that `event_of` makes."""
+
+    @staticmethod
+    def event_of(question: Question) -> dict[str, Any]:
+        raise NotImplementedError
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def entry_point(cls, upstream: Simulator) -> Iterator[EntryPoint]:
+        application = Application(settings_for(upstream))
+        yield entry_point_of(make_handler(application), cls.event_of)
+        application.close()
+
+
+class TestRestApi(LambdaSuite):
     """Payload format 1.0."""
 
-    @pytest.fixture
-    def entry_point(self, handle: Callable[[Any, Any], dict[str, Any]]) -> EntryPoint:
-        return entry_point_of(handle, rest_api)
+    event_of = staticmethod(rest_api)
 
 
-class TestHttpApi(PlatformSuite):
+class TestHttpApi(LambdaSuite):
     """Payload format 2.0."""
 
-    @pytest.fixture
-    def entry_point(self, handle: Callable[[Any, Any], dict[str, Any]]) -> EntryPoint:
-        return entry_point_of(handle, http_api)
+    event_of = staticmethod(http_api)
 
 
-class TestHttpApiWithAStage(PlatformSuite):
+class TestHttpApiWithAStage(LambdaSuite):
     """The same where the path begins with the stage (C68)."""
 
-    @pytest.fixture
-    def entry_point(self, handle: Callable[[Any, Any], dict[str, Any]]) -> EntryPoint:
-        return entry_point_of(handle, lambda question: http_api(question, "prod"))
+    event_of = staticmethod(lambda question: http_api(question, "prod"))
 
 
-class TestFunctionUrl(PlatformSuite):
+class TestFunctionUrl(LambdaSuite):
     """A function URL."""
 
-    @pytest.fixture
-    def entry_point(self, handle: Callable[[Any, Any], dict[str, Any]]) -> EntryPoint:
-        return entry_point_of(handle, function_url)
+    event_of = staticmethod(function_url)
 
 
-class TestBalancer(PlatformSuite):
+class TestBalancer(LambdaSuite):
     """A load balancer, which keeps only the last of repeated parameters."""
 
     not_ours = frozenset({"GET /?instance=orders&instance=crm"})
 
-    @pytest.fixture
-    def entry_point(self, handle: Callable[[Any, Any], dict[str, Any]]) -> EntryPoint:
-        return entry_point_of(handle, balancer)
+    event_of = staticmethod(balancer)
 
 
-class TestBalancerMultiValue(PlatformSuite):
+class TestBalancerMultiValue(LambdaSuite):
     """A load balancer in multi-value mode (C66)."""
 
-    @pytest.fixture
-    def entry_point(self, handle: Callable[[Any, Any], dict[str, Any]]) -> EntryPoint:
-        return entry_point_of(handle, balancer_multi_value)
+    event_of = staticmethod(balancer_multi_value)
 
 
 def test_balancers_health_check__gets_a_response(handle: Callable[[Any, Any], dict[str, Any]]) -> None:  # C65

@@ -76,11 +76,14 @@ ORDERS = functiongraph(Question(target="/?instance=orders"))
 class TestApigTrigger(PlatformSuite):
     """The suite through the APIG trigger's events."""
 
-    @pytest.fixture
-    def entry_point(self, handle: Handler) -> EntryPoint:
-        return lambda question: answer_of(
-            json.loads(json.dumps(handle(json.loads(json.dumps(functiongraph(question))), Context())))
+    @pytest.fixture(scope="class")
+    @classmethod
+    def entry_point(cls, upstream: Simulator) -> Iterator[EntryPoint]:
+        handler = Handler(settings_for(upstream))
+        yield lambda question: answer_of(
+            json.loads(json.dumps(handler(json.loads(json.dumps(functiongraph(question))), Context())))
         )
+        handler.application(None).close()
 
 
 def test_reply__has_exactly_the_four_keys(handle: Handler) -> None:
