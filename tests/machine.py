@@ -42,11 +42,15 @@ def core() -> Iterator[None]:
         files = [stack.enter_context(path.open()) for path in _CORES]
         while not any(map(_lock, files)):
             time.sleep(0.01)
-        yield
+        try:
+            yield
+        finally:
+            for file in files:
+                fcntl.flock(file, fcntl.LOCK_UN)  # a process that was forked meanwhile may have the file open still
 
 
 def _lock(file: TextIO) -> bool:
-    """Lock a file until it is closed, or return False if another process holds its lock."""
+    """Lock a file, or return False if another process holds its lock."""
     with suppress(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True

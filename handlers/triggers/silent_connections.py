@@ -42,10 +42,23 @@ def end_silent_connections(port: int, seconds: float) -> None:
             _end_if_silent(int(name), port, seconds)
 
 
+def _duplicate(descriptor: int) -> socket.socket:
+    """Return a socket of our own for a descriptor, since the server may close its own at any time.
+
+    Raises:
+        OSError: the descriptor is closed, or not a socket.
+
+    """
+    duplicate = os.dup(descriptor)
+    try:
+        return socket.socket(fileno=duplicate)
+    except OSError:
+        os.close(duplicate)  # socket.fromfd would leave it open
+        raise
+
+
 def _end_if_silent(descriptor: int, port: int, seconds: float) -> None:
-    # This is a duplicate descriptor, so the server may close its own at any time. The family only says how much room an
-    # address needs; descriptors that are not sockets have none.
-    with contextlib.suppress(OSError), socket.fromfd(descriptor, socket.AF_INET6, socket.SOCK_STREAM) as connection:
+    with contextlib.suppress(OSError), _duplicate(descriptor) as connection:
         address = connection.getsockname()
         if not isinstance(address, tuple) or address[1] != port:
             return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import select
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ from handlers.triggers.silent_connections import end_silent_connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SECONDS = 0.2
 
@@ -75,6 +78,13 @@ def test_connections__only_those_that_are_owed_a_request__are_ended(listener: Li
     again = listener.connection()  # the listening socket goes on
     again[1].sendall(b"x")
     assert again[0].recv(1) == b"x"
+
+
+def test_other_descriptors__are_not_left_open_twice(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w"), contextlib.closing(select.epoll()):
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 -- names are numbers here
+        end_silent_connections(1, SECONDS)
+        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 -- as above
 
 
 def test_connections__swept_a_moment_ago__are_not_looked_at_again(
