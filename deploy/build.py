@@ -1,7 +1,8 @@
-"""Builds the zip for Huawei Cloud FunctionGraph: `python deploy/functiongraph/build.py [FILE]`.
+"""Builds the zip for a platform: `python deploy/build.py functiongraph|azure [FILE]`.
 
-FILE is build/functiongraph.zip by default. The zip holds the source and what requirements.txt beside this file pins, in
-plain Python: FunctionGraph has no step that would install packages, and its machines may be of another kind.
+FILE is build/PLATFORM.zip by default. The zip holds the source and, for FunctionGraph, what its requirements.txt pins,
+in plain Python: FunctionGraph has no step that would install packages, and its machines may be of another kind. Azure
+installs the requirements.txt in the zip itself.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 OURS = ("handlers", "schemas", "fdi_health")
-NOT_NEEDED = (
-    "fdi_health/__main__.py",
-    "fdi_health/cli/",
-    "fdi_health/diagnostics/",
-    "handlers/container_server.py",
-    "handlers/triggers/aws_lambda.py",
-)
-"""The command line, the container's server and the triggers of other platforms: their packages are not in the zip."""
+TRIGGERS = {
+    "azure": "handlers/triggers/azure_functions.py",
+    "functiongraph": "handlers/triggers/functiongraph.py",
+    "lambda": "handlers/triggers/aws_lambda.py",
+}
+NOT_NEEDED = ("fdi_health/__main__.py", "fdi_health/cli/", "fdi_health/diagnostics/", "handlers/container_server.py")
+"""The command line and the container's server: their packages are not in the zip."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The moment that every entry carries: the same source gives the same bytes."""
@@ -32,30 +32,53 @@ _READABLE = 0o100644
 
 def main() -> int:
     """Build, and say where and how large."""
-    target = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build" / "functiongraph.zip")
+    if len(sys.argv) not in (2, 3) or sys.argv[1] not in ("azure", "functiongraph"):
+        print("usage: python deploy/build.py functiongraph|azure [FILE]", file=sys.stderr)
+        return 2
+    platform = sys.argv[1]
+    target = Path(sys.argv[2] if len(sys.argv) > 2 else ROOT / "build" / f"{platform}.zip")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        packages = Path(folder)
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-        command += ["--no-deps", "--require-hashes", "--target", folder]
-        requirements = ROOT / "deploy" / "functiongraph" / "requirements.txt"
-        subprocess.run([*command, "-r", str(requirements)], check=True)  # noqa: S603 -- pip, with our own file
-        theirs = {
-            str(path.relative_to(packages)): path
-            for path in packages.rglob("*")
-            if path.is_file() and path.suffix != ".so" and ".dist-info" not in str(path) and path.parts[-2] != "bin"
-        }
-        ours = {name: ROOT / name for name in ("main.py", "handlers/openapi.json")}
-        ours |= {str(path.relative_to(ROOT)): path for name in OURS for path in (ROOT / name).rglob("*.py")}
-        ours |= {str(path.relative_to(ROOT)): path for path in (ROOT / "handlers" / "templates").iterdir()}
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, path in sorted({**theirs, **ours}.items()):
-                if not name.startswith(NOT_NEEDED):
-                    entry = zipfile.ZipInfo(name, _EPOCH)
-                    entry.external_attr = _READABLE << 16
-                    archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+        files = _packages(Path(folder)) if platform == "functiongraph" else _function_app()
+        _write(target, {**files, **_source(platform)})
     print(f"{target}: {target.stat().st_size / 1024 / 1024:.1f} MB")
     return 0
+
+
+def _packages(folder: Path) -> dict[str, Path]:
+    """Install what FunctionGraph's requirements.txt pins, and return the files that are plain Python."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    command += ["--no-deps", "--require-hashes", "--target", str(folder)]
+    requirements = ROOT / "deploy" / "functiongraph" / "requirements.txt"
+    subprocess.run([*command, "-r", str(requirements)], check=True)  # noqa: S603 -- pip, with our own file
+    return {
+        str(path.relative_to(folder)): path
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".so" and ".dist-info" not in str(path) and path.parts[-2] != "bin"
+    }
+
+
+def _function_app() -> dict[str, Path]:
+    """Return the files that Azure looks for at the root."""
+    folder = ROOT / "deploy" / "azure"
+    return {name: folder / name for name in ("function_app.py", "host.json", "requirements.txt")}
+
+
+def _source(platform: str) -> dict[str, Path]:
+    """Return our own files, without what the platform does not run."""
+    found = {name: ROOT / name for name in ("main.py", "handlers/openapi.json")}
+    found |= {str(path.relative_to(ROOT)): path for name in OURS for path in (ROOT / name).rglob("*.py")}
+    found |= {str(path.relative_to(ROOT)): path for path in (ROOT / "handlers" / "templates").iterdir()}
+    not_needed = (*NOT_NEEDED, *(trigger for name, trigger in TRIGGERS.items() if name != platform))
+    return {name: path for name, path in found.items() if not name.startswith(not_needed)}
+
+
+def _write(target: Path, files: dict[str, Path]) -> None:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, path in sorted(files.items()):
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.external_attr = _READABLE << 16
+            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 if __name__ == "__main__":

@@ -162,6 +162,14 @@ def to_stderr() -> None:
     logging.getLogger("gunicorn.error").addFilter(_without_what_a_caller_sent)
 
 
+def to_root_logger() -> None:
+    """Hand the lines to the platform's own logging: Azure Functions takes a line's severity from there alone.
+
+    Source: the vendor's Python developer guide ("Logging and monitoring").
+    """
+    _LOG.handlers[:] = [_RootHandler()]
+
+
 def flush() -> None:
     """Wait a moment until the lines are written, e.g. because the platform freezes the process after a response."""
     _writer.flush()
@@ -197,6 +205,13 @@ class _QueueHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         _writer.write(f"{line_of(record)}\n".encode("ascii"))
+
+
+class _RootHandler(logging.Handler):
+    """Hands each line to the handlers of the root logger, as the message of a record."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logging.getLogger().handle(logging.makeLogRecord({**vars(record), "msg": line_of(record), "args": ()}))
 
 
 def dropped_line(count: int) -> bytes:

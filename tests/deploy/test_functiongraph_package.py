@@ -41,8 +41,8 @@ assert not outside, outside
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("package") / "functiongraph.zip"
-    program = str(ROOT / "deploy" / "functiongraph" / "build.py")
-    subprocess.run([sys.executable, program, str(target)], check=True, timeout=120)  # noqa: S603 -- a program of ours
+    program = [sys.executable, str(ROOT / "deploy" / "build.py"), "functiongraph", str(target)]
+    subprocess.run(program, check=True, timeout=120)  # noqa: S603 -- a program of ours
     return target
 
 
