@@ -46,7 +46,7 @@ def core() -> Iterator[None]:
             yield
         finally:
             for file in files:
-                fcntl.flock(file, fcntl.LOCK_UN)  # a process that was forked meanwhile may have the file open still
+                fcntl.flock(file, fcntl.LOCK_UN)  # a forked process may have the file open still
 
 
 def _lock(file: TextIO) -> bool:
