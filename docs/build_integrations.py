@@ -81,8 +81,14 @@ Use one monitor per team. It looks at the **status** and names the team's instan
 
 {routing} [Kubernetes probes](kubernetes-probes.md) do the same.
 
-HAProxy and Envoy run in the tests, against a real function. The pages of Consul and AWS are checked against the rules
-in their documents, without running those programs.
+HAProxy and Envoy run in the tests, against a real function. The pages of Consul, AWS and Azure are checked against the
+rules in their documents, without running those programs.
+
+## Paging services
+
+PagerDuty, Opsgenie and the like do not ask a URL. Let one of the callers above tell them: Alertmanager, with the
+recipe in [monitoring.md](../monitoring.md), or a checker such as Gatus, Datadog or UptimeRobot, with its own connection
+to the service.
 """
 
 

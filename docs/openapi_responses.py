@@ -137,10 +137,26 @@ def _contents(names: tuple[str, ...], status: str) -> dict[str, Any]:
     return found
 
 
+_SHIELDS = {
+    "type": "object",
+    "description": "With format=shields.",
+    "properties": {
+        "schemaVersion": {"const": 1},
+        "label": {"type": "string"},
+        "message": {"enum": ["healthy", "degraded", "unhealthy", "unknown"]},
+        "color": {"type": "string"},
+        "isError": {"type": "boolean"},
+        "cacheSeconds": {"type": "integer"},
+    },
+    "required": ["schemaVersion", "label", "message", "color", "isError", "cacheSeconds"],
+    "additionalProperties": False,
+}
+
+
 def _schema_of(media_type: str) -> dict[str, Any]:
     if media_type == "application/json":
         kinds = ("DetailedVerdict", "AnonymousVerdict")
-        return {"anyOf": [{"$ref": f"#/components/schemas/{kind}"} for kind in kinds]}
+        return {"anyOf": [*({"$ref": f"#/components/schemas/{kind}"} for kind in kinds), _SHIELDS]}
     if media_type == "application/health+json":
         statuses = {"enum": ["pass", "warn", "fail"]}
         return {"type": "object", "properties": {"status": statuses}, "required": ["status", "notes"]}

@@ -17,18 +17,18 @@ from fdi_health.clock import format_timestamp
 from handlers.application import Application
 from handlers.routes import ROUTES
 from handlers.triggers.wsgi import wsgi_application
+from simulator import Simulator
 from tests.conformance.platform import KEY, settings_for
-from tests.conftest import TOKEN
+from tests.conftest import PROJECT_ID, TOKEN
 from tests.servers import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
-
-    from simulator import Simulator
 
 BUILDER = runpy.run_path(str(ROOT / "docs" / "build_integrations.py"))
 RECIPES: dict[str, dict[str, Any]] = BUILDER["recipes"]()
+PAGES: dict[Path, str] = BUILDER["pages"]()
 looks_for_marker: Callable[[dict[str, Any]], bool] = BUILDER["looks_for_marker"]
 FIELDS = {
     "title",
@@ -42,7 +42,7 @@ FIELDS = {
     "advice",
     "sources",
 }
-BALANCERS = {"aws-alb", "consul", "envoy", "haproxy"}
+BALANCERS = {"aws-alb", "azure-front-door", "consul", "envoy", "haproxy"}
 ALL_FAIL_ON = "fail_on=unhealthy,unknown,degraded"
 
 SITUATIONS: dict[str, tuple[str, dict[str, str]]] = {
@@ -132,6 +132,13 @@ def has_sample(text: str, name: str, value: float, labels: Mapping[str, str] | N
     return any(
         sample.name == name and sample.labels.items() >= wanted.items() and sample.value == value for sample in samples
     )
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Simulator]:
+    """Return one simulator for all tests here; `base` says anew what its instances play."""
+    with Simulator(tokens=[TOKEN], project_id=PROJECT_ID) as simulator:
+        yield simulator
 
 
 @pytest.fixture
@@ -305,9 +312,9 @@ def test_recipe__has_every_field_and_no_secret(name: str) -> None:
     assert all(source.startswith("https://") for source in recipe["sources"])
 
 
-@pytest.mark.parametrize("place", BUILDER["pages"](), ids=lambda place: place.name)
+@pytest.mark.parametrize("place", PAGES, ids=lambda place: place.name)
 def test_page__is_generated_from_its_recipe(place: Path) -> None:
-    assert place.read_text() == BUILDER["pages"]()[place], "run make docs"
+    assert place.read_text() == PAGES[place], "run make docs"
     assert {path.stem for path in place.parent.glob("*.md")} == {*RECIPES, "README"}
 
 

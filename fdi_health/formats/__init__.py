@@ -51,6 +51,7 @@ FORMATS = {
     "prometheus": Format("text/plain; version=0.0.4; charset=utf-8", "prometheus_format", 200),
     "openmetrics": Format("application/openmetrics-text; version=1.0.0; charset=utf-8", "openmetrics_format", 200),
     "badge": Format("image/svg+xml", "badge_format", 200),
+    "shields": Format("application/json", "shields_format", 200),
 }
 """Name → format. The first is the default; an Accept header chooses the first of those with its type."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fdi_health.models import Status, Verdict
 
-_COLOURS: dict[Status, str] = {
+COLOURS: dict[Status, str] = {
     "healthy": "#1a7f37",
     "degraded": "#9a6700",
     "unhealthy": "#cf222e",
@@ -16,7 +16,7 @@ _COLOURS: dict[Status, str] = {
 }
 """Status → background; white text on each has a contrast of 4.5 or more (WCAG 2.1, AA)."""
 
-_LABEL = "pipelines"
+LABEL = "pipelines"
 _CHARACTER_WIDTH = 7.0
 _PADDING = 12
 
@@ -34,7 +34,7 @@ def badge(status: Status, title: str) -> bytes:
         title: what is read out, and shown on hovering.
 
     """
-    left, right = (round(len(text) * _CHARACTER_WIDTH) + _PADDING for text in (_LABEL, status))
+    left, right = (round(len(text) * _CHARACTER_WIDTH) + _PADDING for text in (LABEL, status))
     width = left + right
     text = escape(title)
     svg = (
@@ -42,8 +42,8 @@ def badge(status: Status, title: str) -> bytes:
         f"<title>{text}</title>"
         f'<clipPath id="r"><rect width="{width}" height="20" rx="3"/></clipPath>'
         f'<g clip-path="url(#r)"><rect width="{left}" height="20" fill="#24292f"/>'
-        f'<rect x="{left}" width="{right}" height="20" fill="{_COLOURS[status]}"/></g>'
+        f'<rect x="{left}" width="{right}" height="20" fill="{COLOURS[status]}"/></g>'
         f'<g fill="#fff" text-anchor="middle" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11">'
-        f'<text x="{left / 2:g}" y="14">{_LABEL}</text><text x="{left + right / 2:g}" y="14">{status}</text></g></svg>'
+        f'<text x="{left / 2:g}" y="14">{LABEL}</text><text x="{left + right / 2:g}" y="14">{status}</text></g></svg>'
     )
     return svg.encode("ascii", "xmlcharrefreplace")

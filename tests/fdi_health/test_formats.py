@@ -44,7 +44,7 @@ NOW = Instant(AT.timestamp(), 0.0)
 HEALTHY = Statistics(TaskCounts(2, 0, 6, 8), TaskCounts(1, 0, 6, 0))
 ABNORMAL = Statistics(TaskCounts(2, 2, 6, 8), TaskCounts(1, 1, 6, MAX_COUNT))
 EMPTY = Statistics(TaskCounts(0, 0, 0, 0), TaskCounts(0, 0, 0, 0))
-TEXTUAL = [name for name in FORMATS if name not in ("prometheus", "openmetrics")]
+TEXTUAL = [name for name in FORMATS if name not in ("prometheus", "openmetrics", "shields")]
 HOSTILE = ["\"\\\n'<script>alert(1)</script>", "\x1b[31m\u202e|;,", "FDI_OK", "|" * 512, "☃" * 512]
 
 
@@ -350,6 +350,18 @@ def test_nagios__is_a_line_with_performance_data() -> None:
 )
 def test_nagios__begins_with_the_plugins_word(status: str, word: str) -> None:
     assert render("nagios", VERDICTS[status]).startswith(f"{word} - FDI-")
+
+
+def test_shields__has_only_members_that_shields_io_knows() -> None:
+    known = {"schemaVersion", "label", "message", "color", "isError", "cacheSeconds"}
+    found = {status: json.loads(render("shields", verdict)) for status, verdict in VERDICTS.items()}
+    assert {status: badge["message"] for status, badge in found.items() if status != "nothing known"} == {
+        status: status for status in ("healthy", "degraded", "unhealthy", "unknown")
+    }
+    assert [status for status, badge in found.items() if badge["isError"]] == ["unhealthy", "unknown", "nothing known"]
+    for badge in found.values():
+        assert badge.keys() == known
+        assert badge["schemaVersion"] == 1
 
 
 @pytest.mark.parametrize("status", ["healthy", "degraded", "unhealthy", "unknown"])
