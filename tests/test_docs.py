@@ -6,10 +6,12 @@ import json
 import re
 import runpy
 import subprocess
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fdi_health import __version__
 from fdi_health.credentials.secret_format import Credentials, parse_secret
 from fdi_health.errors import NEXT_STEPS
 from fdi_health.formats import FORMATS
@@ -239,3 +241,10 @@ def test_cases__each_have_a_test_or_a_reason() -> None:
         for case, about in found.items():
             assert (case in held) is not isinstance(about, dict), case
     assert (ROOT / "docs" / "cases.md").read_text() == builder["page"](), "run make docs"
+
+
+def test_changelog__newest_release__is_the_version_of_the_source() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    releases = re.findall(r"^## (\d+\.\d+\.\d+) - \d{4}-\d\d-\d\d$", changelog, re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert releases[0] == __version__ == project["version"]
