@@ -72,6 +72,10 @@ def _lambda_handler() -> Callable[[object, object], dict[str, object]]:
     return aws_lambda.make_handler(application)
 
 
+if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+    _lambda_handler()  # loads apig-wsgi now, so that the snapshot has it
+
+
 @functools.cache
 def _functiongraph_handler() -> Callable[[object, object], dict[str, object]]:
     from handlers.triggers import functiongraph  # only where it is used

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from fdi_health import log
@@ -20,10 +19,6 @@ if TYPE_CHECKING:
     from schemas.query import Query
 
 Rendered = TypeVar("Rendered")
-
-_rendering = threading.Lock()
-"""Held while a verdict is rendered. Only one thread at a time runs Python code, so dozens that render at the same time
-are no faster, and they delay /live: 50 verdicts of 300 instances by several seconds."""
 
 
 def run_check(
@@ -64,7 +59,7 @@ def run_check(
         if caller.sees_details:
             count = query.explain if names_tasks else 0
             shown = service.name_tasks(verdict, count, deadline, remarks=caller.sees_remarks)
-        with _rendering:
+        with application.rendering:
             rendered = render(shown)
     about = request_of(caller.name, context.headers, context.invocation)
     log.log_verdict(verdict, about, application.google_project)

@@ -157,6 +157,17 @@ def test_stage__throttles_and_function__has_a_limit_of_environments(template: di
     assert function["ReservedConcurrentExecutions"] == 5
 
 
+def test_function__starts_from_a_snapshot_of_the_version_that_is_called(template: dict[str, Any]) -> None:
+    (function,) = resources(template, "AWS::Lambda::Function")
+    assert function["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    (alias,) = resources(template, "AWS::Lambda::Alias")
+    called = {"Fn::Join": [":", [{"Fn::GetAtt": ["HealthLambdaFunction", "Arn"]}, alias["Name"]]]}
+    (integration,) = resources(template, "AWS::ApiGatewayV2::Integration")
+    assert integration["IntegrationUri"] == called
+    (rule,) = resources(template, "AWS::Events::Rule")
+    assert [target["Arn"] for target in rule["Targets"]] == [called]
+
+
 SAM = ROOT / "deploy" / "lambda" / "template.yaml"
 
 
@@ -174,7 +185,7 @@ def test_sam_template__has_the_routes_and_settings_of_serverless_yml(template: d
     assert {f"{event['Method']} {event['Path']}" for event in events} == served
     (function,) = resources(template, "AWS::Lambda::Function")
     assert health["Environment"]["Variables"].keys() == function["Environment"]["Variables"].keys()
-    for name in ("Handler", "Runtime", "MemorySize", "Timeout", "Architectures"):
+    for name in ("Handler", "Runtime", "MemorySize", "Timeout", "Architectures", "SnapStart"):
         assert health[name] == function[name]
 
 

@@ -527,3 +527,16 @@ heavy &= set(sys.modules)
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)  # noqa: S603 -- our own program
+
+
+def test_snapshot__holds_the_handler_and_no_thread_or_connection() -> None:
+    script = """
+import os, sys, threading
+os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"] = "snap-start"
+before = set(os.listdir("/proc/self/fd"))
+import main
+assert "apig_wsgi" in sys.modules
+assert threading.active_count() == 1
+assert set(os.listdir("/proc/self/fd")) <= before
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)  # noqa: S603 -- our own program
