@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKER = re.compile(r"\b(?:C\d{2,3}|[DEGHT]\d{2})\b")
@@ -24,10 +27,11 @@ def tests() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in sorted((ROOT / "tests").rglob("*.py")):
         text = path.read_text()
+        if not MARKER.search(text):
+            continue
         spans = [
             (min([node.lineno, *(made.lineno for made in node.decorator_list)]), node.end_lineno or 0, node.name)
-            for node in ast.walk(ast.parse(text))
-            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+            for node in _definitions(ast.parse(text))
         ]
         for number, line in enumerate(text.splitlines(), 1):
             comment = line.partition("#")[2] if '"""' not in line else line
@@ -39,6 +43,15 @@ def tests() -> dict[str, list[str]]:
                 if place not in found.setdefault(case, []):
                     found[case].append(place)
     return found
+
+
+def _definitions(parent: ast.Module | ast.ClassDef) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    """Return the functions and classes at the top of a module, and those inside its classes."""
+    for node in parent.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node
+        if isinstance(node, ast.ClassDef):
+            yield from _definitions(node)
 
 
 def page() -> str:

@@ -157,14 +157,20 @@ REPETITIVE = (
     "tests/container_server",
     "tests/deploy",
     "tests/faults",
+    "tests/fdi_health/credentials/test_logins.py",
+    "tests/handlers/test_fail_on.py",
     "tests/simulator",
+    "tests/test_any_bytes.py",
+    "tests/test_deadline_holds.py",
     "tests/test_expensive_responses.py",
-    "tests/test_marker.py::test_bad_settings__never_show_the_marker",
+    "tests/test_marker.py",
     "tests/test_openapi.py",
     "tests/test_recipes.py",
-    "tests/test_secrets_do_not_leak.py::test_upstream_fault__leaks_nothing",
+    "tests/test_secrets_do_not_leak.py",
+    "tests/test_servers.py",
+    "tests/test_status_page_in_browser.py",
     "tests/test_two_days.py",
-    "tests/test_upstream_faults.py::test_project_id",
+    "tests/test_upstream_faults.py",
 )
 """Tests that run the same lines thousands of times, or other programs. Coverage is not measured in them, nor in
 property tests: it would double their time, and the other tests cover every line and branch."""

@@ -71,14 +71,15 @@ def test_foreign_text__does_not_change_the_exit_status(
     assert b"FDI.9999" in out
 
 
-@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize(
+    ("stream", "words"), zip(STREAMS, 2 * [["check", "--instance=数据"], ["check", "--数据"], ["数据"]], strict=True)
+)
 def test_foreign_words_of_the_user__do_not_change_the_exit_status(
-    settings: dict[str, str], tmp_path: Path, stream: str
+    settings: dict[str, str], tmp_path: Path, stream: str, words: list[str]
 ) -> None:  # H08
-    for words in (["check", "--instance=数据"], ["check", "--数据"], ["数据"]):
-        code, out, err = program({**settings, **STREAMS[stream]}, tmp_path, *words)
-        assert (code, out) == (3, b"")
-        assert b"Traceback" not in err
+    code, out, err = program({**settings, **STREAMS[stream]}, tmp_path, *words)
+    assert (code, out) == (3, b"")
+    assert b"Traceback" not in err
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "</dev/null >/dev/full"])

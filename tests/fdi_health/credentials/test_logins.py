@@ -101,7 +101,7 @@ def test_unusable_response__of_iam__checks_follow_the_cooldowns(
 ) -> None:  # H05, D34
     iam.play(fault, for_ever=True)
     checked = function("healthy", clock=clock, ROMA_TOKEN=CREDENTIALS)
-    assert_cooldowns(login_times(iam, clock, checked.get, minutes=25, step=5))
+    assert_cooldowns(login_times(iam, clock, checked.get, minutes=25, step=15))
 
 
 @pytest.mark.parametrize("fault", ["silent", "slow_refusal", "drip"])
@@ -120,7 +120,7 @@ def test_refusal__of_iam__next_logins_after_5_and_15_minutes(
 ) -> None:
     iam.play(fault, for_ever=True)
     checked = function("healthy", clock=clock, ROMA_TOKEN=CREDENTIALS)
-    assert login_times(iam, clock, checked.get, minutes=40, step=10) == [0, 300, 1200, 2100]
+    assert login_times(iam, clock, checked.get, minutes=40, step=20) == [0, 300, 1200, 2100]
 
 
 @pytest.mark.parametrize("minutes_between", [0, 4, 8, 12])
@@ -135,7 +135,7 @@ def test_two_processes__with_a_wrong_password__do_not_lock_the_user(
         if clock.wall >= start + minutes_between * MINUTE:
             two.get()
 
-    times = login_times(iam, clock, check, minutes=120, step=20)
+    times = login_times(iam, clock, check, minutes=120, step=60)
 
     for at in times:
         assert sum(at <= other <= at + 15 * MINUTE for other in times) < 5
