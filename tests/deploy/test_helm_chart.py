@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -93,6 +92,8 @@ def test_chart__has_the_version_of_the_function() -> None:
     "rendered", [{"settings": SETTINGS}, EVERYTHING], indirect=True, ids=["settings", "everything"]
 )
 def test_documents__are_valid_in_each_kubernetes(rendered: dict[str, dict[str, Any]], version: str) -> None:
+    import kubernetes_validate  # takes two seconds, in every process that collects tests
+
     for kind, document in rendered.items():
         if kind != "ServiceMonitor":  # the Prometheus Operator's own
             kubernetes_validate.validate(document, version, strict=True)

@@ -72,7 +72,7 @@ def test_foreign_text__does_not_change_the_exit_status(
 
 
 @pytest.mark.parametrize(
-    ("stream", "words"), zip(STREAMS, 2 * [["check", "--instance=数据"], ["check", "--数据"], ["数据"]], strict=True)
+    ("stream", "words"), [*zip(STREAMS, 2 * [["check", "--instance=数据"], ["check", "--数据"], ["数据"]], strict=True)]
 )
 def test_foreign_words_of_the_user__do_not_change_the_exit_status(
     settings: dict[str, str], tmp_path: Path, stream: str, words: list[str]
