@@ -12,7 +12,7 @@ PORT ?= 8080
 # With extras: pip 23.2, which Python 3.11 brings, does not hold `coverage[toml]` to a pin of `coverage`.
 LOCK := --quiet --upgrade --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 
-.PHONY: help run test test-fast test-faults check bench scale soak fuzz mutation audit docs wheel release lock clean
+.PHONY: help run test coverage test-fast test-faults check bench scale soak fuzz mutation audit docs wheel release lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +23,12 @@ run: $(VENV)/.runtime ## Start the function against a simulated ROMA Connect on 
 	@$(BIN)/python -m simulator.demo
 
 # By default pytest-xdist starts the modules with the fewest tests last, and those take longest: tests/conftest.py sorts.
-test: check ## Check style, types and imports, and run every test, with coverage
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing
+test: check ## Check style, types and imports, and run every test
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# In a run of its own: measuring takes as long again as the tests do.
+coverage: $(VENV)/.dev ## Check that the tests cover every line and branch
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not repetitive" --cov --cov-report=term-missing
 
 test-fast: $(VENV)/.dev ## Run the tests that are not marked slow (takes less than a minute)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"

@@ -110,7 +110,7 @@ SLOW = (
     "tests/test_no_secrets.py",
     "tests/test_openapi.py",
     "tests/test_routing_of_servers.py",
-    "tests/test_secrets_do_not_leak.py::test_upstream_fault__leaks_nothing",
+    "tests/test_secrets_do_not_leak.py",
     "tests/test_servers.py",
     "tests/test_status_page_in_browser.py",
     "tests/test_two_days.py",
@@ -164,23 +164,23 @@ REPETITIVE = (
     "tests/test_marker.py::test_bad_settings__never_show_the_marker",
     "tests/test_openapi.py",
     "tests/test_recipes.py",
-    "tests/test_secrets_do_not_leak.py",
+    "tests/test_secrets_do_not_leak.py::test_upstream_fault__leaks_nothing",
     "tests/test_servers.py",
     "tests/test_status_page_in_browser.py",
     "tests/test_two_days.py",
     "tests/test_upstream_faults.py",
 )
-"""Tests that run the same lines thousands of times, or other programs. Coverage is not measured in them, nor in
-property tests: it would double their time, and the other tests cover every line and branch."""
+"""Tests that run the same lines thousands of times, or other programs. `make coverage` leaves them out, and property
+tests: the others cover every line and branch."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark slow tests, leave repetitive ones out of the coverage, and let those of FIRST start first."""
+    """Mark slow and repetitive tests, and let those of FIRST start first."""
     for item in items:
         if item.nodeid.startswith(SLOW):
             item.add_marker("slow")
         if item.nodeid.startswith(REPETITIVE) or getattr(getattr(item, "function", None), "is_hypothesis_test", False):
-            item.add_marker("no_cover")
+            item.add_marker("repetitive")
     items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
 
 
