@@ -55,6 +55,13 @@ def functiongraph_handler(event: object, context: object) -> dict[str, object]:
     return _flushed(handle, event, context)
 
 
+def event_handler(event: object, context: object) -> dict[str, object]:
+    """Answer an event of Alibaba Cloud, Tencent Cloud, Yandex Cloud, Scaleway or DigitalOcean."""
+    with _first:
+        handle = _event_handler()
+    return _flushed(handle, event, context)
+
+
 def _flushed(
     handle: Callable[[object, object], dict[str, object]], event: object, context: object
 ) -> dict[str, object]:
@@ -81,6 +88,13 @@ def _functiongraph_handler() -> Callable[[object, object], dict[str, object]]:
     from handlers.triggers import functiongraph  # only where it is used
 
     return functiongraph.Handler(os.environ)
+
+
+@functools.cache
+def _event_handler() -> Callable[[object, object], dict[str, object]]:
+    from handlers.triggers import function_events  # only where it is used
+
+    return function_events.make_handler(application)
 
 
 def _answer_before_flask() -> None:

@@ -61,6 +61,32 @@ def rest_api(question: Question) -> dict[str, Any]:
     }
 
 
+def lattice(question: Question) -> dict[str, Any]:
+    """Return the event of VPC Lattice, version 1: path and query as they were sent."""
+    fields = body_fields(question)
+    return {
+        "raw_path": question.target,
+        "method": question.method,
+        "headers": {name.lower(): value for name, value in question.headers.items()},
+        "query_string_parameters": {name: values[-1] for name, values in parameters(question).items()},
+        "body": fields["body"],
+        "is_base64_encoded": fields["isBase64Encoded"],
+    }
+
+
+def lattice_2(question: Question) -> dict[str, Any]:
+    """Return the event of VPC Lattice, version 2: lists of values."""
+    return {
+        "version": "2.0",
+        "path": question.path,
+        "method": question.method,
+        "headers": {name.lower(): [value] for name, value in question.headers.items()},
+        "queryStringParameters": parameters(question),
+        "requestContext": {"serviceNetworkArn": "arn:aws:vpc-lattice:eu-west-1:123456789012:servicenetwork/sn-0"},
+        **body_fields(question),
+    }
+
+
 def http_api(question: Question, stage: str = "$default") -> dict[str, Any]:
     """Return the event of an HTTP API (payload format 2.0). Its path begins with the stage if that has a name."""
     path = question.path if stage == "$default" else f"/{stage}{question.path}"

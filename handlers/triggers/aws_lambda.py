@@ -1,4 +1,4 @@
-"""AWS Lambda: events of API Gateway (REST and HTTP APIs), function URLs and load balancers, translated by apig-wsgi.
+"""AWS Lambda: events of API Gateway (REST and HTTP APIs), function URLs, load balancers and VPC Lattice, by apig-wsgi.
 
 apig-wsgi translates well-formed events. What it cannot read is corrected first: nulls, a stage in the path, text that
 no WSGI server would accept. The body is read here.
@@ -34,7 +34,7 @@ def make_handler(application: Application) -> Callable[[Any, Any], dict[str, Any
         sound = normalised(event)
         if sound is None:
             return non_http_events.respond_to_event(context, application, event)
-        body = event_sanitizer.body(event)
+        body = event_sanitizer.body({"isBase64Encoded": event.get("is_base64_encoded"), **event})
 
         def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             request = Request(environ)
@@ -56,7 +56,7 @@ def make_handler(application: Application) -> Callable[[Any, Any], dict[str, Any
 def normalised(event: Any) -> dict[str, Any] | None:
     """Return an event that apig-wsgi can translate, without its body; None for one that is not an HTTP request.
 
-    Source: the event formats 1.0 and 2.0 in AWS's guides of API Gateway, Lambda and Elastic Load Balancing.
+    Source: the event formats 1.0 and 2.0 in AWS's guides of API Gateway, Lambda, load balancers and VPC Lattice.
     """
     if not isinstance(event, dict):
         return None
@@ -67,6 +67,8 @@ def normalised(event: Any) -> dict[str, Any] | None:
         return _version_2(event, about, http)
     if isinstance(event.get("httpMethod"), str) and isinstance(event.get("path"), str):
         return _version_1(event, about)
+    if isinstance(event.get("method"), str):
+        return _lattice(event)
     return None
 
 
@@ -87,6 +89,28 @@ def _version_2(event: dict[str, Any], about: dict[str, Any], http: dict[str, Any
         "requestContext": {
             "http": {"method": http["method"], "sourceIp": "", "protocol": "HTTP/1.1"},
         },
+    }
+
+
+def _lattice(event: dict[str, Any]) -> dict[str, Any] | None:
+    """Return an event of VPC Lattice in the form 2.0 of HTTP APIs: the reply has the same members.
+
+    Its version 1 has the path and the query as they were sent, version 2 has the parameters and lists of values.
+    """
+    path, headers = event.get("raw_path"), event_sanitizer.headers(event.get("headers"), event.get("headers"))
+    if isinstance(path, str):
+        path, _, query = path.partition("?")
+    elif event.get("version") == "2.0" and isinstance(event.get("path"), str):
+        path = event["path"]
+        query = urlencode(event_sanitizer.multiple_values(event.get("queryStringParameters")), doseq=True)
+    else:
+        return None
+    return {
+        "version": "2.0",
+        "rawPath": event_sanitizer.ascii_url(path),
+        "rawQueryString": event_sanitizer.ascii_url(query),
+        "headers": headers,
+        "requestContext": {"http": {"method": event["method"], "sourceIp": "", "protocol": "HTTP/1.1"}},
     }
 
 

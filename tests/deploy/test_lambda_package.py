@@ -189,6 +189,17 @@ def test_sam_template__has_the_routes_and_settings_of_serverless_yml(template: d
         assert health[name] == function[name]
 
 
+def test_sam_template__has_the_alarms_of_serverless_yml() -> None:
+    def plain(text: str) -> Any:
+        return yaml.safe_load(re.sub(r"!(\w+) ", "", text))["Resources"]
+
+    sam = plain(SAM.read_text())
+    text = (SAM.parent / "alarms.yml").read_text().replace("HealthLogGroup", "Log")
+    for name, part in plain(text.replace("${self:service}-${sls:stage}", "${AWS::StackName}")).items():
+        assert sam[name].pop("Condition") == "IsScheduled"
+        assert json.dumps(sam[name]).replace('"AWS::StackName"', '"${AWS::StackName}"') == json.dumps(part)
+
+
 def test_template_routes__equal_the_served_routes(template: dict[str, Any]) -> None:
     routed = {route["RouteKey"] for route in resources(template, "AWS::ApiGatewayV2::Route")}
     served = {f"{method} {path}" for path, route in ROUTES.items() for method in (*route.methods, "OPTIONS")}

@@ -23,6 +23,8 @@ from tests.platform_events import (
     balancer_multi_value,
     function_url,
     http_api,
+    lattice,
+    lattice_2,
     rest_api,
 )
 from tests.servers import ROOT
@@ -84,6 +86,18 @@ class TestHttpApiWithAStage(LambdaSuite):
     """The same where the path begins with the stage (C68)."""
 
     event_of = staticmethod(lambda question: http_api(question, "prod"))
+
+
+class TestLattice(LambdaSuite):
+    """VPC Lattice, version 1."""
+
+    event_of = staticmethod(lattice)
+
+
+class TestLatticeVersion2(LambdaSuite):
+    """VPC Lattice, version 2."""
+
+    event_of = staticmethod(lattice_2)
 
 
 class TestFunctionUrl(LambdaSuite):

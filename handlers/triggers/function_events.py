@@ -1,0 +1,88 @@
+"""HTTP events of Alibaba Cloud (FC 3), Tencent Cloud (SCF), Yandex Cloud, Scaleway and DigitalOcean functions.
+
+They differ in a few names only, so one entry point reads them all. Source: the vendors' pages on HTTP triggers and web
+functions. Anything else is a schedule's event and gets the anonymous verdict.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlencode
+
+from werkzeug.datastructures import Headers
+
+from handlers.http import respond
+from handlers.request_context import RequestContext
+from handlers.triggers import event_sanitizer, non_http_events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from handlers.application import Application
+
+
+def make_handler(application: Application) -> Callable[[Any, Any], dict[str, Any]]:
+    """Return the function that the platform calls; it raises nothing."""
+
+    def handler(event: Any, invocation: Any) -> dict[str, Any]:
+        seconds_left = non_http_events.seconds_left(getattr(invocation, "get_remaining_time_in_millis", None))
+        context = RequestContext(time.monotonic(), seconds_left=seconds_left, invocation=invocation)
+        event = _parsed(event)
+        request = with_request(context, event)
+        if request is None:
+            return non_http_events.respond_to_event(context, application, event)
+        response = respond(request, application)
+        # Werkzeug needs no more than the method to leave out the body of a HEAD.
+        content, status, headers = response.get_wsgi_response({"REQUEST_METHOD": request.method})
+        return {
+            "statusCode": int(status[:3]),
+            "headers": dict(headers),
+            "body": b"".join(content).decode("utf-8"),
+            "isBase64Encoded": False,
+        }
+
+    return handler
+
+
+def _parsed(event: Any) -> Any:
+    """Return the event as an object: Alibaba hands over the bytes of JSON; None for anything else in bytes."""
+    if not isinstance(event, bytes | bytearray | str):
+        return event
+    try:
+        return json.loads(event)
+    except (ValueError, RecursionError):
+        return None
+
+
+def with_request(context: RequestContext, event: Any) -> RequestContext | None:
+    """Return the context with the request in an event, or None for an event that is not an HTTP request."""
+    if not isinstance(event, dict):
+        return None
+    about = event.get("requestContext")
+    nested = about.get("http") if isinstance(about, dict) else None
+    if isinstance(event.get("http"), dict):  # DigitalOcean
+        event = event["http"]
+        method, path, query = event.get("method"), event.get("path"), event.get("queryString")
+    elif isinstance(nested, dict):  # Alibaba
+        method, path, query = nested.get("method"), event.get("rawPath"), event.get("queryParameters")
+    else:
+        method = event.get("httpMethod")
+        path = event.get("url") or event.get("path")  # Yandex says in `url` what was asked, others have none
+        query = event.get("queryString") or event.get("queryStringParameters")
+    if not isinstance(method, str) or not isinstance(path, str):
+        return None
+    path, has_query, raw_query = path.partition("?")
+    if not has_query:
+        several = event_sanitizer.multiple_values(event.get("multiValueQueryStringParameters"))
+        values = {**event_sanitizer.single_values(query), **event_sanitizer.multiple_values(query), **several}
+        raw_query = query if isinstance(query, str) else urlencode(values, doseq=True)
+    headers = event.get("headers")
+    return context._replace(
+        method=method.upper(),
+        path="/" + unquote(event_sanitizer.ascii_url(path)).lstrip("/"),
+        query_string=event_sanitizer.ascii_url(raw_query).encode("ascii"),
+        headers=Headers(event_sanitizer.headers(headers, headers)),
+        body=event_sanitizer.body(event),
+    )

@@ -1,0 +1,151 @@
+"""The HTTP events of smaller platforms, in the forms of the vendors' pages: every one is answered as over WSGI."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from handlers.application import Application
+from handlers.triggers.function_events import make_handler
+from tests.conformance.platform import PlatformSuite, Question, settings_for
+from tests.handlers.triggers.test_aws_lambda import FIELDS, JSON
+from tests.platform_events import LambdaContext, answer_of, body_fields, parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from simulator import Simulator
+    from tests.conformance.platform import EntryPoint
+
+
+def singles(question: Question) -> dict[str, str]:
+    return {name: values[-1] for name, values in parameters(question).items()}
+
+
+def alibaba(question: Question) -> bytes:
+    """Return the bytes of an event of Function Compute 3."""
+    about = {"requestId": "1", "http": {"method": question.method, "path": question.path, "protocol": "HTTP/1.1"}}
+    event = {
+        "version": "v1",
+        "rawPath": question.path,
+        "headers": question.headers,
+        "queryParameters": singles(question),
+        "requestContext": about,
+        **body_fields(question, always_base64=True, empty=""),
+    }
+    return json.dumps(event).encode()
+
+
+def tencent(question: Question) -> dict[str, Any]:
+    """Return an event of a function URL of SCF."""
+    return {
+        "httpMethod": question.method,
+        "path": question.path,
+        "headers": {name.lower(): value for name, value in question.headers.items()},
+        "queryString": singles(question),
+        **body_fields(question, empty=""),
+    }
+
+
+def yandex(question: Question) -> dict[str, Any]:
+    """Return an event of Yandex Cloud Functions."""
+    return {
+        "httpMethod": question.method,
+        "url": question.target,
+        "path": "/{proxy+}",
+        "headers": question.headers,
+        "multiValueHeaders": {name: [value] for name, value in question.headers.items()},
+        "queryStringParameters": singles(question),
+        "multiValueQueryStringParameters": parameters(question),
+        **body_fields(question, always_base64=True, empty=""),
+    }
+
+
+def scaleway(question: Question) -> dict[str, Any]:
+    """Return an event of Scaleway's functions."""
+    return {
+        "httpMethod": question.method,
+        "path": question.path,
+        "headers": question.headers,
+        "queryStringParameters": singles(question),
+        "requestContext": {"stage": "", "httpMethod": question.method},
+        **body_fields(question, empty=""),
+    }
+
+
+def digital_ocean(question: Question) -> dict[str, Any]:
+    """Return an event of a raw web function of DigitalOcean."""
+    http = {"method": question.method, "path": question.path, "queryString": question.query}
+    return {"http": {**http, "headers": question.headers, **body_fields(question, empty="")}}
+
+
+class FunctionSuite(PlatformSuite):
+    """The suite through the events that `event_of` makes."""
+
+    @staticmethod
+    def event_of(question: Question) -> Any:
+        raise NotImplementedError
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def entry_point(cls, upstream: Simulator) -> Iterator[EntryPoint]:
+        application = Application(settings_for(upstream))
+        handle = make_handler(application)
+        yield lambda question: answer_of(json.loads(json.dumps(handle(cls.event_of(question), LambdaContext()))))
+        application.close()
+
+
+LAST_VALUE_ONLY = frozenset({"GET /?instance=orders&instance=crm"})
+"""What a platform cannot say that keeps only the last one of repeated parameters."""
+
+
+class TestAlibaba(FunctionSuite):
+    not_ours = LAST_VALUE_ONLY
+    event_of = staticmethod(alibaba)
+
+
+class TestTencent(FunctionSuite):
+    not_ours = LAST_VALUE_ONLY
+    event_of = staticmethod(tencent)
+
+
+class TestYandex(FunctionSuite):
+    event_of = staticmethod(yandex)
+
+
+class TestScaleway(FunctionSuite):
+    not_ours = LAST_VALUE_ONLY
+    event_of = staticmethod(scaleway)
+
+
+class TestDigitalOcean(FunctionSuite):
+    event_of = staticmethod(digital_ocean)
+
+
+@pytest.fixture
+def handle(upstream: Simulator) -> Iterator[Callable[[Any, Any], dict[str, Any]]]:
+    application = Application(settings_for(upstream))
+    yield make_handler(application)
+    application.close()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [b"{", b"\xff", b'{"triggerName": "timer"}', b"[" * 100_000, "", None, [], {"httpMethod": "GET"}, {"http": {}}],
+)
+def test_other_events__get_the_anonymous_verdict(handle: Callable[[Any, Any], dict[str, Any]], event: Any) -> None:
+    document = handle(event, None)
+    assert (document["status"], document["healthy"]) == ("unhealthy", False)
+    assert "instances" not in document
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    event=st.one_of(JSON, st.dictionaries(st.sampled_from([*FIELDS, "http", "url", "queryString", "rawPath"]), JSON))
+)
+def test_any_event__gets_a_response(handle: Callable[[Any, Any], dict[str, Any]], event: Any) -> None:
+    json.dumps(handle(event, None))
