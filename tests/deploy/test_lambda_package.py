@@ -89,7 +89,7 @@ def test_zip__holds_only_what_the_function_imports(package: Path) -> None:
     assert not [name for name in names if name.startswith(("fdi_health/diagnostics", "fdi_health/cli"))]
     assert not {"handlers/triggers/azure_functions.py", "handlers/triggers/functiongraph.py"} & set(names)
     assert not [name for name in names if name.endswith((".so", ".pyd"))]
-    assert (package / "fdi-health.zip").stat().st_size < 4 * 1024 * 1024
+    assert (package / "fdi-health.zip").stat().st_size < 1_200_000
 
 
 def test_lambda_requirements__have_the_versions_of_the_root() -> None:
