@@ -208,10 +208,14 @@ class _QueueHandler(logging.Handler):
 
 
 class _RootHandler(logging.Handler):
-    """Hands each line to the handlers of the root logger, as the message of a record."""
+    """Hands each line to the handlers of the root logger, as a record's message; to stderr if one of them fails."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        logging.getLogger().handle(logging.makeLogRecord({**vars(record), "msg": line_of(record), "args": ()}))
+        line = line_of(record)
+        try:
+            logging.getLogger().handle(logging.makeLogRecord({**vars(record), "msg": line, "args": ()}))
+        except Exception:  # noqa: BLE001 -- a handler is the platform's or the operator's own code
+            _writer.write(f"{line}\n".encode("ascii"))
 
 
 def dropped_line(count: int) -> bytes:

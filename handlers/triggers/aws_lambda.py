@@ -34,7 +34,10 @@ def make_handler(application: Application) -> Callable[[Any, Any], dict[str, Any
         sound = normalised(event)
         if sound is None:
             return non_http_events.respond_to_event(context, application, event)
-        body = event_sanitizer.body({"isBase64Encoded": event.get("is_base64_encoded"), **event})
+        flag = (
+            "is_base64_encoded" if "raw_path" in event else "isBase64Encoded"
+        )  # version 1 of VPC Lattice has the first
+        body = event_sanitizer.body({"body": event.get("body"), "isBase64Encoded": event.get(flag)})
 
         def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             request = Request(environ)
@@ -95,16 +98,17 @@ def _version_2(event: dict[str, Any], about: dict[str, Any], http: dict[str, Any
 def _lattice(event: dict[str, Any]) -> dict[str, Any] | None:
     """Return an event of VPC Lattice in the form 2.0 of HTTP APIs: the reply has the same members.
 
-    Its version 1 has the path and the query as they were sent, version 2 has the parameters and lists of values.
+    Version 1 has the query in its path or beside it, version 2 has texts or lists: the vendor's examples differ.
     """
-    path, headers = event.get("raw_path"), event_sanitizer.headers(event.get("headers"), event.get("headers"))
-    if isinstance(path, str):
-        path, _, query = path.partition("?")
-    elif event.get("version") == "2.0" and isinstance(event.get("path"), str):
-        path = event["path"]
-        query = urlencode(event_sanitizer.multiple_values(event.get("queryStringParameters")), doseq=True)
-    else:
+    path, parameters = event.get("raw_path"), event.get("query_string_parameters")
+    if not isinstance(path, str) and event.get("version") == "2.0":
+        path, parameters = event.get("path"), event.get("queryStringParameters")
+    if not isinstance(path, str):
         return None
+    path, _, query = path.partition("?")
+    values = {**event_sanitizer.single_values(parameters), **event_sanitizer.multiple_values(parameters)}
+    query = query or urlencode(values, doseq=True)
+    headers = event_sanitizer.headers(event.get("headers"), event.get("headers"))
     return {
         "version": "2.0",
         "rawPath": event_sanitizer.ascii_url(path),

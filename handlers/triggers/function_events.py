@@ -62,19 +62,19 @@ def with_request(context: RequestContext, event: Any) -> RequestContext | None:
         return None
     about = event.get("requestContext")
     nested = about.get("http") if isinstance(about, dict) else None
-    if isinstance(event.get("http"), dict):  # DigitalOcean
-        event = event["http"]
-        method, path, query = event.get("method"), event.get("path"), event.get("queryString")
+    if isinstance(event.get("http"), dict):  # DigitalOcean; without `web: raw` the parameters are beside it
+        outer, event = event, event["http"]
+        method, path, query = event.get("method"), event.get("path"), event.get("queryString", outer)
     elif isinstance(nested, dict):  # Alibaba
         method, path, query = nested.get("method"), event.get("rawPath"), event.get("queryParameters")
     else:
         method = event.get("httpMethod")
         path = event.get("url") or event.get("path")  # Yandex says in `url` what was asked, others have none
         query = event.get("queryString") or event.get("queryStringParameters")
-    if not isinstance(method, str) or not isinstance(path, str):
+    if not isinstance(method, str):
         return None
-    path, has_query, raw_query = path.partition("?")
-    if not has_query:
+    path, _, raw_query = (path if isinstance(path, str) else "/").partition("?")
+    if not raw_query:
         several = event_sanitizer.multiple_values(event.get("multiValueQueryStringParameters"))
         values = {**event_sanitizer.single_values(query), **event_sanitizer.multiple_values(query), **several}
         raw_query = query if isinstance(query, str) else urlencode(values, doseq=True)
@@ -83,6 +83,6 @@ def with_request(context: RequestContext, event: Any) -> RequestContext | None:
         method=method.upper(),
         path="/" + unquote(event_sanitizer.ascii_url(path)).lstrip("/"),
         query_string=event_sanitizer.ascii_url(raw_query).encode("ascii"),
-        headers=Headers(event_sanitizer.headers(headers, headers)),
+        headers=Headers(event_sanitizer.headers(headers, event.get("multiValueHeaders") or headers)),
         body=event_sanitizer.body(event),
     )

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from handlers.application import Application
     from handlers.request_context import RequestContext
 
+_INPUTS = {"detail-type": "detail", "trigger_type": "user_event", "triggerName": "payload", "TriggerName": "Message"}
+"""A member that only a platform's own event has → the member that holds what its sender chose."""
+
 
 def respond_to_event(context: RequestContext, application: Application, event: Any) -> dict[str, Any]:
     """Return the verdict as anonymous callers see it, or a problem; nothing of the event is in it.
@@ -58,13 +61,17 @@ def _query(event: Any) -> query_schema.Query:
 def _input(event: Any) -> Any:
     """Return the part of an event that its sender chose: a schedule's constant input is the whole event.
 
-    Source: the vendors' pages on EventBridge events (`detail`) and FunctionGraph's timer trigger (`user_event`).
+    Source: the vendors' pages on EventBridge events (`detail`) and on the timer triggers of FunctionGraph
+    (`user_event`), Alibaba (`payload`), Tencent (`Message`) and Yandex (`messages`).
     """
     if isinstance(event, dict):
-        if "detail-type" in event:
-            return event.get("detail")
-        if "trigger_type" in event:
-            return event.get("user_event")
+        for mark, name in _INPUTS.items():
+            if mark in event:
+                return event.get(name)
+        messages = event.get("messages")
+        if isinstance(messages, list) and messages and isinstance(messages[0], dict):
+            details = messages[0].get("details")
+            return details.get("payload") if isinstance(details, dict) else None
     return event
 
 

@@ -172,6 +172,7 @@ def test_document_of_targets__takes_the_place_of_the_token(rendered: dict[str, d
         ),
         ({"settings": {"FDI_CACHE_SECONDS": 5}}, "FDI_CACHE_SECONDS"),
         ({"settings": {"THREADS": "5"}}, "THREADS"),
+        ({"config": "targets: []", "settings": SETTINGS}, "leave out settings.FDI_REGION"),
         ({"settigns": {}}, "settigns"),
         ({"replicas": 0}, "replicas"),
     ],

@@ -543,6 +543,24 @@ assert not heavy, heavy
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)  # noqa: S603 -- our own program
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"raw_path": "/", "query_string_parameters": {"fail_on": "healthy"}},
+        {"raw_path": "/?fail_on=healthy"},
+        {"version": "2.0", "path": "/", "queryStringParameters": {"fail_on": "healthy"}},
+        {"version": "2.0", "path": "/", "queryStringParameters": {"fail_on": ["healthy"]}},
+        {"version": "2.0", "path": "/?fail_on=healthy"},
+        {"raw_path": "/", "body": "eyJmYWlsX29uIjoiaGVhbHRoeSJ9", "is_base64_encoded": True, "method": "POST"},
+    ],
+)
+def test_lattice__parameters_in_any_place__decide_the_status(upstream: Simulator, event: dict[str, Any]) -> None:
+    application = Application(settings_for(upstream) | {"FDI_INSTANCES": "orders=id-orders"})
+    reply = make_handler(application)({"method": "GET", "headers": {}, **event}, None)
+    application.close()
+    assert (reply["statusCode"], json.loads(reply["body"])["marker"]) == (503, "FDI-NOT-OK")
+
+
 def test_snapshot__holds_the_handler_and_no_thread_or_connection() -> None:
     script = """
 import os, sys, threading

@@ -103,6 +103,24 @@ def test_timer__writes_the_verdict_to_the_root_logger_with_its_severity(
     assert (record.levelno, line["severity"], line["status"]) == (logging.ERROR, "ERROR", "unhealthy")
 
 
+def test_platforms_log__fails__line_goes_to_stderr(
+    application: Application, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: logging.LogRecord) -> None:
+        raise RuntimeError("the operator's own handler")
+
+    platform = logging.Handler()
+    monkeypatch.setattr(platform, "emit", fail)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [platform])
+    log.to_stderr()
+    log.to_root_logger()
+
+    respond_to_timer(application)
+    log.flush()
+
+    assert json.loads(capfd.readouterr().err)["status"] == "unhealthy"
+
+
 def test_timer__without_settings__raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
     respond_to_timer(Application({}))
     assert "settings_invalid" in caplog.text

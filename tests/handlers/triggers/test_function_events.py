@@ -135,7 +135,45 @@ def handle(upstream: Simulator) -> Iterator[Callable[[Any, Any], dict[str, Any]]
 
 @pytest.mark.parametrize(
     "event",
-    [b"{", b"\xff", b'{"triggerName": "timer"}', b"[" * 100_000, "", None, [], {"httpMethod": "GET"}, {"http": {}}],
+    [
+        {"httpMethod": "GET", "url": "/?", "queryStringParameters": {"fail_on": "healthy"}},
+        {"httpMethod": "GET", "queryString": {"fail_on": "healthy"}},
+        {"requestContext": {"http": {"method": "GET"}}, "queryParameters": {"fail_on": "healthy"}},
+        {"http": {"method": "GET", "path": ""}, "fail_on": "healthy"},
+    ],
+)
+def test_http_event_without_some_fields__has_a_status(upstream: Simulator, event: dict[str, Any]) -> None:
+    assert ask_healthy(upstream, event)["statusCode"] == 503
+
+
+TIMERS = {
+    "Alibaba": {"triggerTime": "2026-11-29T16:00:00Z", "triggerName": "t", "payload": '{"fail_on":"healthy"}'},
+    "Tencent": {"Type": "Timer", "TriggerName": "t", "Message": '{"fail_on":"healthy"}'},
+    "Yandex": {"messages": [{"details": {"payload": '{"fail_on":"healthy"}'}}]},
+}
+
+
+@pytest.mark.parametrize("event", TIMERS.values(), ids=TIMERS)
+def test_input_of_a_timer__steers_the_check(upstream: Simulator, event: dict[str, Any]) -> None:
+    assert ask_healthy(upstream, event)["marker"] == "FDI-NOT-OK"
+
+
+@pytest.mark.parametrize("messages", [[], [None], [{}], [{"details": 1}], 5])
+def test_odd_messages__steer_nothing(upstream: Simulator, messages: Any) -> None:
+    assert ask_healthy(upstream, {"messages": messages})["marker"] == "FDI-OK"
+
+
+def ask_healthy(upstream: Simulator, event: Any) -> dict[str, Any]:
+    """Ask about a healthy instance: `fail_on=healthy` shows whether the parameters were read."""
+    application = Application(settings_for(upstream) | {"FDI_INSTANCES": "orders=id-orders"})
+    reply = make_handler(application)(event, None)
+    application.close()
+    return reply
+
+
+@pytest.mark.parametrize(
+    "event",
+    [b"{", b"\xff", b'{"triggerName": "timer"}', b"[" * 100_000, "", None, [], {"httpMethod": 5}, {"http": {}}],
 )
 def test_other_events__get_the_anonymous_verdict(handle: Callable[[Any, Any], dict[str, Any]], event: Any) -> None:
     document = handle(event, None)
