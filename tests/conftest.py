@@ -145,13 +145,19 @@ WAITING = (
     "tests/test_access_key",
     "tests/test_any_bytes.py",
     "tests/test_call_rate.py",
-    "tests/test_deadline_holds.py",
     "tests/test_shared_credentials.py",
     "tests/test_status_page_in_browser.py",
     "tests/test_upstream_faults.py",
 )
 """Folders and modules that wait most of their time, for example for deadlines. `make test` runs three tests at a time,
 of which two may be others: a third one that computes would take a core from their deadlines."""
+
+ALONE = (
+    "tests/container_server/test_live.py",
+    "tests/test_deadline_holds.py",
+    "tests/test_expensive_responses.py",
+)
+"""Modules in which a server and a simulator compute at the same time, and the time of a response is limited."""
 
 REPETITIVE = (
     "tests/container_server",
@@ -189,7 +195,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, b
     """Let a test that computes wait for a core, if several processes run tests."""
     if "PYTEST_XDIST_WORKER" not in os.environ or item.nodeid.startswith(WAITING):
         return (yield)
-    with machine.core():
+    with machine.core(alone=item.nodeid.startswith(ALONE)):
         return (yield)
 
 

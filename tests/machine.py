@@ -36,11 +36,19 @@ def waited_seconds() -> float:
 
 
 @contextmanager
-def core() -> Iterator[None]:
-    """Wait until fewer than two tests of this clone compute, and count as one of them."""
+def core(*, alone: bool = False) -> Iterator[None]:
+    """Wait until fewer than two tests of this clone compute, and count as one of them.
+
+    Args:
+        alone: wait until no other test computes, and let none start.
+
+    """
     with ExitStack() as stack:
         files = [stack.enter_context(path.open()) for path in _CORES]
-        while not any(map(_lock, files)):
+        if alone:
+            for file in files:
+                fcntl.flock(file, fcntl.LOCK_EX)
+        while not alone and not any(map(_lock, files)):
             time.sleep(0.01)
         try:
             yield
