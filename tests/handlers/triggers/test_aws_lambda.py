@@ -338,6 +338,8 @@ NOT_HTTP: list[Any] = [
     {"version": "3.0", "s3cr3t": "s3cr3t"},
     {"httpMethod": "GET"},
     {"path": "/", "httpMethod": None},
+    {"method": "GET"},
+    {"method": "GET", "raw_path": 5, "version": "1.0"},
     {"Records": [{"body": "s3cr3t"}]},
     {"trigger_type": "TIMER"},
 ]
