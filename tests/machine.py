@@ -48,8 +48,9 @@ def core(*, alone: bool = False) -> Iterator[None]:
         if alone:
             for file in files:
                 fcntl.flock(file, fcntl.LOCK_EX)
-        while not alone and not any(map(_lock, files)):
-            time.sleep(0.01)
+        else:
+            while not any(map(_lock, files)):
+                time.sleep(0.01)
         try:
             yield
         finally:

@@ -18,7 +18,7 @@ from werkzeug.test import Client
 
 import main
 from handlers.routes import ROUTES
-from tests.conftest import SLOW
+from tests.conftest import ALONE, FIRST, REPETITIVE, SLOW, WAITING
 from tests.servers import ROOT
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ def test_product_modules__have_at_most_250_lines() -> None:
 
 def test_slow_tests__exist() -> None:
     assert [path for path in SLOW if not (ROOT / path).exists()] == []
+
+
+def test_tests_with_an_order_a_core_or_a_marker__exist() -> None:
+    listed = (*FIRST, *WAITING, *ALONE, *REPETITIVE)
+    assert [name for name in listed if not any(ROOT.glob(f"{name.partition('::')[0]}*"))] == []
 
 
 def test_paths__do_not_end_in_z_because_cloud_run_reserves_those() -> None:  # C63

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlencode
 
 from werkzeug.datastructures import Headers
 
+from fdi_health.errors import CheckError
 from handlers.http import respond
 from handlers.request_context import RequestContext
 from handlers.triggers import event_sanitizer, non_http_events
@@ -33,17 +34,22 @@ def make_handler(application: Application) -> Callable[[Any, Any], dict[str, Any
         request = with_request(context, event)
         if request is None:
             return non_http_events.respond_to_event(context, application, event)
-        response = respond(request, application)
-        # Werkzeug needs no more than the method to leave out the body of a HEAD.
-        content, status, headers = response.get_wsgi_response({"REQUEST_METHOD": request.method})
-        return {
-            "statusCode": int(status[:3]),
-            "headers": dict(headers),
-            "body": b"".join(content).decode("utf-8"),
-            "isBase64Encoded": False,
-        }
+        return reply(request, application)
 
     return handler
+
+
+def reply(request: RequestContext, application: Application) -> dict[str, Any]:
+    """Return the response to a request in the form that gateways expect: these four members and no others."""
+    response = respond(request, application)
+    # Werkzeug needs no more than the method to leave out the body of a HEAD.
+    content, status, headers = response.get_wsgi_response({"REQUEST_METHOD": request.method})
+    return {
+        "statusCode": int(status[:3]),
+        "headers": dict(headers),
+        "body": b"".join(content).decode("utf-8"),
+        "isBase64Encoded": False,
+    }
 
 
 def _parsed(event: Any) -> Any:
@@ -62,8 +68,10 @@ def with_request(context: RequestContext, event: Any) -> RequestContext | None:
         return None
     about = event.get("requestContext")
     nested = about.get("http") if isinstance(about, dict) else None
+    is_raw = True
     if isinstance(event.get("http"), dict):  # DigitalOcean; without `web: raw` the parameters are beside it
         outer, event = event, event["http"]
+        is_raw = "queryString" in event
         method, path, query = event.get("method"), event.get("path"), event.get("queryString", outer)
     elif isinstance(nested, dict):  # Alibaba
         method, path, query = nested.get("method"), event.get("rawPath"), event.get("queryParameters")
@@ -84,5 +92,10 @@ def with_request(context: RequestContext, event: Any) -> RequestContext | None:
         path="/" + unquote(event_sanitizer.ascii_url(path)).lstrip("/"),
         query_string=event_sanitizer.ascii_url(raw_query).encode("ascii"),
         headers=Headers(event_sanitizer.headers(headers, event.get("multiValueHeaders") or headers)),
-        body=event_sanitizer.body(event),
+        body=event_sanitizer.body(event) if is_raw or method != "POST" else _mixed_body(),
     )
+
+
+def _mixed_body() -> CheckError:
+    """Return the error of a body that cannot be told from the query: somebody's webhook must not choose instances."""
+    return CheckError("malformed_query", "the platform has mixed body and query; make it a raw web function (web: raw)")

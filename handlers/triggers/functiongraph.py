@@ -9,15 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlencode
-
-from werkzeug.datastructures import Headers
 
 from fdi_health.secret_stores import InvalidSecretUrl, parse_secret_url
 from handlers.application import Application
-from handlers.http import respond
 from handlers.request_context import RequestContext
-from handlers.triggers import event_sanitizer, non_http_events
+from handlers.triggers import function_events, non_http_events
 from schemas.settings import SettingsSchema
 
 if TYPE_CHECKING:
@@ -42,18 +38,10 @@ class Handler:
         application = self.application(invocation)
         seconds_left = non_http_events.seconds_left(getattr(invocation, "getRemainingTimeInMilliSeconds", None))
         context = RequestContext(time.monotonic(), seconds_left=seconds_left, invocation=invocation)
-        if not _is_http_request(event):
+        request = function_events.with_request(context, event) if _is_http_request(event) else None
+        if request is None:
             return non_http_events.respond_to_event(context, application, event)
-        context = _with_request(context, event)
-        response = respond(context, application)
-        # Werkzeug needs no more than the method to leave out the body of a HEAD.
-        content, status, headers = response.get_wsgi_response({"REQUEST_METHOD": context.method})
-        return {
-            "statusCode": int(status[:3]),
-            "headers": dict(headers),
-            "body": b"".join(content).decode("utf-8"),
-            "isBase64Encoded": False,
-        }
+        return function_events.reply(request, application)
 
     def application(self, context: Any) -> Application:
         """Return the state of this application, made by the first invocation: its context may hold the settings."""
@@ -92,16 +80,3 @@ def _user_data(context: Any, environ: Mapping[str, str]) -> dict[str, str]:
 def _is_http_request(event: Any) -> bool:
     """Whether an event is an APIG trigger's."""
     return isinstance(event, dict) and isinstance(event.get("httpMethod"), str) and isinstance(event.get("path"), str)
-
-
-def _with_request(context: RequestContext, event: dict[str, Any]) -> RequestContext:
-    """Return the context with the request in an APIG trigger's event."""
-    parameters, headers = event.get("queryStringParameters"), event.get("headers")
-    query = {**event_sanitizer.single_values(parameters), **event_sanitizer.multiple_values(parameters)}
-    return context._replace(
-        method=event["httpMethod"].upper(),
-        path="/" + unquote(event_sanitizer.ascii_url(event["path"])).lstrip("/"),
-        query_string=urlencode(query, doseq=True).encode("ascii"),
-        headers=Headers(event_sanitizer.headers(headers, headers)),
-        body=event_sanitizer.body(event),
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
+import zipfile
 from typing import TYPE_CHECKING
 
 import requests
@@ -18,6 +19,13 @@ def run(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[s
     return subprocess.run(  # noqa: S603 -- a program that is being tested
         command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False
     )
+
+
+def unzip(archive: Path, folder: Path) -> Path:
+    """Unzip a package into a folder, and return the folder."""
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(folder)
+    return folder
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import pytest
 
 from handlers.triggers.azure_functions import METHODS
 from tests.conformance.platform import settings_for
+from tests.deploy.programs import unzip
 from tests.servers import ROOT
 
 if TYPE_CHECKING:
@@ -58,10 +59,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def unzipped(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("unzipped")
-    with zipfile.ZipFile(package) as archive:
-        archive.extractall(folder)
-    return folder
+    return unzip(package, tmp_path_factory.mktemp("unzipped"))
 
 
 def build(target: Path, platform: str = "azure") -> None:

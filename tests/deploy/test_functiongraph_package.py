@@ -13,6 +13,7 @@ import pytest
 
 from tests.conformance.platform import Question, settings_for
 from tests.conftest import TOKEN
+from tests.deploy.programs import unzip
 from tests.platform_events import answer_of, functiongraph
 from tests.servers import ROOT
 
@@ -48,10 +49,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def unzipped(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("unzipped")
-    with zipfile.ZipFile(package) as archive:
-        archive.extractall(folder)
-    return folder
+    return unzip(package, tmp_path_factory.mktemp("unzipped"))
 
 
 def run(unzipped: Path, settings: dict[str, str], *events: Any) -> list[Any]:

@@ -20,6 +20,7 @@ import yaml
 
 from handlers.routes import ROUTES
 from tests.conformance.platform import PlatformSuite, Question, settings_for
+from tests.deploy.programs import unzip
 from tests.emulator import emulated, gather_runtime_client
 from tests.platform_events import answer_of, http_api
 from tests.servers import ROOT, clean_environ
@@ -60,10 +61,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def unzipped(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("unzipped")
-    with zipfile.ZipFile(package / "fdi-health.zip") as archive:
-        archive.extractall(folder)
-    return folder
+    return unzip(package / "fdi-health.zip", tmp_path_factory.mktemp("unzipped"))
 
 
 @pytest.fixture(scope="module")

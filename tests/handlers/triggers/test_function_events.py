@@ -146,6 +146,11 @@ def test_http_event_without_some_fields__has_a_status(upstream: Simulator, event
     assert ask_healthy(upstream, event)["statusCode"] == 503
 
 
+def test_body_that_is_mixed_with_the_query__chooses_no_instances(upstream: Simulator) -> None:
+    event = {"http": {"method": "POST", "path": "/"}, "alert": "x", "instance": "orders"}  # somebody's webhook
+    assert ask_healthy(upstream, event)["statusCode"] == 400
+
+
 TIMERS = {
     "Alibaba": {"triggerTime": "2026-11-29T16:00:00Z", "triggerName": "t", "payload": '{"fail_on":"healthy"}'},
     "Tencent": {"Type": "Timer", "TriggerName": "t", "Message": '{"fail_on":"healthy"}'},
