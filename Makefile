@@ -12,6 +12,9 @@ PORT ?= 8080
 # With extras: pip 23.2, which Python 3.11 brings, does not hold `coverage[toml]` to a pin of `coverage`.
 LOCK := --quiet --upgrade --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 
+# A test that was only late, with others running on the same cores, runs again: a hang is late each time.
+AGAIN_IF_LATE := --reruns 2 --reruns-delay 1 --only-rerun LateError
+
 .PHONY: help run test coverage test-fast test-faults check bench scale soak fuzz mutation audit docs wheel release lock clean
 
 help: ## List the targets
@@ -24,17 +27,17 @@ run: $(VENV)/.runtime ## Start the function against a simulated ROMA Connect on 
 
 # By default pytest-xdist starts the modules with the fewest tests last, and those take longest: tests/conftest.py sorts.
 test: check ## Check style, types and imports, and run every test
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(AGAIN_IF_LATE)
 
 # In a run of its own: measuring takes as long again as the tests do.
 coverage: $(VENV)/.dev ## Check that the tests cover every line and branch
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not repetitive" --cov --cov-report=term-missing
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not repetitive" --cov --cov-report=term-missing $(AGAIN_IF_LATE)
 
 test-fast: $(VENV)/.dev ## Run the tests that are not marked slow (takes less than a minute)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-faults: $(VENV)/.dev ## Run every combination of faults (takes a quarter of an hour)
-	ALL_FAULTS=1 $(BIN)/python -m pytest -n 2 -q tests/faults -p no:cacheprovider
+	ALL_FAULTS=1 $(BIN)/python -m pytest -n 2 -q tests/faults -p no:cacheprovider $(AGAIN_IF_LATE)
 
 check: $(VENV)/.dev ## Check style, types and imports
 	$(BIN)/ruff format --check .

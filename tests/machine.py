@@ -1,4 +1,4 @@
-"""The machine that the tests share: a core for each test that computes, and how long this process waited for one."""
+"""The machine that the tests share: a core for each test that computes, and bounds on time."""
 
 from __future__ import annotations
 
@@ -14,25 +14,18 @@ if TYPE_CHECKING:
 _CORES = (Path(__file__), Path(__file__).with_name("conftest.py"))
 """One file for each test that may compute at once, to be locked. They are always there: none is made or left behind."""
 
-_TICKS_PER_SECOND = 100
-_STEAL = 8
-"""The column of /proc/stat with the time that the host gave to other machines."""
+
+class LateError(AssertionError):
+    """Something ended too late. `make test` runs such a test again: a hang is late each time, a busy machine is not."""
 
 
-def waited_seconds() -> float:
-    """Return for how long this process's threads could have run and got no core, since some moment; 0.0 if not known.
-
-    A thread that waits for a response, a lock or the interpreter does not count, so a hang cannot hide in it. Sources:
-    Documentation/scheduler/sched-stats.rst and proc_stat(5) of Linux.
-    """
-    nanoseconds = 0
-    for path in Path("/proc/self/task").glob("*/schedstat"):
-        with suppress(OSError, IndexError):  # a thread may end here
-            nanoseconds += int(path.read_text().split()[1])
-    stolen = 0
-    with suppress(OSError, IndexError):
-        stolen = int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[_STEAL])
-    return nanoseconds / 1e9 + stolen / _TICKS_PER_SECOND
+def assert_within(began: float, seconds: float) -> None:
+    """Raise LateError if more than some seconds have passed since `began`, a time of `time.monotonic()`."""
+    __tracebackhide__ = True
+    took = time.monotonic() - began
+    if took >= seconds:
+        message = f"took {took:.3f} s, and {seconds:.3f} s is the limit"
+        raise LateError(message)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from fdi_health.credentials.token_provider import TokenProvider
 from fdi_health.errors import CheckError
 from fdi_health.secret_stores import open_store, parse_secret_url
 from tests.fdi_health.fake_secret_store import token_value
+from tests.machine import assert_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,7 +82,7 @@ def token_of(harness: Harness, key: str = "", seconds: float = SECONDS) -> str:
         tokens = TokenProvider(open_store(url, harness.environ), NO_IAM, url.key)
         return token_value(tokens.current(Deadline.after(seconds)))
     finally:
-        assert time.monotonic() - began < seconds + SPARE_SECONDS
+        assert_within(began, seconds + SPARE_SECONDS)
 
 
 def message_of(harness: Harness, key: str = "", seconds: float = SECONDS) -> str:

@@ -16,6 +16,7 @@ from tests.container_server.callers import (
     Server,
     held_connections,
 )
+from tests.machine import assert_within
 
 
 def test_sigterm__during_50_checks__sends_and_logs_every_response(server: Server) -> None:  # C12
@@ -26,12 +27,13 @@ def test_sigterm__during_50_checks__sends_and_logs_every_response(server: Server
         told = time.monotonic()
         responses = [answer.result() for answer in asked]
         server.process.wait(20)
+        assert_within(told, DEADLINE_SECONDS + 1)
         seconds = time.monotonic() - told
     assert {response.status_code for response in responses} == {503}
     assert {response.json()["reason"] for response in responses} == {"crm unknown (timeout)"}
     print(f"ended after {seconds:.2f} s")  # noqa: T201 -- figures for docs/reliability.md
     assert len([line for line in server.log_lines() if line.get("status") == "unknown"]) == 50
-    assert (server.process.returncode, seconds < DEADLINE_SECONDS + 1) == (0, True), seconds
+    assert server.process.returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,7 @@ def test_sigterm__with_idle_connections__ends_in_time_and_answers_checks(
         told = time.monotonic()
         assert {answer.result().status_code for answer in asked} == {503}
         server.process.wait(20)
+        assert_within(told, DEADLINE_SECONDS + 1)
         seconds = time.monotonic() - told
     print(f"ended after {seconds:.2f} s")  # noqa: T201 -- figures for docs/reliability.md
-    assert (server.process.returncode, seconds < DEADLINE_SECONDS + 1) == (0, True), seconds
+    assert server.process.returncode == 0

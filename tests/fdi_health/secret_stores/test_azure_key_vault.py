@@ -26,6 +26,7 @@ from tests.azure_stand_in import key_vault_error as failure
 from tests.conformance.secret_store import NO_IAM, SecretStoreSuite
 from tests.conftest import TOKEN
 from tests.fdi_health.fake_secret_store import token_value
+from tests.machine import assert_within
 from tests.servers import free_port
 from tests.tunnel_proxy import TunnelProxy
 
@@ -131,7 +132,7 @@ def error_of(seconds: float = 2.0, url: str = URL) -> CheckError:
     began = time.monotonic()
     with pytest.raises(CheckError) as caught:
         read(seconds, url)
-    assert time.monotonic() - began < seconds + 0.3
+    assert_within(began, seconds + 0.3)
     error = caught.value
     assert error.__cause__ is None
     assert error.code == "token_unavailable"
@@ -282,7 +283,7 @@ def test_check__metadata_service_never_answers__ends_at_the_deadline(
         )
         began = time.monotonic()
         verdict = checked.verdict()
-        assert time.monotonic() - began < 0.6 + 0.3
+        assert_within(began, 0.6 + 0.3)
         assert [instance["error"]["code"] for instance in verdict["instances"]] == ["token_unavailable"] * 2
         assert "before the deadline" in error_of(0.3).message
 
