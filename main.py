@@ -38,7 +38,9 @@ _first = threading.Lock()
 
 def health(request: Request) -> Response:
     """Answer a request of functions-framework. Its Flask request is a Werkzeug request."""
-    return wsgi.handle(request, application)
+    from werkzeug import Response  # only here: other platforms do not have it
+
+    return Response.from_app(app, request.environ)
 
 
 def lambda_handler(event: object, context: object) -> dict[str, object]:

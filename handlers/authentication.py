@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from fdi_health.errors import CheckError
 
 if TYPE_CHECKING:
-    from werkzeug.datastructures import Headers
+    from collections.abc import Mapping
 
     from fdi_health.clock import Deadline
     from fdi_health.service import Service
@@ -49,7 +49,7 @@ ANONYMOUS = Caller(None, sees_details=False)
 """The caller of an event that is not an HTTP request: its sender has no key."""
 
 
-def identify(headers: Headers, service: Service, deadline: Deadline) -> Caller:
+def identify(headers: Mapping[str, str], service: Service, deadline: Deadline) -> Caller:
     """Return the caller.
 
     Raises:
@@ -71,7 +71,9 @@ def identify(headers: Headers, service: Service, deadline: Deadline) -> Caller:
     return Caller(caller.name, sees_details=True, sees_remarks=caller.sees_remarks, targets=caller.targets)
 
 
-def identify_if_possible(headers: Headers, application: Application, service: Service, deadline: Deadline) -> Caller:
+def identify_if_possible(
+    headers: Mapping[str, str], application: Application, service: Service, deadline: Deadline
+) -> Caller:
     """Return the caller, on a path that refuses none.
 
     One with a wrong key, or with a key that can't be checked now, sees no details.
@@ -85,16 +87,16 @@ def identify_if_possible(headers: Headers, application: Application, service: Se
         return ANONYMOUS
 
 
-def presented_key(headers: Headers) -> bytes | None:
+def presented_key(headers: Mapping[str, str]) -> bytes | None:
     """Return the key in a request, b"" for one that cannot be valid; None if there is no key.
 
     A Bearer that looks like a JWT is the platform's own (schedulers, uptime checks), and other
     schemes are too.
     """
-    key = headers.get("X-Api-Key")
+    key = headers.get("x-api-key")
     if key is not None:
         return _bytes(key)
-    scheme, _, value = headers.get("Authorization", "").strip().partition(" ")
+    scheme, _, value = headers.get("authorization", "").strip().partition(" ")
     value = value.strip()
     if scheme.lower() == "bearer":
         return None if _JWT.fullmatch(value) else _bytes(value)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from werkzeug import Response
-
 from fdi_health.errors import CheckError
 from fdi_health.formats.accept import parse_accept
 from fdi_health.secret_stores.huawei.invocation import invocation
 from handlers import routes
 from handlers.problems import log_as_problem, problem
+from handlers.response import Response
 
 if TYPE_CHECKING:
     from handlers.application import Application
@@ -20,12 +19,14 @@ if TYPE_CHECKING:
 _ORIGIN = re.compile(r"(?=.{1,253}\Z)(?!.*fdi-ok)(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,63}", re.ASCII | re.IGNORECASE)
 """A host name, as a sender of events gives it. It is repeated in the response, so it must not hold the marker."""
 
+_NO_CONTENT = 204
+
 LINK_TO_PAGE = '</status>; rel="alternate"; type="text/html"'
 """The Link of JSON that a browser asked for: where the page for people is."""
 
 
 def respond(context: RequestContext, application: Application) -> Response:
-    """Return the response to a request; never raises, never redirects.
+    """Return the response to a request, without a body for HEAD; never raises, never redirects.
 
     Args:
         context: the request.
@@ -45,14 +46,18 @@ def respond(context: RequestContext, application: Application) -> Response:
     response.headers["X-Content-Type-Options"] = "nosniff"
     if _is_for_a_browser(response, context):
         response.headers["Link"] = LINK_TO_PAGE
+    if response.status != _NO_CONTENT:
+        response.headers["Content-Length"] = str(len(response.body))
+    if context.method == "HEAD":
+        response.body = b""
     return response
 
 
 def _is_for_a_browser(response: Response, context: RequestContext) -> bool:
     """Whether a verdict as JSON, or a problem, answers a request that would rather have HTML."""
-    accept = context.headers.get("Accept") or ""
-    is_problem = response.mimetype == "application/problem+json"
-    is_verdict = response.mimetype == "application/json" and "FDI-Verdict" in response.headers
+    accept = context.headers.get("accept", "")
+    is_problem = response.media_type == "application/problem+json"
+    is_verdict = response.media_type == "application/json" and "FDI-Verdict" in response.headers
     return (
         "text/html" in accept
         and (is_problem or is_verdict)
@@ -65,12 +70,11 @@ def _options(context: RequestContext, route: routes.Route) -> Response:
 
     Source: CloudEvents, "HTTP 1.1 Web Hooks for Event Delivery", section 4 (abuse protection); Azure Event Grid asks.
     """
-    response = Response(status=204, headers={"Allow": route.allow})
-    del response.headers["Content-Type"]
-    origin = context.headers.get("WebHook-Request-Origin") or ""
+    response = Response(b"", _NO_CONTENT, {"Allow": route.allow})
+    origin = context.headers.get("webhook-request-origin", "")
     if "POST" in route.methods and _ORIGIN.fullmatch(origin):
         response.headers["WebHook-Allowed-Origin"] = origin
-        if "WebHook-Request-Rate" in context.headers:
+        if "webhook-request-rate" in context.headers:
             response.headers["WebHook-Allowed-Rate"] = "*"
     return response
 

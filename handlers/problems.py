@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from werkzeug import Response
-
 from fdi_health import log
 from fdi_health.errors import CheckError
 from handlers.authentication import CHALLENGE
+from handlers.response import Response
 from schemas.problem import ProblemSchema
 from schemas.settings_fields import MARKER, without_marker
 
@@ -77,4 +76,4 @@ def problem(error: CheckError) -> Response:
 def json_response(document: object, status: int, media_type: str = "application/json") -> Response:
     """Return a compact, all-ASCII JSON response that is not a verdict, and so never contains the marker."""
     body = without_marker(json.dumps(document, separators=(",", ":")))
-    return Response(body, status, content_type=media_type)
+    return Response(body.encode("ascii"), status, {"Content-Type": media_type})

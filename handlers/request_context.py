@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-from werkzeug.datastructures import Headers
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fdi_health.errors import CheckError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class RequestContext(NamedTuple):
@@ -17,7 +19,7 @@ class RequestContext(NamedTuple):
         method: the HTTP method, in capitals.
         path: the decoded path.
         query_string: the query as it was sent, without `?`.
-        headers: the headers; the case of their names does not matter.
+        headers: name in lower case → value.
         body: the body, or b"" if it cannot steer a check; or the error that says why it was not read.
         seconds_left: how long the platform lets the invocation go on, or None if it does not say.
         invocation: the platform's own context of the invocation, or None.
@@ -28,7 +30,7 @@ class RequestContext(NamedTuple):
     method: str = "GET"
     path: str = "/"
     query_string: bytes = b""
-    headers: Headers = Headers()
+    headers: Mapping[str, str] = MappingProxyType({})
     body: bytes | CheckError = b""
     seconds_left: float | None = None
     invocation: Any = None

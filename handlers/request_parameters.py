@@ -54,7 +54,7 @@ def deadline(context: RequestContext, own_seconds: float, asked_seconds: float |
 
     """
     seconds = own_seconds if asked_seconds is None else min(own_seconds, asked_seconds)
-    scrape = context.headers.get("X-Prometheus-Scrape-Timeout-Seconds", "").strip()
+    scrape = context.headers.get("x-prometheus-scrape-timeout-seconds", "").strip()
     for limit in (float(scrape) if NUMBER.fullmatch(scrape) else None, context.seconds_left):
         if limit is not None and limit > 0:
             seconds = min(seconds, limit - min(_MAX_RESERVE_SECONDS, limit / 2))

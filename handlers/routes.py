@@ -6,14 +6,13 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from werkzeug import Response
-
 from fdi_health import __version__
 from fdi_health.errors import CheckError
 from fdi_health.formats import FORMATS, METRICS, choose, choose_metrics
 from handlers import authentication, request_parameters, status_page
 from handlers.checks import run_check
 from handlers.problems import json_response, log_as_problem
+from handlers.response import Response
 from schemas.problem import ReadinessSchema
 
 if TYPE_CHECKING:
@@ -59,13 +58,13 @@ def find(path: str) -> Route:
 
 def _verdict(context: RequestContext, application: Application) -> Response:
     query = request_parameters.parameters(context)
-    form = choose(query.format, context.headers.get("Accept"))
+    form = choose(query.format, context.headers.get("accept"))
     return _check(context, application, query, _known(form, FORMATS))
 
 
 def _metrics(context: RequestContext, application: Application) -> Response:
     query = request_parameters.parameters(context)
-    form = choose_metrics(query.format, context.headers.get("Accept"))
+    form = choose_metrics(query.format, context.headers.get("accept"))
     return _check(context, application, query, _known(form, METRICS))
 
 
@@ -82,9 +81,9 @@ def _badge(context: RequestContext, application: Application) -> Response:
 
         # A page that shows the badge would show nothing at all for any other status.
         svg = badge("unknown", f"FDI-NOT-OK unknown: {error.code}")
-        response = Response(svg, 200, {"FDI-Verdict": "unknown"}, content_type=form.media_type)
+        response = Response(svg, 200, {"Content-Type": form.media_type, "FDI-Verdict": "unknown"})
     # Weak: two badges for one status may differ in their titles.
-    response.set_etag(response.headers["FDI-Verdict"], weak=True)
+    response.headers["ETag"] = f'W/"{response.headers["FDI-Verdict"]}"'
     return response
 
 
@@ -100,7 +99,7 @@ def _check(context: RequestContext, application: Application, query: Query, form
     """Run the check that is asked for, and return the verdict in a format."""
     verdict, body = run_check(context, application, query, form.render, names_tasks=form.names_tasks)
     status = form.status or verdict.outcome.http_status
-    return Response(body, status, {"FDI-Verdict": verdict.status}, content_type=form.media_type)
+    return Response(body, status, {"Content-Type": form.media_type, "FDI-Verdict": verdict.status})
 
 
 def _live(_context: RequestContext, _application: Application) -> Response:
@@ -133,7 +132,7 @@ def _readiness(*, ready: bool, faults: tuple[Fault, ...], details: dict[str, obj
 def _openapi(_context: RequestContext, _application: Application) -> Response:
     # docs/build_openapi.py writes this file.
     document = Path(__file__).with_name("openapi.json").read_bytes()
-    return Response(document, 200, content_type="application/json")
+    return Response(document, 200, {"Content-Type": "application/json"})
 
 
 _VERDICT = Route(_verdict, ("GET", "HEAD", "POST"))

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
-from werkzeug import Response
-
 from fdi_health import __version__
 from fdi_health.errors import OWNERS, CheckError
 from fdi_health.models import WORST_FIRST
@@ -23,6 +21,7 @@ from handlers import request_parameters
 from handlers.authentication import presented_key
 from handlers.checks import run_check
 from handlers.problems import log_as_problem, problem, problem_document
+from handlers.response import Response
 from handlers.status_rows import by_name, rows_of
 from schemas import verdict as verdict_schema
 from schemas.query import Query
@@ -144,8 +143,7 @@ def _problem_page(error: CheckError, context: RequestContext) -> Response:
     # The title has the place of a verdict's marker, and no verdict says FDI-OK here.
     title = f"FDI-NOT-OK {document['title']}"
     body = _html(title=title, problem=document, place=Place(_root(context.path)))
-    headers = dict(problem(error).headers)
-    headers = {name: value for name, value in headers.items() if name not in ("Content-Type", "Content-Length")}
+    headers = problem(error).headers
     if "WWW-Authenticate" in headers:
         headers["WWW-Authenticate"] = CHALLENGE
     # A page that failed for its own address or key would fail again, and would open the browser's dialog each time.
@@ -153,7 +151,7 @@ def _problem_page(error: CheckError, context: RequestContext) -> Response:
 
 
 def _response(body: bytes, status: int, headers: Mapping[str, str], *, refreshes: bool) -> Response:
-    response = Response(body, status, headers, content_type="text/html; charset=utf-8")
+    response = Response(body, status, {**headers, "Content-Type": "text/html; charset=utf-8"})
     response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; style-src '{_style_hash()}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )

@@ -139,7 +139,7 @@ def test_problem__has_the_marker_in_no_text(code: str, word: str) -> None:  # H0
 
     document = problem_document(error)
 
-    assert not MARKER.search(json.dumps(document) + problem(error).get_data(as_text=True) + str(error) + repr(error))
+    assert not MARKER.search(json.dumps(document) + problem(error).body.decode() + str(error) + repr(error))
     text = re.sub("fdi-ok", "FDI_OK", word, flags=re.IGNORECASE)
     assert document["detail"] == f"{text}: wrong. Replace {text}."
     assert document["faults"] == [{"variable": f"FDI_{text}", "entry": 1, "message": f"{text} is wrong"}]
@@ -154,7 +154,7 @@ def test_problem__with_the_marker__is_refused() -> None:  # H03
 
 def test_other_document__has_the_marker_in_no_text() -> None:  # H03
     document: dict[str, Any] = {"token": {"version": "v-fdi-ok-1"}}
-    assert json_response(document, 200).get_json() == {"token": {"version": "v-FDI_OK-1"}}
+    assert json.loads(json_response(document, 200).body) == {"token": {"version": "v-FDI_OK-1"}}
 
 
 def test_schedule__without_settings__returns_no_marker() -> None:  # H03

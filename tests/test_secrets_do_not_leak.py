@@ -10,7 +10,6 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from werkzeug.datastructures import Headers
 
 from fdi_health.clock import Deadline
 from fdi_health.credentials.authenticators import Token
@@ -297,7 +296,7 @@ def test_reprs__hide_the_token() -> None:
     assert repr(parse_secret(CREDENTIALS.encode(), None)) == "Credentials()"
     assert repr(Secret(TOKEN.encode(), "7")) == "Secret(version='7')"
     assert repr(IssuedToken(TOKEN, 5.0, 1.0)) == "IssuedToken(expires_at=5.0)"
-    assert repr(RequestContext(5.0, headers=Headers({"X-Api-Key": TOKEN}))) == "RequestContext(arrived=5.0)"
+    assert repr(RequestContext(5.0, headers={"x-api-key": TOKEN})) == "RequestContext(arrived=5.0)"
     assert repr(CheckError("timeout", "late")) == "CheckError('timeout', 'late')"
 
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", re.ASCII)
 """W3C Trace Context, level 1; later versions may go on behind, which is not read."""
 
 _CLOUD_TRACE = re.compile(r"([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=[0-9])?", re.ASCII)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
-
-
-class Headers(Protocol):
-    """A request's headers; the case of their names does not matter."""
-
-    def get(self, name: str, default: str, /) -> str:
-        """Return a header's value."""
-        ...
 
 
 class Request(NamedTuple):
@@ -37,18 +32,18 @@ class Request(NamedTuple):
     request_id: str | None = None
 
 
-def request_of(caller: str | None, headers: Headers, context: Any) -> Request:
+def request_of(caller: str | None, headers: Mapping[str, str], context: Any) -> Request:
     """Return what is logged of a request.
 
     Args:
         caller: the caller's name, or None.
-        headers: its headers, case-insensitive: `traceparent`, or else `X-Cloud-Trace-Context`.
+        headers: its headers, their names in lower case: `traceparent`, or else `x-cloud-trace-context`.
         context: the platform's own context of the invocation: Lambda's `aws_request_id`, FunctionGraph's
             `getRequestID()`.
 
     """
     match = _TRACEPARENT.fullmatch(headers.get("traceparent", "").strip())
-    match = match or _CLOUD_TRACE.fullmatch(headers.get("X-Cloud-Trace-Context", "").strip())
+    match = match or _CLOUD_TRACE.fullmatch(headers.get("x-cloud-trace-context", "").strip())
     trace, span = (match[1].lower(), match[2]) if match else (None, None)
     if span is not None and len(span) != 16:
         # Google's own header has it in decimal, its logs want it as everybody else's.

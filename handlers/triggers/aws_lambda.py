@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from apig_wsgi import make_lambda_handler
-from werkzeug import Request
 
 from handlers.http import respond
 from handlers.request_context import RequestContext
 from handlers.routes import ROUTES
-from handlers.triggers import event_sanitizer, non_http_events
+from handlers.triggers import event_sanitizer, non_http_events, wsgi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,15 +39,8 @@ def make_handler(application: Application) -> Callable[[Any, Any], dict[str, Any
         body = event_sanitizer.body({"body": event.get("body"), "isBase64Encoded": event.get(flag)})
 
         def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            request = Request(environ)
-            whole = context._replace(
-                method=request.method,
-                path=request.path,
-                query_string=request.query_string,
-                headers=request.headers,
-                body=body,
-            )
-            return respond(whole, application)(environ, start_response)
+            request = wsgi.with_request(context, environ)._replace(body=body)
+            return wsgi.sent(respond(request, application), start_response)
 
         # All our responses are text.
         return make_lambda_handler(app, non_binary_content_type_prefixes=("",))(sound, invocation)

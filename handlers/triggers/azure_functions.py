@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from azure.functions import HttpResponse
-from werkzeug.datastructures import Headers
 
 from handlers.http import respond
 from handlers.request_context import RequestContext
@@ -41,13 +40,11 @@ def respond_to_request(request: HttpRequest, application: Application) -> HttpRe
         method=request.method,
         path="/" + unquote(path).lstrip("/"),
         query_string=query.encode("ascii"),
-        headers=Headers(event_sanitizer.headers(dict(request.headers), None)),
+        headers=event_sanitizer.headers(dict(request.headers), None),
         body=request.get_body(),
     )
     response = respond(context, application)
-    # Werkzeug needs no more than the method to leave out the body of a HEAD.
-    content, status, fields = response.get_wsgi_response({"REQUEST_METHOD": context.method})
-    return HttpResponse(b"".join(content), status_code=int(status[:3]), headers=dict(fields))
+    return HttpResponse(response.body, status_code=response.status, headers=response.headers)
 
 
 def respond_to_timer(application: Application) -> None:

@@ -11,8 +11,6 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode
 
-from werkzeug.datastructures import Headers
-
 from fdi_health.errors import CheckError
 from handlers.http import respond
 from handlers.request_context import RequestContext
@@ -42,12 +40,10 @@ def make_handler(application: Application) -> Callable[[Any, Any], dict[str, Any
 def reply(request: RequestContext, application: Application) -> dict[str, Any]:
     """Return the response to a request in the form that gateways expect: these four members and no others."""
     response = respond(request, application)
-    # Werkzeug needs no more than the method to leave out the body of a HEAD.
-    content, status, headers = response.get_wsgi_response({"REQUEST_METHOD": request.method})
     return {
-        "statusCode": int(status[:3]),
-        "headers": dict(headers),
-        "body": b"".join(content).decode("utf-8"),
+        "statusCode": response.status,
+        "headers": response.headers,
+        "body": response.body.decode("utf-8"),
         "isBase64Encoded": False,
     }
 
@@ -91,7 +87,7 @@ def with_request(context: RequestContext, event: Any) -> RequestContext | None:
         method=method.upper(),
         path="/" + unquote(event_sanitizer.ascii_url(path)).lstrip("/"),
         query_string=event_sanitizer.ascii_url(raw_query).encode("ascii"),
-        headers=Headers(event_sanitizer.headers(headers, event.get("multiValueHeaders") or headers)),
+        headers=event_sanitizer.headers(headers, event.get("multiValueHeaders") or headers),
         body=event_sanitizer.body(event) if is_raw or method != "POST" else _mixed_body(),
     )
 

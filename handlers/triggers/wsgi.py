@@ -1,13 +1,12 @@
-"""Requests of every server that speaks WSGI enter here: the body is read, then the request is answered."""
+"""Requests of every server that speaks WSGI (PEP 3333) enter here: the body is read, then the request is answered."""
 
 from __future__ import annotations
 
 import signal
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
-
-from werkzeug import Request
 
 from fdi_health import log
 from handlers.http import respond
@@ -15,38 +14,68 @@ from handlers.request_context import RequestContext
 from handlers.triggers.request_body import end_connection, read_body
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from werkzeug import Response
-
     from handlers.application import Application
+    from handlers.response import Response
 
 
-def handle(request: Request, application: Application) -> Response:
-    """Return the response to a request that a server took from a connection."""
-    arrived = time.monotonic()
-    body, body_is_read = read_body(request.environ, application)
-    context = RequestContext(arrived, request.method, _path(request), request.query_string, request.headers, body)
-    response = respond(context, application)
-    if not body_is_read or _is_stopping():
-        response.call_on_close(lambda: end_connection(request.environ))
-    if application.is_frozen_between_requests:
-        log.flush()
-    return response
+def wsgi_application(application: Application) -> WSGIApplication:
+    """Return the WSGI application that serves one application's state."""
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        context = with_request(RequestContext(time.monotonic()), environ)
+        body, body_is_read = read_body(environ, application)
+        response = respond(context._replace(body=body), application)
+        if application.is_frozen_between_requests:
+            log.flush()
+        content = sent(response, start_response)
+        return content if body_is_read and not _is_stopping() else _LastResponse(content, environ)
+
+    return app
 
 
-def _path(request: Request) -> str:
-    """Return the path that the caller asked for.
+def with_request(context: RequestContext, environ: WSGIEnvironment) -> RequestContext:
+    """Return the context with a request but for its body."""
+    headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
+    return context._replace(
+        method=environ["REQUEST_METHOD"].upper(),
+        path=_path(environ),
+        query_string=environ.get("QUERY_STRING", "").encode("latin-1"),
+        headers=headers,
+    )
+
+
+def sent(response: Response, start_response: StartResponse) -> list[bytes]:
+    """Begin a response, and return its body."""
+    start_response(f"{response.status} {HTTPStatus(response.status).phrase}", [*response.headers.items()])
+    return [response.body]
+
+
+class _LastResponse:
+    """The body of a response after which the connection ends."""
+
+    def __init__(self, content: list[bytes], environ: WSGIEnvironment) -> None:
+        self._content, self._environ = content, environ
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._content)
+
+    def close(self) -> None:
+        """End the connection; the server calls this when the response is out."""
+        end_connection(self._environ)
+
+
+def _path(environ: WSGIEnvironment) -> str:
+    """Return the path that the caller asked for; WSGI keeps its bytes as Latin-1.
 
     gunicorn lets a peer that it trusts cut the path with a header called SCRIPT_NAME, and trusts every caller on its
     own machine: such a header could turn the request for one path into the response of another.
     """
-    environ = request.environ
-    if "HTTP_SCRIPT_NAME" not in environ:
-        return request.path
-    # The header is percent-encoded still; PATH_INFO is not, and WSGI keeps bytes as Latin-1 (PEP 3333).
-    whole: str = unquote(environ.get("SCRIPT_NAME", ""), "latin-1") + environ.get("PATH_INFO", "")
+    # The header is percent-encoded still; PATH_INFO is not.
+    cut = unquote(environ.get("SCRIPT_NAME", ""), "latin-1") if "HTTP_SCRIPT_NAME" in environ else ""
+    whole: str = cut + environ.get("PATH_INFO", "")
     return "/" + whole.encode("latin-1").decode("utf-8", "replace").lstrip("/")
 
 
@@ -57,12 +86,3 @@ def _is_stopping() -> bool:
     """
     worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return getattr(worker, "alive", True) is False
-
-
-def wsgi_application(application: Application) -> WSGIApplication:
-    """Return the WSGI application (PEP 3333) that serves one application's state."""
-
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return handle(Request(environ), application)(environ, start_response)
-
-    return app

@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from werkzeug.datastructures import Headers
 
 from fdi_health import log
 from handlers.authentication import presented_key
@@ -170,7 +169,7 @@ def test_ready__is_not_gated_by_keys_that_can_not_be_read(keyed: Callable[..., F
     ],
 )
 def test_presented_key__is_what_the_headers_hold(headers: dict[str, str], key: bytes | None) -> None:
-    assert presented_key(Headers(headers)) == key
+    assert presented_key(headers) == key
 
 
 @pytest.mark.parametrize("headers", [{"X-Api-Key": "abc"}, {"Authorization": "Bearer abc"}])

@@ -244,7 +244,7 @@ def test_agency_token__wrapped__is_not_sent(function: Callable[..., Function], u
 
     checked = function("healthy", FDI_TOKEN="functiongraph://agency")
     response = respond(RequestContext(time.monotonic(), invocation=Context()), checked.process)
-    error = json.loads(response.data)["instances"][0]["error"]
+    error = json.loads(response.body)["instances"][0]["error"]
     assert error["message"] == ("the secret begins with an authentication scheme, so it was not sent")
     assert upstream.requests == []
 

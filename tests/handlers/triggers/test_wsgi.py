@@ -44,7 +44,7 @@ def is_ended_after(question: Question, ours: socket.socket, callers: socket.sock
     content, status, _ = run_wsgi_app(wsgi_application(Application({})), environ)
     assert status.startswith(("200", "405"))
     ours.sendall(b"".join(content))  # before the end of the response nothing ends the connection
-    content.close()  # type: ignore[attr-defined] # WSGI's, which servers call (PEP 3333)
+    getattr(content, "close", lambda: None)()  # servers call it if it is there (PEP 3333)
     assert callers.recv(65536)
     try:
         return callers.recv(1) == b""
@@ -81,7 +81,7 @@ def test_connection__of_a_gunicorn_that_stops__carries_no_other_response(
 def test_connection__that_a_server_does_not_hand_out__is_left_alone() -> None:
     environ = environ_of(Question("PUT", "/live")) | {"CONTENT_LENGTH": "9", "wsgi.input": io.BytesIO()}
     content, status, _ = run_wsgi_app(wsgi_application(Application({})), environ)
-    content.close()  # type: ignore[attr-defined] # as above
+    getattr(content, "close", lambda: None)()
     assert status.startswith("405")
 
 
