@@ -64,7 +64,7 @@ mutation: $(VENV)/.dev ## Change the code in thousands of places and count the c
 
 audit: $(VENV)/.dev ## Look up every pinned package in PyPI's vulnerability database
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements-audit.txt
-	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.txt -r deploy/lambda/requirements.txt -r deploy/functiongraph/requirements.txt -r deploy/azure/requirements.txt -r deploy/container/requirements.txt -r requirements-dev.txt
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.txt -r deploy/lambda/requirements.txt -r deploy/functiongraph/requirements.txt -r deploy/azure/requirements.txt -r deploy/oracle/requirements.txt -r deploy/container/requirements.txt -r requirements-dev.txt
 
 docs: $(VENV)/.dev ## Write the generated pages
 	$(BIN)/python docs/build_integrations.py
@@ -86,11 +86,13 @@ release: wheel ## Build what a release has into dist/: the wheel, the zips, and 
 	cp .serverless/fdi-health.zip dist/lambda.zip
 	$(BIN)/python deploy/build.py functiongraph dist/functiongraph.zip
 	$(BIN)/python deploy/build.py azure dist/azure.zip
+	$(BIN)/python deploy/build.py oracle dist/oracle.zip
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements-release.txt
 	$(BIN)/cyclonedx-py requirements requirements.txt --output-reproducible --of JSON -o dist/fdi-health.cdx.json
 	$(BIN)/cyclonedx-py requirements deploy/lambda/requirements.txt --output-reproducible --of JSON -o dist/lambda.cdx.json
 	$(BIN)/cyclonedx-py requirements deploy/functiongraph/requirements.txt --output-reproducible --of JSON -o dist/functiongraph.cdx.json
 	$(BIN)/cyclonedx-py requirements deploy/azure/requirements.txt --output-reproducible --of JSON -o dist/azure.cdx.json
+	$(BIN)/cyclonedx-py requirements deploy/oracle/requirements.txt --output-reproducible --of JSON -o dist/oracle.cdx.json
 	$(BIN)/cyclonedx-py requirements deploy/container/requirements.txt --output-reproducible --of JSON -o dist/container.cdx.json
 
 lock: $(VENV)/.dev ## Pin and hash the dependencies of pyproject.toml
@@ -98,8 +100,9 @@ lock: $(VENV)/.dev ## Pin and hash the dependencies of pyproject.toml
 	$(BIN)/uv pip compile deploy/lambda/requirements.in -c requirements.txt $(LOCK) -o deploy/lambda/requirements.txt
 	$(BIN)/uv pip compile deploy/functiongraph/requirements.in -c requirements.txt $(LOCK) -o deploy/functiongraph/requirements.txt
 	$(BIN)/uv pip compile deploy/azure/requirements.in -c requirements.txt $(LOCK) -o deploy/azure/requirements.txt
+	$(BIN)/uv pip compile deploy/oracle/requirements.in -c requirements.txt $(LOCK) -o deploy/oracle/requirements.txt
 	$(BIN)/uv pip compile deploy/container/requirements.in -c requirements.txt $(LOCK) -o deploy/container/requirements.txt
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra aws --extra gcp -c requirements.txt -c deploy/azure/requirements.txt -c deploy/container/requirements.txt $(LOCK) -o requirements-dev.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra aws --extra gcp -c requirements.txt -c deploy/azure/requirements.txt -c deploy/oracle/requirements.txt -c deploy/container/requirements.txt $(LOCK) -o requirements-dev.txt
 	echo 'atheris<3.1' | $(BIN)/uv pip compile - -c requirements-dev.txt $(LOCK) -o tests/requirements-fuzz.txt
 	echo cyclonedx-bom | $(BIN)/uv pip compile - -c requirements-dev.txt $(LOCK) -o tests/requirements-release.txt
 	echo mutmut | $(BIN)/uv pip compile - -c requirements-dev.txt $(LOCK) -o tests/requirements-mutation.txt

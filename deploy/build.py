@@ -1,8 +1,8 @@
-"""Builds the zip for a platform: `python deploy/build.py functiongraph|azure [FILE]`.
+"""Builds the zip for a platform: `python deploy/build.py functiongraph|azure|oracle [FILE]`.
 
 FILE is build/PLATFORM.zip by default. The zip holds the source and, for FunctionGraph, what its requirements.txt pins,
 in plain Python: FunctionGraph has no step that would install packages, and its machines may be of another kind. Azure
-installs the requirements.txt in the zip itself.
+and Oracle install the requirements.txt in the zip themselves.
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ TRIGGERS = {
     "azure": "handlers/triggers/azure_functions.py",
     "functiongraph": "handlers/triggers/functiongraph.py",
     "lambda": "handlers/triggers/aws_lambda.py",
+    "oracle": "handlers/triggers/oracle_functions.py",
 }
+AT_ROOT = {
+    "azure": ("function_app.py", "host.json", "requirements.txt"),
+    "functiongraph": (),
+    "oracle": ("func.py", "func.yaml", "requirements.txt"),
+}
+"""Platform → what it looks for at the root, from its folder here."""
+
 NOT_NEEDED = ("fdi_health/__main__.py", "fdi_health/cli/", "fdi_health/diagnostics/", "handlers/container_server.py")
 """The command line and the container's server: their packages are not in the zip."""
 
@@ -32,15 +40,16 @@ _READABLE = 0o100644
 
 def main() -> int:
     """Build, and say where and how large."""
-    if len(sys.argv) not in (2, 3) or sys.argv[1] not in ("azure", "functiongraph"):
-        print("usage: python deploy/build.py functiongraph|azure [FILE]", file=sys.stderr)
+    if len(sys.argv) not in (2, 3) or sys.argv[1] not in AT_ROOT:
+        print("usage: python deploy/build.py functiongraph|azure|oracle [FILE]", file=sys.stderr)
         return 2
     platform = sys.argv[1]
     target = Path(sys.argv[2] if len(sys.argv) > 2 else ROOT / "build" / f"{platform}.zip")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        files = _packages(Path(folder)) if platform == "functiongraph" else _function_app()
-        _write(target, {**files, **_source(platform)})
+        packages = _packages(Path(folder)) if platform == "functiongraph" else {}
+        at_root = {name: ROOT / "deploy" / platform / name for name in AT_ROOT[platform]}
+        _write(target, {**packages, **at_root, **_source(platform)})
     print(f"{target}: {target.stat().st_size / 1024 / 1024:.1f} MB")
     return 0
 
@@ -56,12 +65,6 @@ def _packages(folder: Path) -> dict[str, Path]:
         for path in folder.rglob("*")
         if path.is_file() and path.suffix != ".so" and ".dist-info" not in str(path) and path.parts[-2] != "bin"
     }
-
-
-def _function_app() -> dict[str, Path]:
-    """Return the files that Azure looks for at the root."""
-    folder = ROOT / "deploy" / "azure"
-    return {name: folder / name for name in ("function_app.py", "host.json", "requirements.txt")}
 
 
 def _source(platform: str) -> dict[str, Path]:

@@ -7,7 +7,6 @@ with an empty body where we say 503 and why.
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -26,15 +25,11 @@ if TYPE_CHECKING:
 METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE")
 """Every method that the platform can route, so that a wrong one gets our 405 and not the platform's 404."""
 
-_PATH_AND_QUERY = re.compile(r"[^:/?#]*://[^/?#]*([^?#]*)\??([^#]*)")
-"""Of an absolute URL (RFC 3986, appendix B). urlsplit would refuse some, and a caller chooses the Host in it."""
-
 
 def respond_to_request(request: HttpRequest, application: Application) -> HttpResponse:
     """Return the response to a request of an HTTP trigger; raises nothing."""
     arrived = time.monotonic()
-    found = _PATH_AND_QUERY.match(event_sanitizer.ascii_url(request.url))
-    path, query = found.groups() if found else ("/", "")
+    path, query = event_sanitizer.path_and_query(request.url)
     context = RequestContext(
         arrived,
         method=request.method,

@@ -21,6 +21,19 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ASCII = "".join(map(chr, range(33, 127)))
 
 
+_PATH_AND_QUERY = re.compile(r"(?:[^:/?#]*://[^/?#]*)?([^?#]*)\??([^#]*)")
+"""Of a URL, absolute or not (RFC 3986, appendix B)."""
+
+
+def path_and_query(url: str) -> tuple[str, str]:
+    """Return the path and the query of a URL, in ASCII.
+
+    urlsplit would refuse some absolute ones, and a caller chooses the Host in it.
+    """
+    found = _PATH_AND_QUERY.match(ascii_url(url))
+    return (found[1], found[2]) if found else ("/", "")
+
+
 def ascii_url(text: str) -> str:
     """Return text as it would stand in a URL: everything beyond ASCII as the percent-encoded bytes of UTF-8."""
     return quote(text, safe=_ASCII, errors="replace")

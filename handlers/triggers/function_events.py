@@ -28,7 +28,7 @@ def make_handler(application: Application) -> Callable[[Any, Any], dict[str, Any
     def handler(event: Any, invocation: Any) -> dict[str, Any]:
         seconds_left = non_http_events.seconds_left(getattr(invocation, "get_remaining_time_in_millis", None))
         context = RequestContext(time.monotonic(), seconds_left=seconds_left, invocation=invocation)
-        event = _parsed(event)
+        event = parsed(event)
         request = with_request(context, event)
         if request is None:
             return non_http_events.respond_to_event(context, application, event)
@@ -48,7 +48,7 @@ def reply(request: RequestContext, application: Application) -> dict[str, Any]:
     }
 
 
-def _parsed(event: Any) -> Any:
+def parsed(event: Any) -> Any:
     """Return the event as an object: Alibaba hands over the bytes of JSON; None for anything else in bytes."""
     if not isinstance(event, bytes | bytearray | str):
         return event
