@@ -89,6 +89,43 @@ python -m fdi_health doctor --offline --config targets.yaml
 This reads no secret and connects to nothing. It prints a line for each fault, `FILE:LINE: path: message`, and never a
 value. It exits 0, or 10 if there are faults.
 
+## Try it without an account
+
+One simulator plays several projects. Start it in one terminal:
+
+```
+python -m simulator --access-key HPUAEXAMPLE:made-up-key \\
+  --instance c53626012ba84727b938ca8bf03108ef/id-payments=healthy \\
+  --instance 0a1b2c3d4e5f60718293a4b5c6d7e8f9/id-orders=doc_example
+```
+
+In another one, write `targets.yaml`:
+
+```yaml
+targets:
+  - name: emea
+    endpoint: http://127.0.0.1:8090
+    project_id: c53626012ba84727b938ca8bf03108ef
+    token: env://ROMA_KEY
+    instances: "*"
+  - name: apac
+    endpoint: http://127.0.0.1:8090
+    project_id: 0a1b2c3d4e5f60718293a4b5c6d7e8f9
+    token: env://ROMA_KEY
+    instances:
+      orders: id-orders
+```
+
+Then check it:
+
+```
+export ROMA_KEY='{{"access_key": "HPUAEXAMPLE", "secret_key": "made-up-key"}}'
+export FDI_CONFIG=file://$PWD/targets.yaml
+python -m fdi_health check
+```
+
+Its first line is `FDI-NOT-OK unhealthy: 2 abnormal tasks in apac/orders (common-task-1, common-task-2)`.
+
 ## Form
 
 The document is YAML, or JSON if it begins with `{{`. JSON is loaded several times faster, and its faults have paths and

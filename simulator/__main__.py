@@ -28,14 +28,15 @@ class _OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"simulator: {message}\n")
 
 
-def _instance(text: str) -> tuple[str, list[str]]:
-    instance_id, equals, script = text.partition("=")
+def _instance(text: str) -> tuple[str | None, str, list[str]]:
+    place, equals, script = text.partition("=")
+    project_id, slash, instance_id = place.rpartition("/")
     behaviours = script.split(",")
-    if not instance_id or not equals or not all(behaviours):
+    if not instance_id or not equals or not all(behaviours) or bool(slash) != bool(project_id):
         raise argparse.ArgumentTypeError(
-            f"{text!r} must be ID=BEHAVIOUR[,BEHAVIOUR...], e.g. payments=status_503,healthy"
+            f"{text!r} must be [PROJECT/]ID=BEHAVIOUR[,BEHAVIOUR...], e.g. payments=status_503,healthy"
         )
-    return instance_id, behaviours
+    return project_id or None, instance_id, behaviours
 
 
 def _task(text: str) -> tuple[str, MonitoredTask]:
@@ -123,8 +124,9 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         type=_instance,
         default=[],
-        metavar="ID=BEHAVIOUR[,BEHAVIOUR...]",
-        help="one behaviour per request, the last repeats; repeatable (default: the documented example)",
+        metavar="[PROJECT/]ID=BEHAVIOUR[,BEHAVIOUR...]",
+        help="one behaviour per request, the last repeats; in another project than --project-id if it says so; "
+        "repeatable (default: the documented example)",
     )
     parser.add_argument(
         "--fleet", type=_count, default=0, metavar="N", help="add N healthy instances, instance-0000 and on"
@@ -205,8 +207,8 @@ def main() -> int:
     for number in range(options.fleet):
         simulator.play(f"instance-{number:04}", "healthy")
     try:
-        for instance_id, behaviours in options.instance or [(DOC_INSTANCE_ID, ["doc_example"])]:
-            simulator.play(instance_id, *behaviours)
+        for project_id, instance_id, behaviours in options.instance or [(None, DOC_INSTANCE_ID, ["doc_example"])]:
+            simulator.play(instance_id, *behaviours, project_id=project_id)
     except ValueError as error:
         parser.error(f"argument --instance: {error}")
     # Blocked in every thread, so that the signal waits for sigwait instead of interrupting something.

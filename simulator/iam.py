@@ -127,6 +127,8 @@ class Iam:
     Attributes:
         logins: the requests for a token, the newest last.
         issued: every token issued → when it expires.
+        issued_for: every token issued → the ID of its project.
+        other_project_ids: further projects that a token can be asked for, by ID.
 
     """
 
@@ -147,6 +149,8 @@ class Iam:
         self.tells = tells
         self.logins: deque[Request] = deque(maxlen=_LOGINS_REMEMBERED)
         self.issued: dict[str, float] = {}
+        self.issued_for: dict[str, str] = {}
+        self.other_project_ids: set[str] = set()
         self._script: deque[str] = deque()
         self._last: str | None = None
 
@@ -200,19 +204,22 @@ class Iam:
             return _WRONG
         if user.state != "enabled":
             return _by_state(user.state, name)
-        if project not in ({"id": self.project_id}, {"name": self.project_name}):
+        ids = [known for known in (self.project_id, *self.other_project_ids) if project == {"id": known}]
+        if not ids and project != {"name": self.project_name}:
             return FAULTS["no_project"]
-        return self._issue(name, domain, catalog="nocatalog=true" not in request.target)
+        project_id = ids[0] if ids else self.project_id
+        return self._issue(name, domain, project_id, catalog="nocatalog=true" not in request.target)
 
-    def _issue(self, name: str, domain: str, *, catalog: bool) -> Response:
+    def _issue(self, name: str, domain: str, project_id: str, *, catalog: bool) -> Response:
         token = "MII" + base64.b64encode(secrets.token_bytes(_TOKEN_BYTES)).decode().replace("/", "-")
         issued_at = self.clock()
         self.issued[token] = issued_at + self.life_seconds
+        self.issued_for[token] = project_id
         times = {"expires_at": _timestamp(self.issued[token]), "issued_at": _timestamp(issued_at)}
         about: dict[str, Any] = {
             **{name: timestamp for name, timestamp in times.items() if name in self.tells},
             "methods": ["password"],
-            "project": {"id": self.project_id, "name": self.project_name, "domain": {"name": domain}},
+            "project": {"id": project_id, "name": self.project_name, "domain": {"name": domain}},
             "user": {"name": name, "domain": {"name": domain}},
         }
         if catalog:

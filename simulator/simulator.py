@@ -36,7 +36,7 @@ class Simulator(Authentication):
     """ROMA Connect FDI's task statistics on 127.0.0.1, for as long as it is used as a context manager.
 
     Args:
-        project_id: the one project there is; another one is answered with FDI.3039.
+        project_id: the project of instances that play without another one. A project of none is answered with FDI.3039.
         tokens: what X-Auth-Token may hold. `tokens` may be changed while the server runs.
         restricted_tokens: tokens of a user who sees no task: plain statistics come with eight zeros.
         iam: issues tokens under `/v3/auth/tokens`, which are accepted while they live; None for no such API.
@@ -75,6 +75,7 @@ class Simulator(Authentication):
         self.monitors = Monitors()
         self.instances = Instances()
         self._scripts: dict[str, Script] = {}
+        self._projects: dict[str, str] = {}
         self._seen: deque[Request] = deque(maxlen=remember)
         self._seen_lock = Lock()
         self._asked_port = port
@@ -124,8 +125,8 @@ class Simulator(Authentication):
         """
         return self._running.drop_idle_connections()
 
-    def play(self, instance_id: str, *behaviours: str | Response | Responder) -> None:
-        """Set the behaviours that an instance plays: one per request, the last one repeated.
+    def play(self, instance_id: str, *behaviours: str | Response | Responder, project_id: str | None = None) -> None:
+        """Set the behaviours that an instance of a project plays: one per request, the last one repeated.
 
         A request refused for its token or for the limit does not use one up. A behaviour is a name of `fault_names()`,
         a Response, or a callable that makes a Response from the Request.
@@ -137,6 +138,9 @@ class Simulator(Authentication):
         self._scripts[instance_id] = Script(
             behaviour_named(behaviour) if isinstance(behaviour, str) else behaviour for behaviour in behaviours
         )
+        self._projects[instance_id] = project_id or self.project_id
+        if self.iam is not None and project_id is not None:
+            self.iam.other_project_ids.add(project_id)
 
     @property
     def requests(self) -> list[Request]:
@@ -189,14 +193,21 @@ class Simulator(Authentication):
         refusal = self._refusal(request)
         if refusal is not None:
             return refusal
-        if project_of(request.target) != self.project_id:
+        project_id = project_of(request.target) or ""
+        if not self._is_project_of(request, project_id):
             return error_response("FDI.3039")
-        if script is None:
+        if script is None or self._projects[request.instance_id] != project_id:
             return error_response("APIC.7302")
         response = script.next_response(request)
         if response.statistics and request.token in self.restricted_tokens:
             return statistics_response(NO_TASKS, wait_seconds=response.steps[0][0])
         return response
+
+    def _is_project_of(self, request: Request, project_id: str) -> bool:
+        """Whether there is such a project, and the token, if IAM gave it, was asked for it."""
+        if self.iam is not None and self.iam.issued_for.get(request.token or "", project_id) != project_id:
+            return False
+        return project_id == self.project_id or project_id in self._projects.values()
 
     def _choose_other(self, request: Request) -> Response:
         """Choose the response to a request that is not about an instance's task statistics."""
@@ -211,17 +222,20 @@ class Simulator(Authentication):
         if secret:
             return self.csms.respond(secret["name"], secret["version"])
         if instance:
-            return self._choose_instance_statistics(instance[1], instance[2])
-        if listing and unquote(listing["project"]) == self.project_id:
-            return self.instances.respond(request, tuple(self._scripts))
-        if monitor is None or unquote(monitor["project"]) != self.project_id:
+            return self._choose_instance_statistics(request, instance[1], instance[2])
+        project_id = unquote((listing or monitor or {"project": ""})["project"])
+        if not self._is_project_of(request, project_id):
             return error_response("FDI.3039")
-        script = self._scripts.get(unquote(monitor["instance"]))
+        of_project = {found: script for found, script in self._scripts.items() if self._projects[found] == project_id}
+        if monitor is None:
+            return self.instances.respond(request, tuple(of_project))
+        script = of_project.get(unquote(monitor["instance"]))
         restricted = request.token in self.restricted_tokens
         return self.monitors.respond(request, monitor, script, restricted=restricted)
 
-    def _choose_instance_statistics(self, project_id: str, instance_id: str) -> Response:
+    def _choose_instance_statistics(self, request: Request, project_id: str, instance_id: str) -> Response:
         response = self.instance_statistics.get(instance_id, self._scripts.get(instance_id))
-        if response is None or project_id != self.project_id:
+        in_project = self._projects.get(instance_id, self.project_id) == project_id
+        if response is None or not in_project or not self._is_project_of(request, project_id):
             return error_response("ROMA.00110002")
         return response if isinstance(response, Response) else instance_statistics_response(response.last_document)

@@ -1,55 +1,44 @@
-"""docs/configuration.md shows every field of a document of several targets, with an example that loads."""
+"""docs/configuration.md: its try-out works as written, with another port."""
 
 from __future__ import annotations
 
 import re
-import runpy
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING
 
-import pytest
+from tests.servers import ROOT, clean_environ
 
-from fdi_health.secret_stores import parse_secret_url
-from schemas.config_document import load
-from schemas.config_document.schema import PolicySchema, TargetSchema
-from tests.servers import ROOT
-
-BUILDER = runpy.run_path(str(ROOT / "docs" / "build_configuration.py"))
-PAGE = (ROOT / "docs" / "configuration.md").read_text()
-PRESENT = 1_796_083_200.0
-"""2026-12-01."""
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-def test_page__is_what_the_schemas_say() -> None:
-    assert BUILDER["page"]() == PAGE
+def test_tryout__followed_word_for_word__prints_what_the_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    section = page.partition("## Try it without an account")[2].partition("\n## ")[0]
+    simulate, document, check = re.findall(r"```(?:yaml)?\n(.*?)```", section, re.DOTALL)
+    key = re.search(r"ROMA_KEY='(.*)'", check)
+    first_line = re.search(r"Its first line is `(.*)`", section)
+    assert key and first_line  # noqa: PT018 -- both only narrow the types
 
+    command = [sys.executable, *shlex.split(simulate.replace("\\\n", " "))[1:], "--port=0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as simulator:  # noqa: S603 -- ours
+        try:
+            assert simulator.stdout is not None
+            url = simulator.stdout.readline().split()[-1]
+            (tmp_path / "targets.yaml").write_text(document.replace("http://127.0.0.1:8090", url))
+            settings = {"ROMA_KEY": key[1], "FDI_CONFIG": f"file://{tmp_path}/targets.yaml"}
+            done = subprocess.run(  # noqa: S603 -- ours
+                [sys.executable, *shlex.split(check.splitlines()[-1])[1:]],
+                cwd=ROOT,
+                env=clean_environ(settings, tmp_path),
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+        finally:
+            simulator.terminate()
 
-def test_complete_example__loads_and_has_every_field() -> None:
-    example = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    assert example is not None
-    targets = load(example[1].encode(), PRESENT)
-    assert [(target.name, target.discovers) for target in targets] == [("emea", False), ("apac", True)]
-    assert [parse_secret_url(target.token).scheme for target in targets] == ["file", "hashivault"]
-    fields = [*TargetSchema().fields.values(), *PolicySchema().fields.values()]
-    assert not [
-        field.data_key or field.name for field in fields if f" {field.data_key or field.name}:" not in example[1]
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "example"), [(name, field.metadata["example"]) for name, field in TargetSchema().fields.items()]
-)
-def test_example_of_a_field__loads(name: str, example: str) -> None:
-    name = "exclude" if name == "excluded" else name
-    fields = {"name": "emea", "region": "cn-north-4", "project_id": "p", "token": "env://T"}
-    fields["instances"] = '"*"' if name in {"exclude", "min_instances"} else "{payments: id-1, sandbox: id-2}"
-    fields[name] = example
-    lines = "\n    ".join(f"{field}: {value}" for field, value in fields.items())
-    assert len(load(f"targets:\n  - {lines}\n".encode(), PRESENT)) == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "example"), [(name, field.metadata["example"]) for name, field in PolicySchema().fields.items()]
-)
-def test_example_of_a_policy_field__loads(name: str, example: str) -> None:
-    policy = f"{{a: {{{name}: {example}}}}}"
-    fields = f"{{name: emea, region: cn-north-4, project_id: p, token: env://T, instances: [a], policy: {policy}}}"
-    assert len(load(f"targets:\n  - {fields}\n".encode(), PRESENT)) == 1
+    assert (done.returncode, done.stdout.splitlines()[0]) == (2, first_line[1])

@@ -149,9 +149,10 @@ def test_command__list_faults__prints_one_per_line() -> None:
     [
         (("--instance", "x=healhty"), "argument --instance: unknown behaviour 'healhty': did you mean healthy?"),
         (("--instance", "x=zzzzzz"), "unknown behaviour 'zzzzzz': python -m simulator --list-faults lists them"),
-        (("--instance", "x"), "argument --instance: 'x' must be ID=BEHAVIOUR[,BEHAVIOUR...]"),
-        (("--instance", "x="), "'x=' must be ID=BEHAVIOUR"),
-        (("--instance", "x=healthy,"), "'x=healthy,' must be ID=BEHAVIOUR"),
+        (("--instance", "x"), "argument --instance: 'x' must be [PROJECT/]ID=BEHAVIOUR[,BEHAVIOUR...]"),
+        (("--instance", "x="), "'x=' must be [PROJECT/]ID=BEHAVIOUR"),
+        (("--instance", "x=healthy,"), "'x=healthy,' must be [PROJECT/]ID=BEHAVIOUR"),
+        (("--instance", "/x=healthy"), "'/x=healthy' must be [PROJECT/]ID=BEHAVIOUR"),
         (("--task", "x"), "argument --task: 'x' must be INSTANCE=NAME[:REMARKS]"),
         (("--realtime-task", "x=:failed"), "argument --realtime-task: 'x=:failed' must be INSTANCE=NAME[:REMARKS]"),
         (("--port", "70000"), "argument --port: '70000' must be a port from 0"),
