@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-    from werkzeug import Request, Response
-
 # functions-framework reads these after it has loaded us. Its default for THREADS, 4 per core, lets a few slow callers
 # keep /live waiting; and it does not start where one of them is there and empty.
 os.environ["THREADS"] = str(threads(os.environ))
@@ -32,15 +30,13 @@ application = Application(os.environ)
 app = wsgi.wsgi_application(application)
 """The WSGI application, for any server."""
 
+_view = wsgi.flask_view(app)
+
+health = _view
+"""Answers a request of functions-framework. Another function that takes this name, or calls it, is called as usual."""
+
 _first = threading.Lock()
 """Held while a handler is made, so that first calls at the same time share one."""
-
-
-def health(request: Request) -> Response:
-    """Answer a request of functions-framework. Its Flask request is a Werkzeug request."""
-    from werkzeug import Response  # only here: other platforms do not have it
-
-    return Response.from_app(app, request.environ)
 
 
 def lambda_handler(event: object, context: object) -> dict[str, object]:
@@ -100,7 +96,7 @@ def _event_handler() -> Callable[[object, object], dict[str, object]]:
 
 
 def _answer_before_flask() -> None:
-    """Let functions-framework hand every request to `app` before Flask sees it, if `health` is what it serves.
+    """Let functions-framework hand every request to `app` before Flask sees it, if it serves our own `health`.
 
     Flask answers some requests itself: it redirects an empty path, has pages of its own for /robots.txt and
     /favicon.ico, and HTML for an odd Host or Upgrade header. functions-framework loads this module inside the context
@@ -122,11 +118,11 @@ def _answer_before_flask() -> None:
 
 
 def _is_health(view: Any) -> bool:
-    """Whether a view is `health` with nothing around it but functions-framework's own wrappers.
+    """Whether a view is our own, with nothing around it but functions-framework's wrappers.
 
     Another function around it may authenticate callers, and must be called.
     """
-    while view is not health:
+    while view is not _view:
         defined_in = getattr(view, "__globals__", {}).get("__name__", "")
         if defined_in.partition(".")[0] != "functions_framework":
             return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import functools
 import re
 import threading
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from schemas.settings_fields import MARKER
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 MAX_SECRETS = 16
 """How many secrets are remembered; tokens may be 20 kB long."""
@@ -50,6 +52,9 @@ _CREDENTIALS = re.compile(
 )
 """What looks like a credential in a free text. Better too much of it than too little."""
 
+_ENCODED = re.compile("[A-Za-z0-9+/_-]{11,}={0,2}", re.ASCII)
+"""What may be Base64 or hexadecimal of eight bytes or more."""
+
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 """Tokens are ASCII: the case of other letters does not matter."""
 
@@ -58,7 +63,8 @@ def redact(text: Any, secrets: str | Collection[str], length: int) -> str | None
     """Return `text` without the secrets or any part of them, at most `length` characters long.
 
     Control, formatting, surrogate and unassigned characters go first, so that nothing hides in between, and white
-    space becomes single spaces. Then parts of a secret become `[redacted]`, spaced out or not, and so do signatures.
+    space becomes single spaces. Then parts of a secret become `[redacted]`, spaced out or not, also in Base64 or
+    hexadecimal, and so do signatures.
     The healthy marker becomes `FDI_OK`, so that a keyword checker never finds the marker in an unhealthy response.
 
     Args:
@@ -73,7 +79,8 @@ def redact(text: Any, secrets: str | Collection[str], length: int) -> str | None
     if not isinstance(text, str):
         return None
     known = (secrets,) if isinstance(secrets, str) else tuple(secrets)
-    shown = _SIGNATURE.sub("[redacted]", _replace_secrets(_printable(text[:_READ_CHARACTERS]), known))
+    printable = _ENCODED.sub(functools.partial(_without_encoded, known), _printable(text[:_READ_CHARACTERS]))
+    shown = _SIGNATURE.sub("[redacted]", _replace_secrets(printable, known))
     return MARKER.sub("FDI_OK", shown)[:length].strip() or None
 
 
@@ -93,6 +100,20 @@ def _printable(text: str) -> str:
 
 def _compact(text: str) -> str:
     return text.replace(" ", "").translate(_LOWER)
+
+
+def _without_encoded(secrets: tuple[str, ...], match: re.Match[str]) -> str:
+    """Return what matches, or `[redacted]` if it is Base64 or hexadecimal of something that holds part of a secret."""
+    run = match[0]
+    return "[redacted]" if any(_matches(_compact(text), secrets) for text in _decoded(run.rstrip("="))) else run
+
+
+def _decoded(run: str) -> Iterator[str]:
+    """Yield what a run of letters, digits and signs means in hexadecimal and in Base64; its rest may be cut off."""
+    with contextlib.suppress(ValueError):
+        yield bytes.fromhex(run[: len(run) // 2 * 2]).decode("latin-1")
+    whole = run[: -1 if len(run) % 4 == 1 else None].translate({ord("-"): "+", ord("_"): "/"})
+    yield base64.b64decode(whole + "=" * (-len(whole) % 4)).decode("latin-1")
 
 
 def _replace_secrets(text: str, secrets: tuple[str, ...]) -> str:

@@ -16,7 +16,7 @@ class MonitoredTask(NamedTuple):
 
     Attributes:
         task_id, task_name, task_type, execute_status, position, source_app_name, target_app_name: the API's fields.
-        is_stopped: whether the task was stopped (`status` 0).
+        is_stopped: whether the task was stopped (`status` 0) or not (1); None if the list does not say.
         last_execute_time: in seconds since the epoch, or None.
 
     """
@@ -26,7 +26,7 @@ class MonitoredTask(NamedTuple):
     task_type: str | None = None
     execute_status: str | None = None
     position: str | None = None
-    is_stopped: bool = False
+    is_stopped: bool | None = None
     last_execute_time: float | None = None
     source_app_name: str | None = None
     target_app_name: str | None = None

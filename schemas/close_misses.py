@@ -40,7 +40,7 @@ def close_miss(names: Iterable[str], ours: Iterable[str]) -> str | None:
     for name in itertools.islice(names, MAX_NAMES):
         if name in known:
             continue
-        folded = name.casefold()
+        folded = name.casefold().removeprefix("amp;")  # a URL out of HTML or XML, where & is &amp;
         for right in known:
             if len(right) >= _MIN_LETTERS and _is_close(folded, right):
                 return right

@@ -13,7 +13,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields
 from marshmallow.exceptions import SCHEMA
 
 from schemas import strict_json
-from schemas.close_misses import close_miss
+from schemas.close_misses import MAX_NAMES, close_miss
 from schemas.settings_fields import NAME, NUMBER
 
 if TYPE_CHECKING:
@@ -199,7 +199,10 @@ def steers(document: Any) -> bool:
 def _load(parameters: Mapping[str, Sequence[Any]], document: Any) -> Query:
     ours = _SCHEMA.fields.keys()
     steering: dict[str, Any] = document if steers(document) else {}
-    meant = close_miss([name for name in parameters if name not in ours], ours) or close_miss(steering, ours)
+    unknown = [name for name in parameters if name not in ours]
+    if len(unknown) > MAX_NAMES:
+        raise ValidationError({SCHEMA: [f"the query has more than {MAX_NAMES} parameters that are not known"]})
+    meant = close_miss(unknown, ours) or close_miss(steering, ours)
     if meant:
         # The misspelt name is the caller's own text and is not repeated.
         raise ValidationError({SCHEMA: [f"a parameter is not known: did you mean {meant}?"]})

@@ -185,3 +185,37 @@ def test_wrapper_of_health__with_functools_wraps__is_called(tmp_path: Path) -> N
     assert _framework_answer(guard, "health", "/", tmp_path) == [403, "kept out"]
     assert _framework_answer(guard, "health", "/live", tmp_path) == [200, '{"live":true}']
     assert _framework_answer(guard, "other", "/live", tmp_path) == [200, '{"live":true}']
+
+
+def test_wrapper_of_health__that_takes_its_name__is_called(tmp_path: Path) -> None:
+    guard = (
+        "import functools, main\n"
+        "ours = main.health\n"
+        "@functools.wraps(ours)\n"
+        "def guarded(request):\n"
+        "    return ('kept out', 403)\n"
+        "main.health = health = guarded\n"
+    )
+    assert _framework_answer(guard, "health", "/live", tmp_path) == [403, "kept out"]
+    assert _framework_answer(guard, "ours", "/live", tmp_path) == [200, '{"live":true}']
+
+
+def test_wrapper_of_health__head__has_no_body(tmp_path: Path) -> None:
+    wrapper = "import main\ndef health(request):\n    return main.health(request)\n"
+    (tmp_path / "theirs.py").write_text(wrapper)
+    script = (
+        "import functions_framework\n"
+        f"client = functions_framework.create_app('health', {str(tmp_path / 'theirs.py')!r}).test_client()\n"
+        "found = client.head('/live')\n"
+        "print(found.status_code, found.data, found.headers['Content-Length'])\n"
+    )
+    run = subprocess.run(  # noqa: S603 -- our own program
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=clean_environ({"PYTHONPATH": str(ROOT)}, tmp_path),
+        check=True,
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout == "200 b'' 13\n"

@@ -25,7 +25,6 @@ HEALTHY = {
     "slow_1500ms",
     "encoding_identity",
     "chunked_ok",
-    "chunked_and_length",
     "no_length_close",
     "extra_bytes_after_body",
     "http_1_0",
@@ -290,6 +289,27 @@ def test_broken_header__is_an_invalid_response_and_not_logged(
 def test_chunk_of_negative_size__is_an_invalid_response(function: Callable[..., Function]) -> None:
     answer = raw_response(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n" + HEALTHY_BODY, "hang")
     assert function(answer).instance()["error"]["code"] == "invalid_response"
+
+
+def test_chunk__without_its_end__is_an_invalid_response(function: Callable[..., Function]) -> None:  # C47
+    size = b"%x\r\n" % len(HEALTHY_BODY)
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + HEALTHY_BODY
+    assert function(raw_response(head + b"\r\n0\r\n\r\n", "hang")).instance()["status"] == "healthy"
+    for end in (b"99", b"\n\n", b"\r\r", b"\n\r"):
+        answer = raw_response(head + end + b"0\r\n\r\n", "hang")
+        assert function(answer).instance()["error"]["code"] == "invalid_response", end
+
+
+@pytest.mark.parametrize("line", ["1.1 2_00 OK", "1.1 +200 OK", "1.1 0200 OK", "1.1  200 OK", "1.1 200.0", "1.a 200"])
+def test_status_line__that_is_not_one__is_an_invalid_response(function: Callable[..., Function], line: str) -> None:
+    head = f"HTTP/{line}\r\nContent-Length: {len(HEALTHY_BODY)}\r\n\r\n".encode()
+    assert function(raw_response(head + HEALTHY_BODY, "hang")).instance()["error"]["code"] == "invalid_response"
+
+
+@pytest.mark.parametrize("line", ["HTTP/1.1 200 OK", "HTTP/1.1 200", "HTTP/1.1 200 ", "HTTP/1.0 200 Very well"])
+def test_status_line__with_any_reason__is_read(function: Callable[..., Function], line: str) -> None:
+    head = f"{line}\r\nContent-Length: {len(HEALTHY_BODY)}\r\n\r\n".encode()
+    assert function(raw_response(head + HEALTHY_BODY, "hang")).instance()["status"] == "healthy"
 
 
 def test_html_body__is_not_copied_into_the_response(function: Callable[..., Function]) -> None:  # C23

@@ -187,15 +187,15 @@ def _verdict(
     with contextlib.closing(Service.open(os.environ)) as service:
         deadline = Deadline.after(min(seconds or service.deadline_seconds, service.deadline_seconds))
         try:
-            selected = service.select(names or None, targets or None, deadline)
+            asked = service.select(names or None, targets or None, deadline)
+            with progress(sum(len(selection.instances or ()) for selection in asked.selections)):
+                return service.name_tasks(service.check(asked, deadline), explain, deadline, remarks=remarks)
         except CheckError as error:
             # Unlike an HTTP caller, this one typed the names on this machine.
             unknown = service.unknown_names(names, targets, deadline) if error.code == "unknown_instance" else []
             if not unknown:
                 raise
             raise CheckError(error.code, f"{error.message}: {_shown(unknown)}") from None
-        with progress(sum(len(selection.instances) for selection in selected)):
-            return service.name_tasks(service.check(selected, deadline), explain, deadline, remarks=remarks)
 
 
 def _shown(names: Sequence[str]) -> str:

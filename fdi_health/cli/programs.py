@@ -21,7 +21,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _NEEDS = {
     # Module → what it needs beyond the smallest installation, and how to get that.
-    "handlers.container_server": ("granian", "pip install 'fdi-health[server]'"),
+    "handlers.container_server": (
+        "granian",
+        "pip install '.[server]' in a clone, or the wheel with [server] after its name",
+    ),
     "simulator": ("simulator", "use a clone or the wheel; the container image has no simulator"),
     "simulator.demo": ("simulator", "use a clone or the wheel; the container image has no simulator"),
 }

@@ -73,7 +73,10 @@ def steps(environ: Mapping[str, str], *, offline: bool = False) -> Iterator[Step
         discovers = any(target.discovery is not None for target in service.targets)
         count = "from ROMA Connect's list" if discovers else str(sum(len(one.instances) for one in service.targets))
         seconds = time.monotonic() - began
-        yield Step("settings", SETTINGS, ok=True, seconds=seconds, finding=f"valid; instances: {count}")
+        finding = (
+            f"valid; instances: {count}" if service.targets else "valid; the document of FDI_CONFIG is not read yet"
+        )
+        yield Step("settings", SETTINGS, ok=True, seconds=seconds, finding=finding)
         if offline:
             return
         if not service.targets:

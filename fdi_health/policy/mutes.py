@@ -142,9 +142,9 @@ def _why_not_muted(instance: InstanceVerdict, mutes: Mapping[str, Mute], listed:
     failed, abnormal = listed.failed, abnormal_tasks(instance)
     if len(failed) != abnormal:
         return f"{len(failed)} ERROR tasks, the statistics say {abnormal}"
-    if any(task.is_stopped for task in failed):
+    if any(task.is_stopped is not False for task in failed):
         # The statistics may count it as terminated, and another task as abnormal.
-        return "a failed task is stopped"
+        return "a failed task is stopped, or the list does not say whether it is"
     muted = _muted_ids(mutes, listed)
     free = sum(task.task_id not in muted for task in failed)
     return f"{free} of {abnormal} abnormal tasks not muted" if free else None

@@ -87,12 +87,18 @@ class Discovery:
     def current(self, deadline: Deadline) -> DiscoveredInstances:
         """Return the instances to ask; an error is a value in it.
 
-        A list that is too old is read again beside the check, and used until then. Only if there is no usable one, the
-        caller waits for it. A list that does not have what the settings demand is not usable.
-
         Args:
-            deadline: how long to wait.
+            deadline: how long to wait, if there is no usable list.
 
+        """
+        known = self.known()
+        return self._wait(deadline) if known is None else known
+
+    def known(self) -> DiscoveredInstances | None:
+        """Return the instances to ask, or None if there is no usable list; does not wait.
+
+        A list that is too old is read again beside the check, and used until then. A list that does not have what the
+        settings demand is not usable.
         """
         with self._reads.lock:
             call, usable = self._in_progress(), self._usable()
@@ -102,7 +108,7 @@ class Discovery:
                 if call is None and is_due and may_read:
                     self._start()
                 return self._with_warnings(usable)
-        return self._wait(deadline)
+        return None
 
     def not_found(self, instance_id: str) -> None:
         """Read the list again beside the check, since ROMA Connect does not know an instance that is in it.

@@ -37,6 +37,9 @@ FAILED_TASKS = (("execute_status", ERROR), ("offset", "1"), ("limit", str(MAX_FA
 """The query of ListMonitorInfos for failed tasks."""
 
 _ALL_TASKS = (("offset", "1"), ("limit", str(MAX_TASKS)))
+_STOPPED = {0: True, 1: False}
+"""`status` → whether the task was stopped."""
+
 _RUNS = 10
 """How many runs are read: the order of the log is not documented, and the newest is looked for."""
 
@@ -116,7 +119,7 @@ def _task(entry: dict[str, Any]) -> MonitoredTask:
     texts: dict[str, Any] = {
         name: value[:_MAX_CHARACTERS] if isinstance(value, str) else value for name, value in entry.items()
     }
-    return MonitoredTask(is_stopped=texts.pop("status") == 0, **texts)
+    return MonitoredTask(is_stopped=_STOPPED.get(texts.pop("status")), **texts)
 
 
 def _get(

@@ -138,7 +138,7 @@ def build_missing_library_error(extra: str) -> CheckError:
     """Return the error of a store that lacks the libraries of an extra of this project."""
     return build_error(
         f"could not be read: the libraries of the extra {extra!r} are not installed",
-        f"Install them: pip install 'fdi-health[{extra}]', or '.[{extra}]' in a clone.",
+        f"Install them: pip install '.[{extra}]' in a clone, or the wheel with [{extra}] after its name.",
     )
 
 

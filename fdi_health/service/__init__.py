@@ -12,16 +12,16 @@ from fdi_health.credentials.credential_limits import CredentialLimits
 from fdi_health.credentials.refreshing_cache import MAX_READ_SECONDS
 from fdi_health.errors import CheckError, Fault
 from fdi_health.evaluation import name_tasks
-from fdi_health.merging import Part, merge
+from fdi_health.merging import merge
 from fdi_health.service.config import DocumentTargets, OneTarget
 from fdi_health.service.fan_out import FanOut
 from fdi_health.service.paces import Paces
-from fdi_health.service.selection import Selection, choose, known_labels, list_instances, may_have
+from fdi_health.service.selection import Asked, may_have, select, with_instances
 from fdi_health.service.target import Limits, Target, open_target
 from schemas.targets import from_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
     from fdi_health.clock import Instant
     from fdi_health.models import InstanceVerdict, Verdict
@@ -100,15 +100,16 @@ class Service(NamedTuple):
         targets: Collection[str] | None,
         deadline: Deadline,
         allowed: Collection[str] | None = None,
-    ) -> Sequence[Selection]:
+    ) -> Asked:
         """Return what is asked: the instances in the order of the settings, each once, by target.
 
-        A target without a list of instances is part of it, with the error: what is asked for may be in it.
+        A target without a list of instances is part of it, with the error: what is asked for may be in it. If several
+        targets are asked, one that must read its list first does so in `check`, where it delays no other one.
 
         Args:
             names: aliases or IDs, or target, slash and one of them; None for all.
             targets: names of targets; None for all.
-            deadline: when the lists of instances must be here.
+            deadline: when the document of FDI_CONFIG and the list of a single target must be here.
             allowed: the targets that the caller may ask, None for all; others do not exist for this caller.
 
         Raises:
@@ -122,20 +123,18 @@ class Service(NamedTuple):
         if not visible or not known.issuperset(targets or ()):
             raise CheckError("unknown_instance", "a target asked for is not configured")
         asked = [target for target in visible if targets is None or target.settings.name in targets]
-        if names is None:
-            found = list_instances(asked, self.fan_out, deadline)
-        else:
+        if names is not None:
             asked = [target for target in asked if may_have(target, names)]
-            place = "FDI_INSTANCES" if [target.settings.name for target in self.targets] == [None] else "FDI_CONFIG"
-            found = choose(list_instances(asked, self.fan_out, deadline), names, place)
-        if rejected is not None:
-            found[0] = found[0]._replace(warnings=(rejected, *found[0].warnings))
-        return found
+        selections = select(asked, names)
+        if len(selections) == 1:
+            selections = [selections[0].listed(deadline)]
+        return Asked(with_instances(selections, names, self._place), rejected)
 
     def unknown_names(self, names: Collection[str], targets: Collection[str], deadline: Deadline) -> list[str]:
         """Return the names that no target has, and those that no instance has, each once."""
         known_targets = {target.settings.name for target in self.targets}
-        known = known_labels(list_instances(self.targets, self.fan_out, deadline))
+        listed = self.fan_out.run(lambda one: one.listed(deadline), select(self.targets, None), deadline)
+        known = {label for one in listed if one is not None for label in one.labels}
         return list(
             dict.fromkeys(
                 [
@@ -145,25 +144,33 @@ class Service(NamedTuple):
             )
         )
 
-    def check(self, selections: Sequence[Selection], deadline: Deadline) -> Verdict:
-        """Return the verdict over some instances, details included, at the deadline at the latest."""
-        count = sum(len(one.instances) for one in selections)
+    @property
+    def _place(self) -> str:
+        """The setting that names the instances."""
+        return "FDI_INSTANCES" if [target.settings.name for target in self.targets] == [None] else "FDI_CONFIG"
+
+    def check(self, asked: Asked, deadline: Deadline) -> Verdict:
+        """Return the verdict over some instances, details included, at the deadline at the latest.
+
+        Raises:
+            CheckError: `unknown_instance`, as `select` does, if a list was read here.
+
+        """
+        selections = asked.selections
+        count = sum(len(one.instances or ()) for one in selections)
         deadline = deadline.earlier(_seconds_for(count, RENDERING_SECONDS))
         ask_by = deadline.earlier(_seconds_for(count, EVALUATING_SECONDS))
         first, *others = selections
-        if not others and first.target.settings.name is None and not first.warnings and first.error is None:
-            return first.target.check(first.instances, ask_by)
+        is_plain = not others and first.target.settings.name is None and not first.warnings and first.error is None
+        if is_plain and asked.warning is None:
+            return first.target.check(first.instances or (), ask_by)
         began = self.clock()
-        with_list = [one for one in selections if one.error is None]
-        checked = self.fan_out.run(lambda one: one.target.check(one.instances, ask_by), with_list, deadline)
-        verdicts: list[Verdict | None] = [
-            verdict or one.target.late_verdict(one.instances, began)
-            for one, verdict in zip(with_list, checked, strict=True)
-        ]
-        parts = [
-            Part(one.target.part(one.error), verdicts.pop(0) if one.error is None else None, one.warnings)
-            for one in selections
-        ]
+        found = self.fan_out.run(lambda one: one.check(ask_by), selections, deadline)
+        checked = [result or one.late(began) for one, result in zip(selections, found, strict=True)]
+        with_instances([result.selection for result in checked], first.names, self._place)
+        parts = [result.part for result in checked if result.part is not None]
+        if asked.warning is not None:
+            parts[0] = parts[0]._replace(warnings=(asked.warning, *parts[0].warnings))
         present = self.clock()
         return merge(parts, datetime.fromtimestamp(present.wall, UTC), began.seconds_until(present))
 

@@ -159,16 +159,20 @@ class DocumentTargets:
         """See `TargetSource.refresh`."""
         snapshot = self._cache.snapshot
         is_old = snapshot is not None and snapshot.began.seconds_until(self._clock()) >= WAIT_SECONDS
+        failure: CheckError | None = None
         if snapshot is None or (is_old and self._cache.seconds_since_read() >= LOOK_SECONDS):
+            # With an older version at hand, half of the time is left for the check.
+            wait_until = deadline if snapshot is None else deadline.earlier(deadline.remaining())
             try:
-                self._cache.get(deadline, after_generation=snapshot.generation if snapshot else 0)
+                self._cache.get(wait_until, after_generation=snapshot.generation if snapshot else 0)
             except CheckError as error:
                 if self._cache.snapshot is None:
                     raise _unusable(error) from None
+                failure = error
         elif self._cache.seconds_since_read() >= LOOK_SECONDS:
             self._cache.refresh_in_background()
         self._use_newest()
-        failure, state = self._cache.failure, self.state
+        failure, state = self._cache.failure or failure, self.state
         if failure is None or state is None:
             return None
         message = (

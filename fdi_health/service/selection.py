@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from fdi_health.errors import CheckError
+from fdi_health.merging import Part
 from fdi_health.roma.instance_selection import DiscoveredInstances
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from fdi_health.clock import Deadline
-    from fdi_health.models import Instance, VerdictWarning
-    from fdi_health.service.fan_out import FanOut
+    from fdi_health.clock import Deadline, Instant
+    from fdi_health.models import Instance, Verdict, VerdictWarning
     from fdi_health.service.target import Target
 
 
@@ -21,16 +21,84 @@ class Selection(NamedTuple):
 
     Attributes:
         target: the target.
-        instances: the instances to ask, each once.
+        instances: the instances to ask, each once. None: their list must be read first, by the target's own check, so
+            that it delays no other target.
+        names: aliases or IDs, or target, slash and one of them; None for all.
+        labels: everything that callers may call one of the target's instances.
         warnings: about the target.
         error: why its instances are not known, or None.
 
     """
 
     target: Target
-    instances: Sequence[Instance]
+    instances: Sequence[Instance] | None
+    names: Collection[str] | None = None
+    labels: frozenset[str] = frozenset()
     warnings: tuple[VerdictWarning, ...] = ()
     error: CheckError | None = None
+
+    def listed(self, deadline: Deadline) -> Selection:
+        """Return the same with its instances, or with the error that says why they are not known."""
+        return self if self.instances is not None else self.having(self.target.listed(deadline))
+
+    def having(self, found: DiscoveredInstances) -> Selection:
+        """Return the same with the instances out of a list that are asked for."""
+        chosen, names = found.instances, self.names
+        if names is not None:
+            chosen = tuple(instance for instance in chosen if not instance.labels.isdisjoint(names))
+        return self._replace(
+            instances=chosen,
+            labels=frozenset(label for instance in found.instances for label in instance.labels),
+            warnings=tuple(warning._replace(target=self.target.settings.name) for warning in found.warnings),
+            error=found.error,
+        )
+
+    def check(self, deadline: Deadline) -> Checked:
+        """Read the list of instances, if it is not known, and ask the instances."""
+        one = self.listed(deadline)
+        is_asked = one.error is None and (one.instances or one.names is None)
+        return Checked(one, one.target.check(one.instances or (), deadline) if is_asked else None)
+
+    def late(self, began: Instant) -> Checked:
+        """Return what is known if `check` did not end in time."""
+        if self.instances is None:
+            error = CheckError("timeout", "the list of instances came too late")
+            return Checked(self.having(DiscoveredInstances((), error=error)), None)
+        return Checked(self, self.target.late_verdict(self.instances, began) if self.error is None else None)
+
+
+class Checked(NamedTuple):
+    """What a check found of one target.
+
+    Attributes:
+        selection: with its instances.
+        verdict: over them; None if there is no list, or none of them is asked for.
+
+    """
+
+    selection: Selection
+    verdict: Verdict | None
+
+    @property
+    def part(self) -> Part | None:
+        """The target's part of the verdict; None if nothing was asked of it."""
+        one = self.selection
+        if self.verdict is None and one.error is None:
+            return None
+        return Part(one.target.part(one.error), self.verdict, one.warnings)
+
+
+class Asked(NamedTuple):
+    """What a request asks.
+
+    Attributes:
+        selections: one for each target that is asked, at least one.
+        warning: about the document of FDI_CONFIG, or None.
+
+    """
+
+    selections: Sequence[Selection]
+    warning: VerdictWarning | None = None
 
 
 def may_have(target: Target, names: Collection[str]) -> bool:
@@ -39,46 +107,34 @@ def may_have(target: Target, names: Collection[str]) -> bool:
     return own is None or any(name.startswith(f"{own}/") or "/" not in name for name in names)
 
 
-def list_instances(targets: Sequence[Target], fan_out: FanOut, deadline: Deadline) -> list[Selection]:
-    """Return all instances of each target, or why they are not known, at the deadline at the latest."""
-    lists = fan_out.run(lambda target: target.listed(deadline), targets, deadline)
-    late = DiscoveredInstances((), error=CheckError("timeout", "the list of instances came too late"))
-    return [
-        Selection(
-            target,
-            found.instances,
-            tuple(warning._replace(target=target.settings.name) for warning in found.warnings),
-            found.error,
-        )
-        for target, found in ((target, one or late) for target, one in zip(targets, lists, strict=True))
-    ]
+def select(targets: Iterable[Target], names: Collection[str] | None) -> list[Selection]:
+    """Return what is asked of each target, with the instances of those that know them; does not wait."""
+    selections = []
+    for target in targets:
+        one = Selection(target, None, names)
+        found = DiscoveredInstances(target.instances) if target.discovery is None else target.discovery.known()
+        selections.append(one if found is None else one.having(found))
+    return selections
 
 
-def known_labels(selections: Sequence[Selection]) -> set[str]:
-    """Return everything that callers may call one of the instances."""
-    return {label for one in selections for instance in one.instances for label in instance.labels}
-
-
-def choose(selections: Sequence[Selection], names: Collection[str], place: str) -> list[Selection]:
-    """Return the instances that have one of the names, and the targets without a list, in which they may be.
+def with_instances(selections: Sequence[Selection], names: Collection[str] | None, place: str) -> list[Selection]:
+    """Return the selections in which an instance is asked for, or in which it may be.
 
     Args:
-        selections: all instances.
-        names: aliases or IDs, or target, slash and one of them.
+        selections: what is asked of each target.
+        names: aliases or IDs, or target, slash and one of them; None for all.
         place: the setting that names the instances.
 
     Raises:
-        CheckError: `unknown_instance`, if there is no such instance.
+        CheckError: `unknown_instance`, if the lists of all targets are known and there is no such instance.
 
     """
-    known = known_labels(selections)
+    if names is None:
+        return list(selections)
+    known = {label for one in selections for label in one.labels}
     unknown = sum(name not in known for name in set(names))
-    if unknown and all(one.error is None for one in selections):
+    if unknown and all(one.instances is not None and one.error is None for one in selections):
         # The message names none: names are the caller's own text, and this caller may not know ours.
         subject, verb = ("instance", "is") if unknown == 1 else ("instances", "are")
         raise CheckError("unknown_instance", f"{unknown} {subject} asked for {verb} not in {place}")
-    chosen = [
-        one._replace(instances=[instance for instance in one.instances if not instance.labels.isdisjoint(names)])
-        for one in selections
-    ]
-    return [one for one in chosen if one.instances or one.error is not None]
+    return [one for one in selections if one.instances or one.instances is None or one.error is not None]

@@ -29,6 +29,7 @@ MAX_INTERIM_RESPONSES = 8
 _SWITCHING_PROTOCOLS = 101
 _MAX_CHUNK_LINE_BYTES = 4096
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?\r?\n", re.DOTALL)
+_STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: [^\r\n]*)?\r?\n")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LENGTH = re.compile(r"[0-9]{1,18}(, *[0-9]{1,18})*")
 """Several lengths in one line are fine if they agree, which urllib3 checks (RFC 9110, 8.6)."""
@@ -61,12 +62,27 @@ class _ResponseStream(io.RawIOBase):
 
 
 class _ResponseBuffer(io.BufferedReader):
-    """Tells the exchange at its end whether bytes were read that do not belong to the response."""
+    """Tells the exchange at its end whether bytes were read that do not belong to the response.
+
+    `newest` is what the last `read` returned: for chunks, what http.client takes for the end of one.
+    """
 
     def __init__(self, raw: io.RawIOBase, exchange: Exchange) -> None:
         self._stream = _ResponseStream(raw)
         self._exchange = exchange
+        self.newest: bytes | None = None
         super().__init__(self._stream)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Return a line; a status line must have the exact form of one, since http.client reads `2_00` as 200."""
+        line = super().readline(size)
+        if line.startswith(b"HTTP/") and not _STATUS_LINE.fullmatch(line):
+            raise http.client.HTTPException("a broken status line")
+        return line
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.newest = super().read(size)
+        return self.newest
 
     def close(self) -> None:
         if not self.closed:
@@ -112,13 +128,17 @@ class StrictResponse(http.client.HTTPResponse):
             or not all(_HEADER_NAME.fullmatch(name) for name in self.msg)
             or not all(_LENGTH.fullmatch(length) for length in lengths)
             or [coding.strip().lower() for coding in codings] not in ([], ["chunked"])
+            or (lengths and codings)  # two framings: RFC 9112, 6.1
         ):
             raise http.client.HTTPException("a broken header")
         current_exchange().begin_body()
 
     def _read_next_chunk_size(self) -> int:
+        stream: Any = self.fp
+        if stream.newest not in (None, b"\r\n"):
+            raise ValueError("chunk data without its end")  # http.client skips any two bytes there
         # int() would also take signs, underscores and white space inside.
-        size = _CHUNK_SIZE.match(self.fp.readline(_MAX_CHUNK_LINE_BYTES))
+        size = _CHUNK_SIZE.match(stream.readline(_MAX_CHUNK_LINE_BYTES))
         if size is None:
             raise ValueError("a chunk without a valid size")
         return int(size[1], 16)

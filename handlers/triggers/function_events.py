@@ -88,7 +88,7 @@ def with_request(context: RequestContext, event: Any) -> RequestContext | None:
         path="/" + unquote(event_sanitizer.ascii_url(path)).lstrip("/"),
         query_string=event_sanitizer.ascii_url(raw_query).encode("ascii"),
         headers=event_sanitizer.headers(headers, event.get("multiValueHeaders") or headers),
-        body=event_sanitizer.body(event) if is_raw or method != "POST" else _mixed_body(),
+        body=event_sanitizer.body(event) if is_raw or method.upper() != "POST" else _mixed_body(),
     )
 
 

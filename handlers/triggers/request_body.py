@@ -95,7 +95,8 @@ def _may_be_read(environ: Mapping[str, Any], length: str, is_chunked: bool) -> b
     """Whether there is a body that the server bounds (PEP 3333) and that is not longer than may steer a check."""
     if is_chunked:
         return bool(environ.get("wsgi.input_terminated"))
-    return length.isascii() and length.isdigit() and len(length) < 10 and int(length) <= MAX_BODY_BYTES
+    digits = length.lstrip("0")
+    return length.isascii() and length.isdigit() and len(digits) < 10 and int(digits) <= MAX_BODY_BYTES
 
 
 @contextlib.contextmanager
@@ -130,11 +131,16 @@ def _read_length(environ: Mapping[str, Any], length: int) -> bytes | None:
 def _read_chunks(environ: Mapping[str, Any]) -> bytes | None:
     """Return a chunked body, or its first 64 KiB and a byte; None for one that did not arrive whole.
 
-    granian treats a body with missing chunks like a complete one. Such a part of a JSON object is not JSON, and
+    granian treats a body with missing or broken chunks like a complete one. Nothing at all, or a part of a JSON object,
     must not pass for a body that asks nothing.
     """
     body = _read(environ, MAX_BODY_BYTES + 1)
-    if body is None or len(body) > MAX_BODY_BYTES or not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+    if body is None or len(body) > MAX_BODY_BYTES:
+        return body
+    text = body.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not text and "gunicorn.socket" not in environ:
+        return None
+    if not text.startswith(b"{"):
         return body
     try:
         json.loads(body)

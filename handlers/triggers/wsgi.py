@@ -14,11 +14,13 @@ from handlers.request_context import RequestContext
 from handlers.triggers.request_body import end_connection, read_body
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from werkzeug import Request, Response
+
     from handlers.application import Application
-    from handlers.response import Response
+    from handlers.response import Response as OurResponse
 
 
 def wsgi_application(application: Application) -> WSGIApplication:
@@ -36,18 +38,29 @@ def wsgi_application(application: Application) -> WSGIApplication:
     return app
 
 
+def flask_view(app: WSGIApplication) -> Callable[[Request], Response]:
+    """Return the function that answers requests of functions-framework: those of Flask, which are Werkzeug's."""
+
+    def health(request: Request) -> Response:
+        from werkzeug import Response  # only here: other platforms do not have it
+
+        return Response.from_app(app, request.environ)
+
+    return health
+
+
 def with_request(context: RequestContext, environ: WSGIEnvironment) -> RequestContext:
     """Return the context with a request but for its body."""
     headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
     return context._replace(
-        method=environ["REQUEST_METHOD"].upper(),
+        method=environ["REQUEST_METHOD"],
         path=_path(environ),
         query_string=environ.get("QUERY_STRING", "").encode("latin-1"),
         headers=headers,
     )
 
 
-def sent(response: Response, start_response: StartResponse) -> list[bytes]:
+def sent(response: OurResponse, start_response: StartResponse) -> list[bytes]:
     """Begin a response, and return its body."""
     start_response(f"{response.status} {HTTPStatus(response.status).phrase}", [*response.headers.items()])
     return [response.body]

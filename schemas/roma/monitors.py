@@ -90,6 +90,8 @@ _TASK, _RUN = TaskSchema(), RunSchema()
 def load_tasks(document: Any) -> tuple[list[dict[str, Any]], int | None, int]:
     """Return the valid tasks of a monitor list, the total that it states or None, and how many entries are not valid.
 
+    If `size` is there and is not the number of entries, the list contradicts itself, and its total is None.
+
     Raises:
         ValidationError: the document is not a monitor list.
 
@@ -115,5 +117,6 @@ def _load(document: Any, schema: Schema) -> tuple[list[dict[str, Any]], int | No
         except ValidationError:
             continue
     total = document.get("total")
-    is_count = type(total) is int and 0 <= total <= MAX_COUNT
+    size = document.get("size", len(entries))
+    is_count = type(total) is int and 0 <= total <= MAX_COUNT and type(size) is int and size == len(entries)
     return loaded, total if is_count else None, len(entries) - len(loaded)

@@ -149,7 +149,9 @@ def test_commands__are_those_of_the_documents(environment: Path, elsewhere: Path
 def test_serve__without_its_extra__says_how_to_get_it(environment: Path, elsewhere: Path) -> None:
     found = run(environment, elsewhere, "serve")
     assert (found.returncode, found.stdout) == (3, "")
-    assert found.stderr == "granian is not installed: pip install 'fdi-health[server]'\n"
+    assert found.stderr == (
+        "granian is not installed: pip install '.[server]' in a clone, or the wheel with [server] after its name\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_secret_of_a_store__without_its_extra__says_how_to_get_it(
     found = run(environment, elsewhere, "check", "--format", "json", **settings)
     error = json.loads(found.stdout)["instances"][0]["error"]
     assert error["code"] == "token_unavailable"
-    assert f"fdi-health[{extra}]" in error["message"] + error["next_step"]
+    assert f"'.[{extra}]'" in error["message"] + error["next_step"]
 
 
 def test_serve__from_a_clone__serves_until_sigterm(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ SOUND = {
             "healthy",
             "encoding_identity",
             "chunked_ok",
-            "chunked_and_length",
             "no_length_close",
             "extra_bytes_after_body",
             "http_1_0",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -36,7 +36,7 @@ NONE = TaskCounts(0, 0, 0, 0)
 
 
 def listed(*tasks: tuple[str, str | None, str], total: int | None = None, invalid: int = 0) -> TaskList:
-    found = tuple(ListedTask(task_id, name, execute_status=status) for task_id, name, status in tasks)
+    found = tuple(ListedTask(task_id, name, execute_status=status, is_stopped=False) for task_id, name, status in tasks)
     return TaskList(found, len(found) if total is None else total, invalid)
 
 
@@ -273,12 +273,41 @@ def test_muted_tasks__too_few_tasks_visible__are_not_muted() -> None:
     assert "mute not applied: too few tasks are visible" in verdict.details.instances[0].reason
 
 
-def test_muted_tasks__failed_task_is_stopped__are_not_muted() -> None:
-    found = TWO._replace(tasks=(TWO.tasks[0]._replace(is_stopped=True), *TWO.tasks[1:]))
+@pytest.mark.parametrize("is_stopped", [True, None])
+def test_muted_tasks__failed_task_is_stopped_or_may_be__are_not_muted(is_stopped: bool | None) -> None:
+    found = TWO._replace(tasks=(TWO.tasks[0]._replace(is_stopped=is_stopped), *TWO.tasks[1:]))
     verdict = judged(found, policy("export", "sync"))
     assert verdict.status == "unhealthy"
     assert verdict.details is not None
     assert "mute not applied: a failed task is stopped" in verdict.details.instances[0].reason
+
+
+STATUSES: tuple[Any, ...] = (0, "0", "1", 1.0, True, None, -1, 2, [], {})
+SIZES: tuple[Any, ...] = (0, 2, "1", 1.0, True, None)
+
+
+@pytest.mark.parametrize(
+    ("of_task", "of_list", "status"),
+    [
+        ({}, {}, "degraded"),
+        ({}, {"size": 1}, "degraded"),
+        *(({"status": found}, {}, "unhealthy") for found in STATUSES),
+        *(({}, {"size": size}, "unhealthy") for size in SIZES),
+    ],
+)
+def test_muted_tasks__list_of_one_failed_task__mutes_only_if_it_is_plain(
+    upstream: Simulator,
+    function: Callable[..., Function],
+    of_task: dict[str, Any],
+    of_list: dict[str, Any],
+    status: str,
+) -> None:
+    group = {**dict.fromkeys(TaskCounts._fields, 0), "abnormal_tasks_count": 1}
+    statistics = json_response({"common_task_details": group, "cdc_task_details": {**group, "abnormal_tasks_count": 0}})
+    app = function(statistics, FDI_MUTED_TASKS=f"one/export={in_an_hour()}")
+    task = task_document(MonitoredTask(task_id="t1", task_name="export")) | of_task
+    upstream.monitors.fail("id-one", json_response({"total": 1, "entities": [task], **of_list}))
+    assert app.get("/?explain=none").headers["FDI-Verdict"] == status
 
 
 def test_muted_tasks__list_fails_once__is_asked_for_again(

@@ -123,3 +123,11 @@ def test_settings_of_the_environment__invalid__are_the_only_steps(run: Run) -> N
     code, out, _ = run("doctor", "--offline", FDI_INSTANCES="{", FDI_TOKEN="x")
     assert code == 10
     assert [line[:14] for line in out.splitlines()] == ["FAIL  settings"] * 2
+
+
+def test_settings_with_a_document__offline__say_that_it_is_not_read(run: Run, file: Path) -> None:
+    file.write_text("targets: [")
+    of_one = dict.fromkeys(("FDI_ENDPOINT", "FDI_PROJECT_ID", "FDI_INSTANCES", "FDI_TOKEN"), "")
+    code, out, _ = run("doctor", "--offline", FDI_CONFIG=f"file://{file}", **of_one)
+    (line,) = out.splitlines()
+    assert (code, line.endswith("valid; the document of FDI_CONFIG is not read yet")) == (0, True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import secrets
 import time
@@ -225,3 +227,17 @@ def test_redact_credentials__what_looks_like_one__is_not_shown(text: Any, shown:
 def test_redact_credentials__any_text_around_a_password__does_not_show_it(around: str, password: str) -> None:
     shown = redact_credentials(f"{around} password={password} {around}", (), 1000) or ""
     assert password not in shown or password in around
+
+
+@pytest.mark.parametrize("before", ["", "u:", "user:"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode, binascii.hexlify])
+def test_secret__in_base64_or_hexadecimal__is_redacted(encode: Callable[[bytes], bytes], before: str) -> None:
+    secret = "s3cr3t?>~token/with+signs"
+    encoded = encode((before + secret).encode()).decode()
+    assert redact(f"your header {encoded} is wrong", secret, 512) == "your header [redacted] is wrong"
+    assert redact(f"your header {encoded[:-3]}", secret, 512) == "your header [redacted]"
+
+
+@pytest.mark.parametrize("text", ["task-monitors-of-payments", "0123456789abcdef0123456789abcdef", "AAAAAAAAAAAAAAAAA"])
+def test_other_text__that_can_be_decoded__stays(text: str) -> None:
+    assert redact(text, "s3cr3t?>~token/with+signs", 512) == text

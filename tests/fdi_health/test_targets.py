@@ -13,7 +13,7 @@ import yaml
 from fdi_health.clock import Instant, now
 from fdi_health.service.config import DocumentTargets
 from fdi_health.service.target import Target
-from simulator import Iam, Simulator
+from simulator import Iam, Simulator, json_response
 from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN, Function
 from tests.machine import assert_within
 
@@ -293,6 +293,87 @@ def until(condition: Callable[[], bool]) -> bool:
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
     return condition()
+
+
+def waiting_for_a_list(deploy: Callable[..., Deployment], regions: dict[str, Simulator], seconds: float) -> Deployment:
+    """Return a deployment of an unhealthy target, and of one that must read its list of instances, which takes long."""
+    regions["emea"].play("id-orders", "doc_example")
+    regions["apac"].instances.fail(json_response({"total": 0, "size": 0, "instances": []}).after(seconds))
+    return deploy(target("emea", regions["emea"], "orders"), target("apac", regions["apac"], instances="*"))
+
+
+@pytest.mark.parametrize("path", ["/", "/?fail_on=unhealthy", "/?instance=orders", "/?target=emea,apac"])
+def test_list_of_one_target__does_not_come__others_are_checked(
+    deploy: Callable[..., Deployment], regions: dict[str, Simulator], path: str
+) -> None:
+    deployment = waiting_for_a_list(deploy, regions, 60)
+    began = time.monotonic()
+    response = deployment.get(path)
+    assert_within(began, 1 + 0.3)
+    document = response.get_json()
+    assert (response.status_code, document["status"]) == (503, "unhealthy")
+    assert [(one["name"], one["status"]) for one in document["instances"]] == [("orders", "unhealthy")]
+    errors = {one["name"]: one["error"] and one["error"]["code"] for one in document["targets"]}
+    assert errors == {"emea": None, "apac": "timeout"}
+
+
+def test_list_of_one_target__comes_slowly__takes_no_time_from_others(
+    deploy: Callable[..., Deployment], regions: dict[str, Simulator]
+) -> None:
+    regions["emea"].latency_seconds = 0.6
+    document = waiting_for_a_list(deploy, regions, 0.6).verdict()
+    assert [(one["name"], one["status"]) for one in document["instances"]] == [("orders", "unhealthy")]
+
+
+def test_name__in_no_list__is_unknown_once_all_lists_are_read(
+    deploy: Callable[..., Deployment], regions: dict[str, Simulator]
+) -> None:
+    asia = target("apac", regions["apac"], instances="*")
+    deployment = deploy(target("emea", regions["emea"], "orders"), asia)
+    response = deployment.get("/?instance=orders,nope")
+    assert (response.status_code, response.get_json()["code"]) == (404, "unknown_instance")
+
+
+def test_name__in_a_list_that_is_read_by_the_check__is_asked_alone(
+    deploy: Callable[..., Deployment], regions: dict[str, Simulator]
+) -> None:
+    deployment = deploy(target("emea", regions["emea"], "orders"), target("apac", regions["apac"], instances="*"))
+    document = deployment.verdict("/?instance=id-crm")
+    assert [(one["target"], one["name"], one["status"]) for one in document["instances"]] == [
+        ("apac", "id-crm", "healthy")
+    ]
+    assert [one["name"] for one in document["targets"]] == ["apac"]
+
+
+def test_check_of_a_target__fails_by_a_fault_of_ours_before_its_list_is_known__is_unknown(
+    deploy: Callable[..., Deployment], regions: dict[str, Simulator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(Target, "listed", broken)
+    document = deploy(
+        target("emea", regions["emea"], "orders"), target("apac", regions["apac"], instances="*")
+    ).verdict()
+    assert [one["status"] for one in document["instances"]] == ["healthy"]
+    assert (document["status"], document["targets"][1]["error"]["code"]) == ("unknown", "timeout")
+
+
+def test_document__store_hangs_after_ten_minutes__half_of_the_time_is_left_for_the_check(
+    deploy: Callable[..., Deployment], regions: dict[str, Simulator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = deploy(target("emea", regions["emea"], "orders"))
+    assert deployment.verdict()["status"] == "healthy"
+    monkeypatch.setattr(DocumentTargets, "_read", lambda *_: time.sleep(20))
+    deployment.clock.seconds += 601
+    began = time.monotonic()
+    document = deployment.verdict()
+    assert_within(began, 1 + 0.3)
+    assert [one["status"] for one in document["instances"]] == ["healthy"]
+    assert (document["status"], [warning["code"] for warning in document["warnings"]]) == (
+        "degraded",
+        ["config_rejected"],
+    )
 
 
 def test_document__newer_one_is_faulty__the_last_one_is_used_with_a_warning(

@@ -45,6 +45,8 @@ OURS = tuple(QuerySchema().fields)
         ("fromat", "format"),
         ("formats", "format"),
         ("frmat", "format"),
+        ("amp;fail_on", "fail_on"),
+        ("AMP;failon", "fail_on"),
     ],
 )
 def test_misspelt_name__is_a_close_miss(name: str, meant: str) -> None:

@@ -112,3 +112,11 @@ def test_explain__of_another_type_in_a_body__is_refused(value: object) -> None:
 def test_explain__misspelt__is_refused() -> None:
     with pytest.raises(ValidationError, match="did you mean explain"):
         query.load({"explian": ["3"]})
+
+
+def test_query__with_more_unknown_names_than_are_compared__is_refused() -> None:
+    many = {f"z{number}": ["1"] for number in range(64)}
+    assert list(query.load({**many, "fail_on": ["degraded"]}).fail_on) == ["degraded"]
+    with pytest.raises(ValidationError) as caught:
+        query.load({**many, "z64": ["1"]})
+    assert caught.value.messages_dict == {SCHEMA: ["the query has more than 64 parameters that are not known"]}

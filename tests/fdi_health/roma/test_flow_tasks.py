@@ -104,3 +104,14 @@ def test_flow_tasks__answer_that_names_an_error__are_unknown(
 ) -> None:
     upstream.instance_statistics["id-one"] = json_response({"error_code": "ROMA.9999", **damaged(0)})
     assert checking("healthy").instance()["error"]["code"] == "invalid_response"
+
+
+@pytest.mark.parametrize("name", ["flow", "flow_task_details"])
+@pytest.mark.parametrize("anonymous", ["verdict", "details"])
+def test_flow_tasks__further_group_has_their_name__count_as_it_says(
+    upstream: Simulator, checking: Callable[..., Function], name: str, anonymous: str
+) -> None:  # D59
+    upstream.instance_statistics["id-one"] = instance_statistics_response(HEALTHY, flow={"running": 1})
+    answer = json_response({**HEALTHY, name: task_counts(0, 3, 0, 0)})
+    response = checking(answer, FDI_ANONYMOUS=anonymous).get("/?explain=none")
+    assert (response.status_code, response.headers["FDI-Verdict"]) == (503, "unhealthy")

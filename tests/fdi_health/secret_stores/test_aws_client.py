@@ -69,7 +69,7 @@ def test_read__botocore_is_not_installed__says_how_to_install_it(
         monkeypatch.setitem(sys.modules, name, None)
     error = failure(url)
     assert error.message == "the secret could not be read: the libraries of the extra 'aws' are not installed"
-    assert error.next_step == "Install them: pip install 'fdi-health[aws]', or '.[aws]' in a clone."
+    assert error.next_step == "Install them: pip install '.[aws]' in a clone, or the wheel with [aws] after its name."
 
 
 @BOTH

@@ -387,7 +387,7 @@ def test_emulator__not_on_this_machine__is_refused(vault: AzureStandIn, monkeypa
 
 def test_read__library_missing__says_how_to_install_it(vault: AzureStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "azure.identity", None)
-    assert "fdi-health[azure]" in str(error_of().next_step)
+    assert "pip install '.[azure]'" in str(error_of().next_step)
 
 
 def test_read__netrc__is_not_read(vault: AzureStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # C29

@@ -222,7 +222,7 @@ def test_read__library_missing__says_how_to_install_it(manager: SecretManager, m
     monkeypatch.setitem(sys.modules, "google_crc32c", None)
     error = failure(manager.host)
     assert error.message == "the secret could not be read: the libraries of the extra 'gcp' are not installed"
-    assert "fdi-health[gcp]" in str(error.next_step)
+    assert "pip install '.[gcp]'" in str(error.next_step)
 
 
 def test_read__silent_server__ends_at_the_deadline(function: Callable[..., Function], manager: SecretManager) -> None:

@@ -556,4 +556,4 @@ def test_hvac__not_installed__says_how_to_install_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "hvac", None)
     error = failure({})
     assert "the extra 'vault'" in error.message
-    assert "fdi-health[vault]" in str(error.next_step)
+    assert "pip install '.[vault]'" in str(error.next_step)

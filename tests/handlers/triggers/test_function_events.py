@@ -146,8 +146,9 @@ def test_http_event_without_some_fields__has_a_status(upstream: Simulator, event
     assert ask_healthy(upstream, event)["statusCode"] == 503
 
 
-def test_body_that_is_mixed_with_the_query__chooses_no_instances(upstream: Simulator) -> None:
-    event = {"http": {"method": "POST", "path": "/"}, "alert": "x", "instance": "orders"}  # somebody's webhook
+@pytest.mark.parametrize("method", ["POST", "post"])
+def test_body_that_is_mixed_with_the_query__chooses_no_instances(upstream: Simulator, method: str) -> None:
+    event = {"http": {"method": method, "path": "/"}, "alert": "x", "instance": "orders"}  # somebody's webhook
     assert ask_healthy(upstream, event)["statusCode"] == 400
 
 

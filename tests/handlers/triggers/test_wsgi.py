@@ -93,3 +93,11 @@ def test_log__of_a_process_that_may_be_frozen__is_written_before_the_response(
     monkeypatch.setattr(log, "flush", lambda: flushed.append(True))
     run_wsgi_app(wsgi_application(Application(environ)), environ_of(Question("GET", "/live")))
     assert bool(flushed) is written
+
+
+@pytest.mark.parametrize("method", ["post", "Get", "pOST"])
+def test_method__in_other_letters__is_not_ours(method: str) -> None:
+    # RFC 9110, 9.1: methods are case-sensitive. The body of a `post` is not read, so it must not be answered like one.
+    environ = environ_of(Question(method, "/", body=b'{"fail_on":"degraded"}'))
+    _, status, _ = run_wsgi_app(wsgi_application(Application({})), environ)
+    assert status == "405 Method Not Allowed"
