@@ -82,6 +82,8 @@ This page is generated from the schemas by `docs/build_configuration.py`.
 
 ## Check
 
+In the environment of [the set-up](../README.md#set-up), or with `fdi-health` in place of `python -m fdi_health`:
+
 ```
 python -m fdi_health doctor --offline --config targets.yaml
 ```
