@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ADAPTER_LIMIT_SECONDS = 0.001
-COLD_LIMIT = 2.0
+COLD_LIMIT = 1.7
 EMULATOR = ROOT / "build" / "tools" / "aws-lambda-rie"
 
 BARE = """
