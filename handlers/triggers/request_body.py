@@ -131,16 +131,13 @@ def _read_length(environ: Mapping[str, Any], length: int) -> bytes | None:
 def _read_chunks(environ: Mapping[str, Any]) -> bytes | None:
     """Return a chunked body, or its first 64 KiB and a byte; None for one that did not arrive whole.
 
-    granian treats a body with missing or broken chunks like a complete one. Nothing at all, or a part of a JSON object,
+    granian treats a body with missing chunks like a complete one. Such a part of a JSON object is not JSON, and
     must not pass for a body that asks nothing.
+
+    Limits: granian also ends a body at a chunk without a valid size. If that is the first one, the body is empty here.
     """
     body = _read(environ, MAX_BODY_BYTES + 1)
-    if body is None or len(body) > MAX_BODY_BYTES:
-        return body
-    text = body.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if not text and "gunicorn.socket" not in environ:
-        return None
-    if not text.startswith(b"{"):
+    if body is None or len(body) > MAX_BODY_BYTES or not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return body
     try:
         json.loads(body)
