@@ -334,10 +334,12 @@ def test_name__in_no_list__is_unknown_once_all_lists_are_read(
     assert (response.status_code, response.get_json()["code"]) == (404, "unknown_instance")
 
 
+@pytest.mark.parametrize("discovers", [True, False])
 def test_name__in_a_list_that_is_read_by_the_check__is_asked_alone(
-    deploy: Callable[..., Deployment], regions: dict[str, Simulator]
+    deploy: Callable[..., Deployment], regions: dict[str, Simulator], discovers: bool
 ) -> None:
-    deployment = deploy(target("emea", regions["emea"], "orders"), target("apac", regions["apac"], instances="*"))
+    emea = target("emea", regions["emea"], "orders") | ({"instances": "*"} if discovers else {})
+    deployment = deploy(emea, target("apac", regions["apac"], instances="*"))
     document = deployment.verdict("/?instance=id-crm")
     assert [(one["target"], one["name"], one["status"]) for one in document["instances"]] == [
         ("apac", "id-crm", "healthy")

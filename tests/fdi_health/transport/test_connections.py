@@ -485,3 +485,21 @@ def test_request__is_sent_without_delay(
     upstream.play("i", "healthy")
     get(transport)
     assert options == [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 2_00 OK\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}990\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    ],
+    ids=["status line", "chunk without its end", "length and chunks"],
+)
+def test_framing__that_is_not_exact__is_an_invalid_response(
+    transport: Transport, upstream: Simulator, answer: bytes
+) -> None:  # C47
+    upstream.play("i", raw_response(answer))
+    with pytest.raises(CheckError) as caught:
+        get(transport)
+    assert caught.value.code == "invalid_response"

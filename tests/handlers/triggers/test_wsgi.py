@@ -8,11 +8,13 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from werkzeug import Request
 from werkzeug.test import run_wsgi_app
 
 from fdi_health import log
 from handlers.application import Application
-from handlers.triggers.wsgi import wsgi_application
+from handlers.response import Response
+from handlers.triggers.wsgi import flask_view, wsgi_application
 from tests.conformance.platform import Question, environ_of
 
 if TYPE_CHECKING:
@@ -101,3 +103,13 @@ def test_method__in_other_letters__is_not_ours(method: str) -> None:
     environ = environ_of(Question(method, "/", body=b'{"fail_on":"degraded"}'))
     _, status, _ = run_wsgi_app(wsgi_application(Application({})), environ)
     assert status == "405 Method Not Allowed"
+
+
+def test_flask_view__of_an_application__returns_its_response() -> None:
+    view = flask_view(wsgi_application(Application({})))
+    response = view(Request(environ_of(Question("GET", "/live"))))
+    assert (response.status_code, response.get_data()) == (200, b'{"live":true}')
+
+
+def test_response__repr__shows_the_status_alone() -> None:
+    assert repr(Response(b"a body with a name", 503, {})) == "Response(503)"
