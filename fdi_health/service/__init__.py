@@ -16,7 +16,7 @@ from fdi_health.merging import merge
 from fdi_health.service.config import DocumentTargets, OneTarget
 from fdi_health.service.fan_out import FanOut
 from fdi_health.service.paces import Paces
-from fdi_health.service.selection import Asked, may_have, select, with_instances
+from fdi_health.service.selection import Asked, known_labels, may_have, select, with_instances
 from fdi_health.service.target import Limits, Target, open_target
 from schemas.targets import from_settings
 
@@ -134,7 +134,7 @@ class Service(NamedTuple):
         """Return the names that no target has, and those that no instance has, each once."""
         known_targets = {target.settings.name for target in self.targets}
         listed = self.fan_out.run(lambda one: one.listed(deadline), select(self.targets, None), deadline)
-        known = {label for one in listed if one is not None for label in one.labels}
+        known = known_labels(one for one in listed if one is not None)
         return list(
             dict.fromkeys(
                 [

@@ -24,7 +24,7 @@ class Selection(NamedTuple):
         instances: the instances to ask, each once. None: their list must be read first, by the target's own check, so
             that it delays no other target.
         names: aliases or IDs, or target, slash and one of them; None for all.
-        labels: everything that callers may call one of the target's instances.
+        known: all instances of the target; none if their list is not known.
         warnings: about the target.
         error: why its instances are not known, or None.
 
@@ -33,7 +33,7 @@ class Selection(NamedTuple):
     target: Target
     instances: Sequence[Instance] | None
     names: Collection[str] | None = None
-    labels: frozenset[str] = frozenset()
+    known: Sequence[Instance] = ()
     warnings: tuple[VerdictWarning, ...] = ()
     error: CheckError | None = None
 
@@ -48,7 +48,7 @@ class Selection(NamedTuple):
             chosen = tuple(instance for instance in chosen if not instance.labels.isdisjoint(names))
         return self._replace(
             instances=chosen,
-            labels=frozenset(label for instance in found.instances for label in instance.labels),
+            known=found.instances,
             warnings=tuple(warning._replace(target=self.target.settings.name) for warning in found.warnings),
             error=found.error,
         )
@@ -101,6 +101,11 @@ class Asked(NamedTuple):
     warning: VerdictWarning | None = None
 
 
+def known_labels(selections: Iterable[Selection]) -> set[str]:
+    """Return everything that callers may call one of the instances that are known."""
+    return {label for one in selections for instance in one.known for label in instance.labels}
+
+
 def may_have(target: Target, names: Collection[str]) -> bool:
     """Whether one of the names may be that of an instance of this target: it has no target before it, or this one."""
     own = target.settings.name
@@ -131,7 +136,7 @@ def with_instances(selections: Sequence[Selection], names: Collection[str] | Non
     """
     if names is None:
         return list(selections)
-    known = {label for one in selections for label in one.labels}
+    known = known_labels(selections)
     unknown = sum(name not in known for name in set(names))
     if unknown and all(one.instances is not None and one.error is None for one in selections):
         # The message names none: names are the caller's own text, and this caller may not know ours.
