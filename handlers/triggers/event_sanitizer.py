@@ -21,8 +21,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ASCII = "".join(map(chr, range(33, 127)))
 
 
-_PATH_AND_QUERY = re.compile(r"(?:[^:/?#]*://[^/?#]*)?([^?#]*)\??([^#]*)")
-"""Of a URL, absolute or not (RFC 3986, appendix B)."""
+_ORIGIN = re.compile(r"\A[^:/?#]*://[^/?#]*")
+"""Scheme and authority of an absolute URL (RFC 3986, appendix B)."""
 
 
 def path_and_query(url: str) -> tuple[str, str]:
@@ -30,8 +30,8 @@ def path_and_query(url: str) -> tuple[str, str]:
 
     urlsplit would refuse some absolute ones, and a caller chooses the Host in it.
     """
-    found = _PATH_AND_QUERY.match(ascii_url(url))
-    return (found[1], found[2]) if found else ("/", "")
+    path, _, query = _ORIGIN.sub("", ascii_url(url)).partition("#")[0].partition("?")
+    return path, query
 
 
 def ascii_url(text: str) -> str:
