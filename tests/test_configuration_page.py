@@ -23,13 +23,13 @@ def test_tryout__followed_word_for_word__prints_what_the_page_says(tmp_path: Pat
     assert key and first_line  # noqa: PT018 -- both only narrow the types
 
     command = [sys.executable, *shlex.split(simulate.replace("\\\n", " "))[1:], "--port=0"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as simulator:  # noqa: S603 -- ours
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as simulator:  # noqa: S603 -- a program of ours
         try:
             assert simulator.stdout is not None
             url = simulator.stdout.readline().split()[-1]
             (tmp_path / "targets.yaml").write_text(document.replace("http://127.0.0.1:8090", url))
             settings = {"ROMA_KEY": key[1], "FDI_CONFIG": f"file://{tmp_path}/targets.yaml"}
-            done = subprocess.run(  # noqa: S603 -- ours
+            done = subprocess.run(  # noqa: S603 -- a program of ours
                 [sys.executable, *shlex.split(check.splitlines()[-1])[1:]],
                 cwd=ROOT,
                 env=clean_environ(settings, tmp_path),

@@ -153,15 +153,8 @@ def test_threads__not_a_number__use_the_default(settings: dict[str, str], tmp_pa
         assert get(url, "/live")[0] == 200
 
 
-def _framework_answer(source: str, target: str, path: str, folder: Path) -> Any:
-    """Return (status, text) of functions-framework's application for somebody's source file that uses ours."""
-    (folder / "theirs.py").write_text(source)
-    script = (
-        "import json, sys, functions_framework\n"
-        f"client = functions_framework.create_app({target!r}, {str(folder / 'theirs.py')!r}).test_client()\n"
-        f"found = client.get({path!r})\n"
-        "print(json.dumps([found.status_code, found.text]))\n"
-    )
+def _printed_by(script: str, folder: Path) -> str:
+    """Run a script that can import ours, with a home of its own, and return what it prints."""
     run = subprocess.run(  # noqa: S603 -- our own program
         [sys.executable, "-c", script],
         cwd=ROOT,
@@ -171,7 +164,19 @@ def _framework_answer(source: str, target: str, path: str, folder: Path) -> Any:
         capture_output=True,
         text=True,
     )
-    return json.loads(run.stdout)
+    return run.stdout
+
+
+def _framework_answer(source: str, target: str, path: str, folder: Path) -> Any:
+    """Return (status, text) of functions-framework's application for somebody's source file that uses ours."""
+    (folder / "theirs.py").write_text(source)
+    script = (
+        "import json, sys, functions_framework\n"
+        f"client = functions_framework.create_app({target!r}, {str(folder / 'theirs.py')!r}).test_client()\n"
+        f"found = client.get({path!r})\n"
+        "print(json.dumps([found.status_code, found.text]))\n"
+    )
+    return json.loads(_printed_by(script, folder))
 
 
 def test_wrapper_of_health__with_functools_wraps__is_called(tmp_path: Path) -> None:
@@ -209,13 +214,4 @@ def test_wrapper_of_health__head__has_no_body(tmp_path: Path) -> None:
         "found = client.head('/live')\n"
         "print(found.status_code, found.data, found.headers['Content-Length'])\n"
     )
-    run = subprocess.run(  # noqa: S603 -- our own program
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        env=clean_environ({"PYTHONPATH": str(ROOT)}, tmp_path),
-        check=True,
-        timeout=60,
-        capture_output=True,
-        text=True,
-    )
-    assert run.stdout == "200 b'' 13\n"
+    assert _printed_by(script, tmp_path) == "200 b'' 13\n"

@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 class FnCall(Protocol):
     """What fdk's context says of a call; the names are the library's."""
 
-    def Method(self) -> str | None:  # noqa: N802
+    def Method(self) -> str | None:  # noqa: N802 -- the library's name
         """Return the HTTP method, or None for a call without a gateway."""
         ...
 
-    def RequestURL(self) -> str | None:  # noqa: N802
+    def RequestURL(self) -> str | None:  # noqa: N802 -- the library's name
         """Return the path and the query, or the whole URL."""
         ...
 
-    def HTTPHeaders(self) -> Mapping[str, str | list[str]]:  # noqa: N802
+    def HTTPHeaders(self) -> Mapping[str, str | list[str]]:  # noqa: N802 -- the library's name
         """Return the headers of the HTTP request."""
         ...
 
-    def Deadline(self) -> str:  # noqa: N802
+    def Deadline(self) -> str:  # noqa: N802 -- the library's name
         """Return when the platform ends the call (RFC 3339)."""
         ...
 

@@ -35,13 +35,13 @@ class Call(NamedTuple):
     def Method(self) -> str | None:  # noqa: N802 -- the library's name
         return self.method
 
-    def RequestURL(self) -> str | None:  # noqa: N802
+    def RequestURL(self) -> str | None:  # noqa: N802 -- the library's name
         return self.url
 
-    def HTTPHeaders(self) -> Mapping[str, str | list[str]]:  # noqa: N802
+    def HTTPHeaders(self) -> Mapping[str, str | list[str]]:  # noqa: N802 -- the library's name
         return self.headers
 
-    def Deadline(self) -> str:  # noqa: N802
+    def Deadline(self) -> str:  # noqa: N802 -- the library's name
         return "soon" if self.seconds is None else (datetime.now(UTC) + timedelta(seconds=self.seconds)).isoformat()
 
 
