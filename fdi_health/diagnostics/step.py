@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from fdi_health.clock import Deadline
 from fdi_health.credentials.iam_error_codes import LOGIN_ERRORS, map_login_error
 from fdi_health.errors import CheckError
-from fdi_health.transport.connect import Address, connect_first, resolve
+from fdi_health.transport.connect import Address, Addresses, connect_first, resolve
 from fdi_health.transport.deadline_socket import Exchange, bound_to
 from fdi_health.transport.exception_mapping import map_exception
 from fdi_health.transport.proxies import proxy_fault
@@ -127,7 +127,7 @@ def network_steps(transport: Transport, seconds: float, *, is_iam: bool = False)
             if isinstance(transport.context, CheckError):
                 raise transport.context
             context = transport.context or ssl.create_default_context()
-            with bound_to(Exchange(Deadline.after(seconds), max_body_bytes=0)):
+            with bound_to(Exchange(Deadline.after(seconds), 0, Addresses())):
                 secured = opened.enter_context(context.wrap_socket(connections[0], server_hostname=host))
             return f"{secured.version()}, certificate trusted"
 

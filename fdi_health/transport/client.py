@@ -164,7 +164,7 @@ class Transport:
 
         """
         request = _Request("GET", path, headers, None, instance_id, new_connection, compare)
-        exchange = Exchange(deadline, max_body_bytes)
+        exchange = Exchange(deadline, max_body_bytes, self._connections.addresses)
         try:
             response = self._send(request, exchange)
         except CheckError as error:
@@ -175,7 +175,7 @@ class Transport:
             if not exchange.may_be_stray or response.status == 429:
                 return response
         # The kept connection is closed now, so this one is new.
-        return self._send(request, Exchange(deadline, max_body_bytes))
+        return self._send(request, Exchange(deadline, max_body_bytes, self._connections.addresses))
 
     def post(
         self,
@@ -187,7 +187,8 @@ class Transport:
         max_body_bytes: int = MAX_IAM_BYTES,
     ) -> Response:
         """Return the response to a POST over a new connection; see `get`."""
-        return self._send(_Request("POST", path, headers, body), Exchange(deadline, max_body_bytes))
+        request = _Request("POST", path, headers, body)
+        return self._send(request, Exchange(deadline, max_body_bytes, self._connections.addresses))
 
     @property
     def proxy(self) -> str | None:
@@ -204,9 +205,9 @@ class Transport:
         try:
             response = self._exchange(request, exchange)
         except LIBRARY_EXCEPTIONS as error:
-            raise (
-                _timeout() if exchange.deadline.expired else map_exception(error, self.ca_folder_variable)
-            ) from error
+            exchange.addresses.forget()
+            mapped = map_exception(error, self.ca_folder_variable)
+            raise (_timeout() if exchange.deadline.expired else mapped) from error
         if exchange.deadline.expired:
             raise _timeout()
         return response
@@ -215,8 +216,7 @@ class Transport:
         connection = self._connections.take(None if request.new_connection else request.instance_id)
         keep_for = None
         try:
-            # The pool directly: what the adapter's `send` adds, cookies and a copy of every header among it, costs a
-            # third of the CPU of a probe.
+            # The adapter's `send` would cost a third of the CPU of a probe, for cookies and copies of headers.
             with bound_to(exchange):
                 response = connection.pool.urlopen(
                     request.method,

@@ -1,4 +1,4 @@
-"""Connects to the first of several addresses that accepts.
+"""Looks up a host, and connects to the first of its addresses that accepts.
 
 Source: RFC 8305 ("Happy Eyeballs", version 2): address families alternate, and a new attempt begins 250 ms after the
 last one, or at once when one fails. So an address that never responds costs 250 ms, not the whole deadline.
@@ -13,14 +13,19 @@ import selectors
 import socket
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from fdi_health.clock import now
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from fdi_health.clock import Deadline
+    from fdi_health.clock import Deadline, Instant
 
 Sock = TypeVar("Sock", bound=socket.socket)
 
 ATTEMPT_DELAY_SECONDS = 0.25
+
+ADDRESS_SECONDS = 1.0
+"""How long the addresses of a host are used without looking them up again."""
 
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 """For a single wait, poll is cheaper than the epoll of the default selector, which costs three system calls more."""
@@ -46,13 +51,44 @@ def resolve(host: str, port: int) -> list[Address]:
     return [address for pair in pairs for address in pair if address is not None]
 
 
+class Addresses:
+    """The addresses of the host that a transport connects to, looked up at most once a second.
+
+    A check of thousands of instances makes a new connection for each, and resolvers limit lookups: Amazon's drops what
+    exceeds 1,024 packets per second (VPC, "DNS quotas").
+
+    Args:
+        clock: reads both clocks.
+
+    """
+
+    def __init__(self, clock: Callable[[], Instant] = now) -> None:
+        self._clock = clock
+        self._known: tuple[str, int, Instant, list[Address]] | None = None
+
+    def resolve(self, host: str, port: int) -> list[Address]:
+        """Return the addresses; see `resolve`."""
+        began = self._clock()
+        if self._known is not None and self._known[:2] == (host, port):
+            _, _, known_at, addresses = self._known
+            if known_at.seconds_until(began) < ADDRESS_SECONDS:
+                return addresses
+        found = resolve(host, port)
+        self._known = (host, port, began, found)
+        return found
+
+    def forget(self) -> None:
+        """Look the host up for the next connection: a request failed, so the host may have moved."""
+        self._known = None
+
+
 def connect_first(
     addresses: Sequence[Address],
     deadline: Deadline,
     make_socket: Callable[[socket.AddressFamily, socket.SocketKind], Sock],
     options: Iterable[tuple[int, int, int | bytes]] = (),
 ) -> Sock:
-    """Return a blocking socket, without a timeout, that is connected to one of the addresses.
+    """Return a socket that is connected to one of the addresses; its timeout is the time that is left.
 
     Args:
         addresses: in the order to try them.
@@ -85,7 +121,8 @@ def connect_first(
                     selector.unregister(ready)
                     code = ready.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if code == 0:
-                        ready.setblocking(True)
+                        # Zero would mean "do not block".
+                        ready.settimeout(deadline.remaining() or None)
                         connected: Sock = ready
                         return connected
                     ready.close()

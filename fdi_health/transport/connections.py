@@ -19,7 +19,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-from fdi_health.transport.connect import connect_first, resolve
+from fdi_health.transport.connect import Addresses, connect_first
 from fdi_health.transport.deadline_socket import DeadlineSocket, DeadlineSSLSocket, current_exchange
 from fdi_health.transport.strict_response import StrictResponse
 
@@ -45,7 +45,7 @@ class _Connection(HTTPConnection):
         exchange = current_exchange()
         exchange.needed_connection = True
         try:
-            addresses = resolve(self.host, self.port or 0)
+            addresses = exchange.addresses.resolve(self.host, self.port or 0)
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         options: Any = self.socket_options or ()
@@ -133,6 +133,9 @@ class Connections:
         max_kept: the most idle connections; the one idle for longest is closed first.
         wall: returns seconds since the epoch. Unlike the monotonic clock, it goes on while a platform freezes us.
 
+    Attributes:
+        addresses: looks up the host of the endpoint or of its proxy.
+
     """
 
     def __init__(
@@ -149,6 +152,7 @@ class Connections:
         self._uses_proxy = select_proxy(request.url or "", proxies) is not None
         self._max_kept = max_kept
         self._wall = wall
+        self.addresses = Addresses()
         self._lock = threading.Lock()
         self._idle: OrderedDict[str, PooledConnection] = OrderedDict()
         self._is_closed = False

@@ -1,7 +1,8 @@
 """Sockets that end every wait at the deadline of the exchange they serve, and that bound what they receive.
 
 A socket's own timeout is per receive: a server that sends one byte per second never reaches it. Here each send and each
-receive sets the time that is left first. Name resolution is the only wait that this cannot bound.
+receive first sees to it that the timeout is the time that is left. Name resolution is the only wait that this cannot
+bound.
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fdi_health.clock import Deadline
+    from fdi_health.transport.connect import Addresses
 
 MAX_HEAD_BYTES = 32 * 1024
 """The most bytes of status lines and headers, interim responses included."""
 
 MAX_FRAMING_RATIO = 2
 """How many bytes of chunk framing may come for each byte that a body may have."""
+
+MAX_EXTRA_SECONDS = 0.1
+"""How much longer than the time left a socket's timeout may be. Setting it is a system call, during which another
+thread takes the interpreter lock; a quick response would need three of them."""
 
 SMALL_RESPONSE_BYTES = 4 * 1024
 MAX_DECODING = 2
@@ -42,9 +48,10 @@ class Exchange:
     Args:
         deadline: when the whole response must be here.
         max_body_bytes: the largest body.
+        addresses: looks up the host.
 
     Attributes:
-        deadline, max_body_bytes: as given.
+        deadline, max_body_bytes, addresses: as given.
         needed_connection: whether it did not go over a kept connection.
         too_large: whether more bytes arrived than may.
         surplus: whether more bytes were read than the response has.
@@ -54,8 +61,8 @@ class Exchange:
 
     """
 
-    def __init__(self, deadline: Deadline, max_body_bytes: int) -> None:
-        self.deadline, self.max_body_bytes = deadline, max_body_bytes
+    def __init__(self, deadline: Deadline, max_body_bytes: int, addresses: Addresses) -> None:
+        self.deadline, self.max_body_bytes, self.addresses = deadline, max_body_bytes, addresses
         self.needed_connection = False
         self.too_large = False
         self.surplus = False
@@ -132,8 +139,13 @@ class _WithDeadline:
     def _begin_wait(self: Any) -> Exchange:
         exchange: Exchange = _thread.exchange
         exchange.end_decoding()
-        self.settimeout(exchange.seconds_left())
+        seconds, timeout = exchange.seconds_left(), self.gettimeout()
+        if timeout is None or not seconds <= timeout <= seconds + MAX_EXTRA_SECONDS:
+            super().settimeout(seconds)  # type: ignore[misc] # of the other base
         return exchange
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Do nothing. urllib3 sets its timeouts here, and this socket knows the time that is left."""
 
     def recv_into(self, *args: Any) -> int:
         exchange = self._begin_wait()

@@ -23,6 +23,7 @@ from fdi_health.errors import NEXT_STEPS, CheckError
 from fdi_health.roma.error_responses import ErrorResponse
 from fdi_health.transport import connections
 from fdi_health.transport.client import Response, Transport, _Request
+from fdi_health.transport.connect import Addresses
 from fdi_health.transport.deadline_socket import Exchange
 from fdi_health.transport.exception_mapping import map_exception
 from fdi_health.transport.strict_response import _ResponseBuffer
@@ -228,7 +229,7 @@ def test_unresponsive_address__leaves_time_for_the_next(upstream: Simulator, mon
         assert opened.get(PATH, HEADERS, Deadline.after(1), instance_id="i").status == 200
         addresses.pop()
         opened.close()
-        assert code_of(opened, 0.3) == "timeout"
+        assert code_of(Transport.open(upstream.url, {}, 1), 0.3) == "timeout"
         for filler in fillers:
             filler.close()
 
@@ -486,7 +487,7 @@ def test_response_that_is_whole_after_the_deadline__is_a_timeout(
 def test_response_buffer__closed_twice__tells_once_what_was_left() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        exchange = Exchange(Deadline.after(1), 100)
+        exchange = Exchange(Deadline.after(1), 100, Addresses())
         buffer = _ResponseBuffer(ours.makefile("rb", buffering=0), exchange)
         theirs.sendall(b"two")
         assert buffer.read(1) == b"t"

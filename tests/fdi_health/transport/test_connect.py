@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fdi_health.clock import Deadline
-from fdi_health.transport.connect import ATTEMPT_DELAY_SECONDS, Address, connect_first, resolve
+from fdi_health.clock import Deadline, Instant
+from fdi_health.transport.connect import (
+    ADDRESS_SECONDS,
+    ATTEMPT_DELAY_SECONDS,
+    Address,
+    Addresses,
+    connect_first,
+    resolve,
+)
 from tests.machine import assert_within
 
 if TYPE_CHECKING:
@@ -113,6 +120,78 @@ def test_resolve__families_alternate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [*six, *four])
     families = [address.family for address in resolve("host", 1)]
     assert families == [socket.AF_INET6, socket.AF_INET, socket.AF_INET6, socket.AF_INET6]
+
+
+@pytest.fixture
+def lookups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the hosts that are looked up, as it happens."""
+    hosts: list[str] = []
+
+    def getaddrinfo(host: str, *_: object, **__: object) -> object:
+        hosts.append(host)
+        return [(socket.AF_INET, 0, 0, "", ("127.0.0.1", 1))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return hosts
+
+
+@pytest.mark.parametrize(("seconds", "times"), [(0.0, 1), (ADDRESS_SECONDS * 0.9, 1), (ADDRESS_SECONDS, 2)])
+def test_addresses__asked_again_after_seconds__are_looked_up_if_old(
+    lookups: list[str], seconds: float, times: int
+) -> None:
+    present = [Instant(0.0, 0.0)]
+    addresses = Addresses(lambda: present[0])
+    first = addresses.resolve("host", 1)
+    present.append(present.pop()._replace(wall=seconds))  # the monotonic clock stands still, as in a frozen process
+    assert addresses.resolve("host", 1) == first
+    assert lookups == ["host"] * times
+
+
+def test_addresses__another_host_or_port__is_looked_up(lookups: list[str]) -> None:
+    addresses = Addresses()
+    for host, port in [("one", 1), ("two", 1), ("two", 2)]:
+        addresses.resolve(host, port)
+    assert lookups == ["one", "two", "two"]
+
+
+def test_addresses__forgotten__are_looked_up(lookups: list[str]) -> None:
+    addresses = Addresses()
+    addresses.resolve("host", 1)
+    addresses.forget()
+    addresses.resolve("host", 1)
+    assert lookups == ["host", "host"]
+
+
+def test_check__many_instances__one_lookup(
+    function: Callable[..., Function], upstream: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, hosts = socket.getaddrinfo, []
+
+    def getaddrinfo(host: str, *args: Any, **kwargs: Any) -> Any:
+        hosts.append(host)
+        return real(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    called = function("healthy", "healthy", "healthy", FDI_MAX_PARALLEL="1")
+    assert called.verdict()["instances_count"]["healthy"] == 3
+    assert len(upstream.requests) == 3
+    assert hosts == ["127.0.0.1"]
+
+
+def test_check__host_moved_after_its_lookup__next_attempt_finds_it(
+    function: Callable[..., Function], upstream: Simulator, refusing: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+    moved: list[str] = []
+
+    def getaddrinfo(host: str, *args: Any, **kwargs: Any) -> Any:
+        if moved:
+            return real(host, *args, **kwargs)
+        moved.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", refusing.address)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    assert function("healthy").verdict()["status"] == "healthy"
 
 
 def test_check__first_address_is_dead__is_in_time(
