@@ -34,7 +34,7 @@ _PIECE, _STEP = 5, 4
 _SIGNATURE = re.compile("[0-9a-f]{8}(?: ?[0-9a-f]){56}", re.IGNORECASE)
 """A signature of a request, which would be valid for 15 minutes; it is not kept, so any number of its form goes."""
 
-_CREDENTIALS = re.compile(
+_CREDENTIALS = (
     # name = value, name: value, "name": "value", <name>value, or a name and a word with a digit or a sign
     r"(?P<label>(?<![\w.-])[\w.-]*(?:passw|passphrase|\bpass\b|pwd|secret|token|credential|authoriz|identified by"
     r"|(?:api|access|private|account|shared).?key|密码|口令|密钥|令牌)[\w.-]{0,32}[\"']?"
@@ -47,10 +47,10 @@ _CREDENTIALS = re.compile(
     # a private key, a JWT, the ID of an access key
     r"|-----BEGIN.*|\beyJ[\w.-]{8,}|\b(?:AKIA|ASIA|HPUA|HST)[A-Z0-9]{8,}"
     # a long text of letters and digits
-    r"|(?<![A-Za-z0-9+=])(?=[A-Za-z+=]*[0-9])(?=[0-9+=]*[A-Za-z])[A-Za-z0-9+=]{20,}",
-    re.IGNORECASE,
+    r"|(?<![A-Za-z0-9+=])(?=[A-Za-z+=]*[0-9])(?=[0-9+=]*[A-Za-z])[A-Za-z0-9+=]{20,}"
 )
-"""What looks like a credential in a free text. Better too much of it than too little."""
+"""What looks like a credential in a free text. Better too much of it than too little. Compiled when it is used first,
+which takes longer than importing any module here."""
 
 _ENCODED = re.compile("[A-Za-z0-9+/_-]{11,}={0,2}", re.ASCII)
 """What may be Base64 or hexadecimal of eight bytes or more."""
@@ -90,7 +90,8 @@ def redact_credentials(text: Any, secrets: str | Collection[str], length: int) -
         return None
     # NFKC makes full-width letters and signs the usual ones.
     printable = unicodedata.normalize("NFKC", _printable(text[:_READ_CHARACTERS]))
-    return redact(_CREDENTIALS.sub(lambda match: f"{match['label'] or ''}[redacted]", printable), secrets, length)
+    shown = re.sub(_CREDENTIALS, lambda match: f"{match['label'] or ''}[redacted]", printable, flags=re.IGNORECASE)
+    return redact(shown, secrets, length)
 
 
 def _printable(text: str) -> str:

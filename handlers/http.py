@@ -48,9 +48,7 @@ def respond(context: RequestContext, application: Application) -> Response:
         response.headers["Link"] = LINK_TO_PAGE
     if response.status != _NO_CONTENT:
         response.headers["Content-Length"] = str(len(response.body))
-    if context.method == "HEAD":
-        response.body = b""
-    return response
+    return response._replace(body=b"") if context.method == "HEAD" else response
 
 
 def _is_for_a_browser(response: Response, context: RequestContext) -> bool:

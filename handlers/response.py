@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(repr=False)
-class Response:
+class Response(NamedTuple):
     """A response.
 
     Attributes:

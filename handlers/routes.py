@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from fdi_health import __version__
 from fdi_health.errors import CheckError
 from fdi_health.formats import FORMATS, METRICS, choose, choose_metrics
-from handlers import authentication, request_parameters, status_page
+from handlers import authentication, request_parameters
 from handlers.checks import run_check
 from handlers.problems import json_response, log_as_problem
 from handlers.response import Response
-from schemas.problem import ReadinessSchema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -125,6 +124,8 @@ def _ready(context: RequestContext, application: Application) -> Response:
 
 
 def _readiness(*, ready: bool, faults: tuple[Fault, ...], details: dict[str, object]) -> Response:
+    from schemas.problem import ReadinessSchema  # only where it is used
+
     document = ReadinessSchema().dump({"ready": ready, "faults_count": len(faults), **details})
     return json_response(document, 200 if ready else 503)
 
@@ -133,6 +134,18 @@ def _openapi(_context: RequestContext, _application: Application) -> Response:
     # docs/build_openapi.py writes this file.
     document = Path(__file__).with_name("openapi.json").read_bytes()
     return Response(document, 200, {"Content-Type": "application/json"})
+
+
+def _page(context: RequestContext, application: Application) -> Response:
+    from handlers import status_page  # only where it is used
+
+    return status_page.verdict_page(context, application)
+
+
+def _details_page(context: RequestContext, application: Application) -> Response:
+    from handlers import status_page  # only where it is used
+
+    return status_page.details_page(context, application)
 
 
 _VERDICT = Route(_verdict, ("GET", "HEAD", "POST"))
@@ -145,7 +158,7 @@ ROUTES = {
     "/badge.svg": Route(_badge),
     "/openapi.json": Route(_openapi),
     "/ready": Route(_ready),
-    "/status": Route(status_page.verdict_page),
-    "/status/details": Route(status_page.details_page),
+    "/status": Route(_page),
+    "/status/details": Route(_details_page),
 }
 """Path → route; none ends in z, since Cloud Run's front end keeps such paths for itself."""

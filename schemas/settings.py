@@ -6,7 +6,6 @@ secret in the wrong variable must not get into a log or a response.
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -198,14 +197,14 @@ def load(environ: Mapping[str, str], present: float) -> Settings:
         ValidationError: with every fault; see `faults`.
 
     """
+    has_config = bool(environ.get("FDI_CONFIG", "").strip())
+    schema = SettingsSchema(present, has_config=has_config)
+    known = {str(field.data_key) for field in schema.fields.values()}
     ours = {
         name: value.strip()
         for name, value in environ.items()
-        if name.startswith(PREFIX) and not is_service_link(name, value)
+        if name in known or (name.startswith(PREFIX) and not is_service_link(name, value))
     }
-    has_config = bool(ours.get("FDI_CONFIG"))
-    schema = SettingsSchema(present, has_config=has_config)
-    known = {str(field.data_key) for field in schema.fields.values()}
     messages: dict[str, Any] = {name: [_unknown(name, known)] for name in ours if name not in known}
     if has_config:
         given = [name for name in OF_ONE_PROJECT if ours.get(name)]
@@ -244,6 +243,8 @@ def faults(error: ValidationError) -> Iterator[tuple[str, int | None, str]]:
 
 
 def _unknown(name: str, known: set[str]) -> str:
+    import difflib  # valid settings do not need it
+
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     hint = f"did you mean {close[0]}?" if close else "take it out; names that begin with FDI_ are reserved."
     return f"is not a setting: {hint}"

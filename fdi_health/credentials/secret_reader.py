@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from fdi_health.credentials.access_key_format import SecretAccessKey
 from fdi_health.credentials.refreshing_cache import LOGIN
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from fdi_health.secret_stores import SecretStore
 
 
-@dataclass(frozen=True, slots=True)
-class CachedSecret:
+class CachedSecret(NamedTuple):
     """A token or access key as it is kept; its repr hides the value.
 
     Attributes:
@@ -29,11 +27,14 @@ class CachedSecret:
 
     """
 
-    value: str | AccessKey = field(repr=False)
+    value: str | AccessKey
     kind: Literal["access_key", "token", "credentials", "agency"]
     version: str | None
     expires_at: float | None
     lifetime_seconds: float | None
+
+    def __repr__(self) -> str:
+        return f"CachedSecret(kind={self.kind!r}, version={self.version!r}, expires_at={self.expires_at!r})"
 
     @property
     def renewable(self) -> bool:

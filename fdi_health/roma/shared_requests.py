@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 from fdi_health import log
 from fdi_health.concurrency.single_flight import SingleFlight
 from fdi_health.errors import CheckError
-from fdi_health.tasks import FailedRun, TaskList
 from fdi_health.transport.retry import NotSentError
 
 if TYPE_CHECKING:
@@ -106,6 +105,8 @@ class SharedRequests:
     def _keep(self, key: Key, value: Any) -> None:
         if isinstance(value, str):
             return
+        from fdi_health.tasks import FailedRun, TaskList  # loaded by what made the value
+
         kept, most = (self._lists, _MAX_LISTS) if isinstance(value, TaskList) else (self._runs, _MAX_RUNS)
         seconds = _RUN_SECONDS if isinstance(value, FailedRun) else self._cache_seconds
         kept.pop(key, None)

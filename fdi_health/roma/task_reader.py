@@ -1,7 +1,8 @@
 """Reads the tasks behind the counts of instances: in parallel, within the deadline, each list once for all callers.
 
 It has threads of its own, so that a slow list takes none from the probes. Why something is not known is a value, in a
-few words, and not an exception: the verdict stands without it.
+few words, and not an exception: the verdict stands without it. What reads and names tasks is imported where it is used,
+since most checks of a healthy fleet need none of it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from fdi_health.clock import now
 from fdi_health.models import Instance
 from fdi_health.policy import abnormal_tasks
-from fdi_health.roma.monitors import list_all_tasks, list_failed_tasks, list_tasks_for_mutes, read_failure
 from fdi_health.roma.shared_requests import SharedRequests
-from fdi_health.roma.task_names import name_abnormal, name_stopped
-from fdi_health.tasks import TaskList, TaskNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from fdi_health.models import InstanceVerdict
     from fdi_health.roma.api import Api
     from fdi_health.roma.shared_requests import AuthenticatorSource, Key, Work
-    from fdi_health.tasks import FailedRun, MonitoredTask
+    from fdi_health.tasks import FailedRun, MonitoredTask, TaskList, TaskNames
 
 MAX_INSTANCES = 20
 """How many instances are asked for one verdict; the rest of the vendor's rate belongs to the statistics."""
@@ -89,6 +87,8 @@ class TaskReader:
         stopped = [_instance(part) for part in instances if part.runs_too_few]
         if not abnormal and not stopped:
             return {}
+        from fdi_health.tasks import TaskNames
+
         if not self._waiting.acquire(blocking=False):
             busy = TaskNames((), _TOO_MANY_CALLERS, (), _TOO_MANY_CALLERS)
             return {(instance.target, instance.instance_id): busy for instance in (*abnormal, *stopped)}
@@ -107,6 +107,10 @@ class TaskReader:
         *,
         remarks: bool,
     ) -> dict[tuple[str | None, str], TaskNames]:
+        from fdi_health.roma.monitors import list_all_tasks, list_failed_tasks
+        from fdi_health.roma.task_names import name_abnormal, name_stopped
+        from fdi_health.tasks import TaskList
+
         wanted: dict[_Ask, list[tuple[Instance, Hashable]]] = {
             list_failed_tasks: list(abnormal.items()),
             list_all_tasks: [(instance, 0) for instance in stopped],
@@ -148,6 +152,8 @@ class TaskReader:
             deadline: when the results must be here.
 
         """
+        from fdi_health.roma.monitors import list_tasks_for_mutes
+
         return self._lists({list_tasks_for_mutes: wanted}, tokens, deadline)[list_tasks_for_mutes]
 
     def _lists(
@@ -176,6 +182,8 @@ class TaskReader:
         self, tasks: Sequence[tuple[Instance, MonitoredTask]], tokens: AuthenticatorSource, deadline: Deadline
     ) -> dict[tuple[str, str], FailedRun | str | None]:
         """Return (instance ID, task ID) → what the log says, None if it has no failure, or why it is not known."""
+        from fdi_health.roma.monitors import read_failure
+
         works: dict[Key, Work] = {
             (instance.instance_id, task.task_id, task.last_execute_time): partial(
                 read_failure, self._api, instance, task

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fdi_health.secret_stores import InvalidSecretUrl, Secret, build_error
 
@@ -15,12 +14,14 @@ if TYPE_CHECKING:
     from fdi_health.secret_stores import SecretUrl
 
 
-@dataclass(frozen=True, slots=True)
-class EnvironmentVariable:
+class EnvironmentVariable(NamedTuple):
     """The variable `name` of `environ`."""
 
     name: str
-    environ: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"EnvironmentVariable(name={self.name!r})"
 
     def read(self, deadline: Deadline) -> Secret:  # noqa: ARG002 -- reading memory needs no deadline
         """Return the variable's bytes; see `SecretStore.read`."""

@@ -7,25 +7,22 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from fdi_health.clock import Deadline, now
 from fdi_health.configuration import read_configuration
-from fdi_health.credentials.api_keys import ApiKeys
-from fdi_health.credentials.credential_limits import CredentialLimits
 from fdi_health.credentials.refreshing_cache import MAX_READ_SECONDS
 from fdi_health.errors import CheckError, Fault
 from fdi_health.evaluation import name_tasks
-from fdi_health.merging import merge
-from fdi_health.service.config import DocumentTargets, OneTarget
 from fdi_health.service.fan_out import FanOut
-from fdi_health.service.paces import Paces
 from fdi_health.service.selection import Asked, known_labels, may_have, select, with_instances
-from fdi_health.service.target import Limits, Target, open_target
-from schemas.targets import from_settings
+from fdi_health.service.sources import open_source
+from fdi_health.service.target import Limits, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from fdi_health.clock import Instant
+    from fdi_health.configuration import ConfiguredSecret
+    from fdi_health.credentials.api_keys import ApiKeys
     from fdi_health.models import InstanceVerdict, Verdict
-    from fdi_health.service.config import TargetSource
+    from fdi_health.service.sources import TargetSource
     from fdi_health.tasks import TaskNames
 
 
@@ -63,7 +60,8 @@ class Service(NamedTuple):
             CheckError: `settings_invalid`, with every fault there is.
 
         """
-        settings, secret, callers, config = read_configuration(environ, clock().wall)
+        configuration = read_configuration(environ, clock().wall)
+        settings, callers = configuration.settings, configuration.callers
         read_seconds = max(settings.deadline_seconds, MAX_READ_SECONDS)
         limits = Limits(
             settings.deadline_seconds,
@@ -73,19 +71,12 @@ class Service(NamedTuple):
             read_seconds,
             settings.discovery_seconds,
         )
-        source: TargetSource
-        if config is not None:
-            source = DocumentTargets(config, environ, limits, clock)
-        else:
-            of_one, paces = from_settings(settings), Paces()
-            paces.set_rates([of_one])
-            source = OneTarget(open_target(of_one, secret, environ, limits, clock, paces, CredentialLimits(clock)))
         return cls(
-            source=source,
+            source=open_source(configuration, environ, limits, clock),
             fan_out=FanOut(),
             deadline_seconds=settings.deadline_seconds,
             anonymous=settings.anonymous,
-            callers=ApiKeys(callers.store, callers.url.key, clock, read_seconds) if callers else None,
+            callers=_api_keys(callers, clock, read_seconds) if callers else None,
             clock=clock,
         )
 
@@ -164,6 +155,8 @@ class Service(NamedTuple):
         is_plain = not others and first.target.settings.name is None and not first.warnings and first.error is None
         if is_plain and asked.warning is None:
             return first.target.check(first.instances or (), ask_by)
+        from fdi_health.merging import merge  # only where it is used
+
         began = self.clock()
         found = self.fan_out.run(lambda one: one.check(ask_by), selections, deadline)
         checked = [result or one.late(began) for one, result in zip(selections, found, strict=True)]
@@ -241,6 +234,12 @@ class Service(NamedTuple):
         self.fan_out.close()
         for target in self.targets:
             target.close()
+
+
+def _api_keys(secret: ConfiguredSecret, clock: Callable[[], Instant], read_seconds: float) -> ApiKeys:
+    from fdi_health.credentials.api_keys import ApiKeys  # only where it is used
+
+    return ApiKeys(secret.store, secret.url.key, clock, read_seconds)
 
 
 def _seconds_for(count: int, seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""The targets of a process: one that the environment describes, or those in the document that FDI_CONFIG names.
+"""The targets in the document that FDI_CONFIG names.
 
 The document is read again by requests, since a platform may freeze the process between them. A version that cannot be
 used leaves the last one in use, with a warning. A target that did not change keeps its credentials, cooldowns, holds
@@ -8,7 +8,7 @@ and connections.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from fdi_health.clock import format_timestamp
 from fdi_health.configuration import ConfiguredSecret, read_document
@@ -17,6 +17,7 @@ from fdi_health.credentials.refreshing_cache import RefreshingCache
 from fdi_health.errors import CheckError, Fault
 from fdi_health.models import VerdictWarning
 from fdi_health.service.paces import Paces
+from fdi_health.service.sources import ConfigState
 from fdi_health.service.target import open_target
 
 if TYPE_CHECKING:
@@ -33,74 +34,6 @@ WAIT_SECONDS = 600.0
 """How old it may be before a request waits for another one."""
 
 _STEP = "Correct the document that FDI_CONFIG names: python -m fdi_health doctor --config FILE --offline checks it."
-
-
-class ConfigState(NamedTuple):
-    """What callers may know of the document.
-
-    Attributes:
-        version: the version of the secret, as its secret store calls it, or None.
-        loaded_at: when the document in use was read.
-        error: why a newer one could not be used, or None.
-
-    """
-
-    version: str | None
-    loaded_at: str
-    error: str | None
-
-
-class TargetSource(Protocol):
-    """Provides the targets."""
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """The targets in use; none before the first `refresh` of a document."""
-        ...
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the credentials of a target were held once, also of a target that the document no longer names."""
-        ...
-
-    @property
-    def state(self) -> ConfigState | None:
-        """What is known of the document, or None."""
-        ...
-
-    def refresh(self, deadline: Deadline) -> VerdictWarning | None:
-        """Look for another version, and return the warning about one that could not be used.
-
-        Raises:
-            CheckError: `settings_invalid`, if there is no usable version at all.
-
-        """
-        ...
-
-
-class OneTarget(NamedTuple):
-    """The target that the environment describes."""
-
-    target: Target
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """It alone."""
-        return (self.target,)
-
-    @property
-    def is_ready(self) -> bool:
-        """See `TargetSource.is_ready`."""
-        return self.target.has_token
-
-    @property
-    def state(self) -> ConfigState | None:
-        """None: there is no document."""
-        return None
-
-    def refresh(self, deadline: Deadline) -> VerdictWarning | None:  # noqa: ARG002 -- the signature of every source
-        """Return None: the environment does not change."""
-        return None
 
 
 class _Document(NamedTuple):

@@ -17,7 +17,6 @@ from fdi_health.policy.mutes import may_mute_tasks
 from fdi_health.probe import too_late
 from fdi_health.roma.api import Api
 from fdi_health.roma.client import Client
-from fdi_health.roma.discovery import Discovery
 from fdi_health.roma.instance_selection import DiscoveredInstances
 from fdi_health.roma.task_reader import MAX_INSTANCES, TaskReader
 from fdi_health.transport.client import Transport
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from fdi_health.configuration import ConfiguredSecret
     from fdi_health.credentials.credential_limits import CredentialLimits
     from fdi_health.models import InstanceVerdict, Verdict
+    from fdi_health.roma.discovery import Discovery
     from fdi_health.service.paces import Paces
     from fdi_health.tasks import TaskList, TaskNames
     from schemas.policy_fields import TaskMute
@@ -116,8 +116,7 @@ class Target(NamedTuple):
     def late_verdict(self, instances: Sequence[Instance], began: Instant) -> Verdict:
         """Return the verdict over some of its instances if no result came before the deadline."""
         present = self.clock()
-        seconds = began.seconds_until(present)
-        results = [ProbeResult(instance, None, too_late(), present, seconds) for instance in instances]
+        results = [ProbeResult(one, None, too_late(), present, began.seconds_until(present)) for one in instances]
         return self.evaluations.evaluate(results, None, began=began, present=present, token=self.tokens.state())
 
     def names(
@@ -170,13 +169,11 @@ class Target(NamedTuple):
     def _lists_for_mutes(self, results: Sequence[ProbeResult], deadline: Deadline) -> dict[str, TaskList | str]:
         """Return instance ID → all tasks, for the instances that may be muted for them."""
         policy = self.evaluations.policy
-        present = self.clock().wall if policy.task_mutes else 0.0
+        if not policy.task_mutes:
+            return {}
+        present = self.clock().wall
         # A list is for one result: a later result may have as many abnormal tasks, and other ones.
-        wanted = [
-            (result.instance, result.arrived)
-            for result in results
-            if policy.task_mutes and may_mute_tasks(result, policy, present)
-        ]
+        wanted = [(result.instance, result.arrived) for result in results if may_mute_tasks(result, policy, present)]
         return self.task_reader.all_tasks(wanted, self.tokens, deadline) if wanted else {}
 
 
@@ -222,8 +219,10 @@ def open_target(
         {key: Mute(*times) for key, times in settings.mute.items()},
         _task_mutes(settings.muted_tasks),
     )
-    discovery = None
+    discovery: Discovery | None = None
     if settings.discovers:
+        from fdi_health.roma.discovery import Discovery
+
         discovery = Discovery(settings, api, tokens, limits.discovery_seconds, clock, limits.read_seconds)
     return Target(
         settings=settings,

@@ -10,15 +10,13 @@ import ssl
 from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import urlsplit
 
-import requests
 import urllib3
-from requests.utils import get_environ_proxies, select_proxy
 
 from fdi_health.errors import CheckError
 from fdi_health.transport.connections import Connections, is_reusable
 from fdi_health.transport.deadline_socket import Exchange, bound_to
 from fdi_health.transport.exception_mapping import LIBRARY_EXCEPTIONS, map_exception
-from fdi_health.transport.proxies import proxy_fault, proxy_url
+from fdi_health.transport.proxies import environment_proxies, proxy_fault, proxy_for, proxy_url
 from fdi_health.transport.strict_response import read_body
 from fdi_health.transport.tls import ca_folder_variable, tls_context
 
@@ -99,7 +97,7 @@ class Transport:
         self.ca_folder_variable: str | None = None
         self._proxies = dict(proxies or {})
         self._connections = Connections(
-            requests.Request("GET", endpoint).prepare(),
+            endpoint,
             context if isinstance(context, ssl.SSLContext) else None,
             self._proxies,
             connections,
@@ -129,7 +127,7 @@ class Transport:
         """
         if not endpoint.startswith("https:"):
             return cls(endpoint, connections=connections)
-        transport = cls(endpoint, context or tls_context(environ), get_environ_proxies(endpoint), connections)
+        transport = cls(endpoint, context or tls_context(environ), environment_proxies(endpoint), connections)
         transport._no_context = transport._no_context or proxy_fault(transport.proxy)
         transport.ca_folder_variable = ca_folder_variable(environ)
         return transport
@@ -193,7 +191,7 @@ class Transport:
     @property
     def proxy(self) -> str | None:
         """The URL of the proxy that leads to the endpoint, or None; may hold a password, and may be malformed."""
-        return proxy_url(select_proxy(self.endpoint, self._proxies))
+        return proxy_url(proxy_for(self.endpoint, self._proxies))
 
     def close(self) -> None:
         """Close the kept connections."""

@@ -10,25 +10,21 @@ import socket
 import threading
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from requests.adapters import HTTPAdapter
-from requests.utils import select_proxy
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from fdi_health.transport.connect import Addresses, connect_first
 from fdi_health.transport.deadline_socket import DeadlineSocket, DeadlineSSLSocket, current_exchange
+from fdi_health.transport.proxies import proxy_for
 from fdi_health.transport.strict_response import StrictResponse
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
-
-    from requests import PreparedRequest
-    from urllib3.poolmanager import PoolManager
 
     from fdi_health.transport.deadline_socket import Exchange
 
@@ -67,34 +63,16 @@ class _TLSConnection(_Connection, HTTPSConnection):
     """The same over TLS."""
 
 
-class _Pool(HTTPConnectionPool):
+class Pool(HTTPConnectionPool):
+    """A pool of such connections."""
+
     ConnectionCls = _Connection
 
 
-class _TLSPool(HTTPSConnectionPool):
+class TLSPool(HTTPSConnectionPool):
+    """The same over TLS."""
+
     ConnectionCls = _TLSConnection
-
-
-class _ProxyAdapter(HTTPAdapter):
-    """The adapter of requests, which knows proxies and their passwords, with pools of one such connection.
-
-    requests loads the CA bundle for each connection, which costs 30 ms of CPU every time. Here all share one context.
-    """
-
-    def __init__(self, context: ssl.SSLContext | None) -> None:
-        self._context = context
-        super().__init__(pool_connections=1, pool_maxsize=1)
-
-    def build_connection_pool_key_attributes(self, request: PreparedRequest, verify: Any, cert: Any = None) -> Any:
-        """Put the shared context into the pool's key, in place of a CA bundle to load."""
-        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
-        return host, {"ssl_context": self._context}
-
-    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> PoolManager:
-        """Use our connections through a proxy."""
-        manager: PoolManager = super().proxy_manager_for(proxy, proxy_ssl_context=self._context, **proxy_kwargs)
-        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
-        return manager
 
 
 class PooledConnection(NamedTuple):
@@ -127,7 +105,7 @@ class Connections:
     last is asked for again over a new connection.
 
     Args:
-        request: a request to the endpoint.
+        endpoint: the base URL.
         context: the TLS context, or None for plain HTTP.
         proxies: scheme → proxy URL.
         max_kept: the most idle connections; the one idle for longest is closed first.
@@ -140,16 +118,16 @@ class Connections:
 
     def __init__(
         self,
-        request: PreparedRequest,
+        endpoint: str,
         context: ssl.SSLContext | None,
         proxies: dict[str, str],
         max_kept: int,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._request, self._context, self._proxies = request, context, proxies
+        self._endpoint, self._context, self._proxies = endpoint, context, proxies
         if context is not None:
             context.sslsocket_class = DeadlineSSLSocket
-        self._uses_proxy = select_proxy(request.url or "", proxies) is not None
+        self._uses_proxy = proxy_for(endpoint, proxies) is not None
         self._max_kept = max_kept
         self._wall = wall
         self.addresses = Addresses()
@@ -169,15 +147,16 @@ class Connections:
 
     def _new_pool(self) -> HTTPConnectionPool:
         if self._uses_proxy:
-            adapter = _ProxyAdapter(self._context)
-            pool: Any = adapter.get_connection_with_tls_context(self._request, verify=True, proxies=self._proxies)
-            return cast("HTTPConnectionPool", pool)
+            # Only here: without a proxy, a cold start need not load requests.
+            from fdi_health.transport.proxy_adapter import pool_through_proxy
+
+            return pool_through_proxy(self._endpoint, self._context, self._proxies)
         # The adapter would make the same pool; it costs a tenth of the CPU of a probe.
-        parts = urlsplit(self._request.url or "")
+        parts = urlsplit(self._endpoint)
         host = str(parts.hostname)
         if self._context is not None:
-            return _TLSPool(host, parts.port or 443, maxsize=1, ssl_context=self._context)
-        return _Pool(host, parts.port or 80, maxsize=1)
+            return TLSPool(host, parts.port or 443, maxsize=1, ssl_context=self._context)
+        return Pool(host, parts.port or 80, maxsize=1)
 
     def keep(self, instance_id: str, used: PooledConnection, body: bytes) -> None:
         """Keep a connection for the next request about an instance; `body` is that of the last response."""

@@ -1,4 +1,4 @@
-"""Maps the exceptions of requests, urllib3, http.client and the operating system to error codes.
+"""Maps the exceptions of urllib3, http.client and the operating system to error codes.
 
 First match wins, over the exception and all its causes:
 
@@ -25,7 +25,6 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-import requests
 import urllib3.exceptions
 
 from fdi_health.errors import CheckError
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LIBRARY_EXCEPTIONS = (
-    requests.RequestException,
     urllib3.exceptions.HTTPError,
     http.client.HTTPException,
     OSError,
@@ -43,11 +41,6 @@ LIBRARY_EXCEPTIONS = (
 )
 """What a call may raise that is not ours."""
 
-_PROXY_ERRORS = (
-    requests.exceptions.ProxyError,
-    urllib3.exceptions.ProxyError,
-    requests.exceptions.InvalidProxyURL,
-)
 _PROXY_CHECK_STEP = (
     "Check the host and port in HTTPS_PROXY, and that the proxy runs, or exempt the endpoint's host with NO_PROXY."
 )
@@ -56,16 +49,12 @@ _LOGIN_STEP = "Put the proxy's user name and password into HTTPS_PROXY, before a
 
 _ERRORS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
     ((ssl.SSLEOFError, ssl.SSLZeroReturnError), "unreachable", "the connection was closed during TLS"),
-    ((ssl.SSLError, urllib3.exceptions.SSLError, requests.exceptions.SSLError), "tls_error", "TLS failed"),
+    ((ssl.SSLError, urllib3.exceptions.SSLError), "tls_error", "TLS failed"),
     ((socket.gaierror, urllib3.exceptions.NameResolutionError), "unreachable", "the host name could not be resolved"),
     ((ConnectionRefusedError,), "unreachable", "the connection was refused"),
     ((ConnectionError,), "unreachable", "the connection was closed before the response was complete"),
     # Not urllib3's own class for timeouts: a connection that is refused is one too.
-    (
-        (requests.Timeout, urllib3.exceptions.ReadTimeoutError, TimeoutError),
-        "timeout",
-        "no response before the deadline",
-    ),
+    ((urllib3.exceptions.ReadTimeoutError, TimeoutError), "timeout", "no response before the deadline"),
     (
         (
             urllib3.exceptions.IncompleteRead,
@@ -73,8 +62,6 @@ _ERRORS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
             urllib3.exceptions.InvalidHeader,
             urllib3.exceptions.ResponseNotChunked,
             urllib3.exceptions.BodyNotHttplibCompatible,
-            requests.exceptions.ChunkedEncodingError,
-            requests.exceptions.ContentDecodingError,
             urllib3.exceptions.DecodeError,
             http.client.HTTPException,
         ),
@@ -124,7 +111,7 @@ def map_exception(error: BaseException, ca_folder_variable: str | None = None) -
 
     """
     causes = tuple(_causes(error))
-    by_proxy = any(isinstance(cause, _PROXY_ERRORS) for cause in causes)
+    by_proxy = any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes)
     party = "the proxy" if by_proxy else "the server"
     for cause in causes:
         if type(cause) is OSError and (tunnel := _TUNNEL_REFUSED.match(str(cause))):
@@ -152,8 +139,6 @@ _BEFORE_SENDING = (
     urllib3.exceptions.ConnectTimeoutError,
     urllib3.exceptions.SSLError,
     urllib3.exceptions.ProxyError,
-    requests.exceptions.ProxyError,
-    requests.exceptions.InvalidProxyURL,
 )
 """DNS, connect, TLS and proxy. TLS nearly always fails in the handshake; later only if something breaks a response."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -97,5 +96,7 @@ def _is_stopping() -> bool:
 
     The handler of SIGTERM is a method of the worker, and sets its `alive` to false (gunicorn 27). False elsewhere.
     """
+    import signal  # only for servers that speak WSGI
+
     worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return getattr(worker, "alive", True) is False

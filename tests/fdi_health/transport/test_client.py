@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-import requests
 import urllib3.exceptions
 
 from fdi_health.clock import Deadline
@@ -429,7 +428,7 @@ def test_meaning__of_what_is_none_of_theirs_is_unreachable() -> None:
 
 
 def foreign_exceptions() -> list[type[BaseException]]:
-    modules = (requests.exceptions, urllib3.exceptions, http.client)
+    modules = (urllib3.exceptions, http.client)
     kinds = {kind for module in modules for _, kind in inspect.getmembers(module, inspect.isclass)}
     return sorted(
         (kind for kind in kinds if issubclass(kind, Exception) and not issubclass(kind, Warning)),
@@ -441,7 +440,7 @@ def foreign_exceptions() -> list[type[BaseException]]:
 def test_every_foreign_exception__has_a_meaning_of_ours(kind: type[BaseException]) -> None:
     error = kind.__new__(kind)
     assert map_exception(error).code in NEXT_STEPS
-    outer: Any = requests.exceptions.ConnectionError("outer")
+    outer: Any = urllib3.exceptions.HTTPError("outer")
     outer.__cause__ = error
     assert (
         map_exception(outer).code == map_exception(error).code
@@ -451,7 +450,7 @@ def test_every_foreign_exception__has_a_meaning_of_ours(kind: type[BaseException
 
 def test_meaning__finds_what_is_wrapped_and_minds_rings() -> None:
     inner = ConnectionRefusedError()
-    inner.__context__ = outer = requests.exceptions.ConnectionError(urllib3.exceptions.ProtocolError("x", inner))
+    inner.__context__ = outer = urllib3.exceptions.ProtocolError("x", inner)
     assert map_exception(outer).message == "the connection was refused"
     assert map_exception(RuntimeError("secret text")).message == "no connection could be made"
 

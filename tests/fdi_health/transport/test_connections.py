@@ -212,8 +212,7 @@ def test_connection_of_a_request_that_ends_after_the_close__is_not_kept(
 @pytest.mark.parametrize(("idle_seconds", "kept"), [(0.0, True), (29.9, True), (30.0, False), (-1.0, False)])
 def test_idle_connection__is_trusted_for_half_a_minute(upstream: Simulator, idle_seconds: float, kept: bool) -> None:
     wall = 1000.0
-    request = Transport(upstream.url)._connections._request
-    ours = connections.Connections(request, None, {}, 4, lambda: wall)
+    ours = connections.Connections(upstream.url, None, {}, 4, lambda: wall)
     first = ours.take("i")
     ours.keep("i", first, b"")
     wall += idle_seconds
