@@ -158,3 +158,9 @@ def test_process_with_one_secret_store__imports_no_other_store_and_no_library_of
         "fdi_health.secret_stores.huawei",
         "fdi_health.secret_stores.huawei.invocation",  # holds the platform's context, and imports nothing
     ]
+
+
+def test_main__imported__garbage_is_collected_again() -> None:
+    command = [sys.executable, "-c", "import gc, main; print(gc.isenabled(), gc.get_freeze_count() > 10_000)"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603 -- our own program
+    assert done.stdout.split() == ["True", "True"]

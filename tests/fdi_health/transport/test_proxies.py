@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -35,6 +38,22 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("no_proxy", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.parametrize(("variable", "loaded"), [("NO_PROXY", "False"), ("HTTPS_PROXY", "True")])
+def test_requests__no_proxy_is_configured__is_not_loaded(variable: str, loaded: str) -> None:
+    program = (
+        "import sys, main\nfrom fdi_health.transport.client import Transport\n"
+        "Transport.open('https://roma.example', {}, 1).close()\nprint('requests' in sys.modules)"
+    )
+    done = subprocess.run(  # noqa: S603 -- ourselves
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, variable: "proxy.example:3128"},
+    )
+    assert done.stdout.strip() == loaded
 
 
 def failure(endpoint: str = ENDPOINT, context: ssl.SSLContext | None = None) -> CheckError:
