@@ -40,7 +40,7 @@ class Deadline(NamedTuple):
 
     def earlier(self, seconds: float) -> Self:
         """Return the deadline that is some seconds earlier, but not before half of the time that is left."""
-        return self._replace(at=self.at - min(seconds, self.remaining() / 2))
+        return self._replace(at=self.at - min(seconds, self.remaining() / 2)) if seconds else self
 
     @property
     def expired(self) -> bool:

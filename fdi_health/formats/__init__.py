@@ -7,13 +7,16 @@ the verdict before it is rendered.
 
 from __future__ import annotations
 
+import functools
 import importlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fdi_health.formats.accept import parse_accept, parse_media_range, weight_of
 from schemas import verdict as verdict_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fdi_health.models import Verdict
 
 
@@ -38,9 +41,13 @@ class Format(NamedTuple):
 
     def render(self, verdict: Verdict) -> bytes:
         """Return the body; raises marshmallow's ValidationError if the verdict contradicts itself."""
-        module = importlib.import_module(f"{__name__}.{self.module}")
-        body: bytes = module.render(verdict, verdict_schema.document(verdict))
-        return body
+        return _renderer(self.module)(verdict, verdict_schema.document(verdict))
+
+
+@functools.cache
+def _renderer(module: str) -> Callable[[Verdict, dict[str, Any]], bytes]:
+    render: Callable[[Verdict, dict[str, Any]], bytes] = importlib.import_module(f"{__name__}.{module}").render
+    return render
 
 
 FORMATS = {

@@ -230,4 +230,6 @@ atexit.register(_writer.flush)
 
 
 def _write(level: int, message: str, fields: dict[str, Any]) -> None:
-    _LOG.log(level, "%s", message, extra={"fields": fields})
+    # Not Logger.log, which walks the stack for the place that it was called from: these lines show none.
+    if _LOG.isEnabledFor(level):
+        _LOG.handle(_LOG.makeRecord(_LOG.name, level, "", 0, "%s", (message,), None, extra={"fields": fields}))
