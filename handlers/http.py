@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 from fdi_health.errors import CheckError
-from fdi_health.formats.accept import parse_accept
 from fdi_health.secret_stores.huawei.invocation import invocation
 from handlers import routes
 from handlers.problems import log_as_problem, problem
@@ -56,11 +55,11 @@ def _is_for_a_browser(response: Response, context: RequestContext) -> bool:
     accept = context.headers.get("accept", "")
     is_problem = response.media_type == "application/problem+json"
     is_verdict = response.media_type == "application/json" and "FDI-Verdict" in response.headers
-    return (
-        "text/html" in accept
-        and (is_problem or is_verdict)
-        and any(accepted.media_type == "text/html" and accepted.weight > 0 for accepted in parse_accept(accept))
-    )
+    if "text/html" not in accept or not (is_problem or is_verdict):
+        return False
+    from fdi_health.formats.accept import parse_accept  # only where it is used
+
+    return any(accepted.media_type == "text/html" and accepted.weight > 0 for accepted in parse_accept(accept))
 
 
 def _options(context: RequestContext, route: routes.Route) -> Response:

@@ -70,6 +70,9 @@ _PATTERNS: tuple[tuple[str, str, str], ...] = (
 _TOKEN68 = r"[A-Za-z0-9._~+/-]+={0,2}"
 """RFC 9110, section 11.2. Every known kind of token matches."""
 
+_FAULTS_IN_TOKEN68 = ("is a PEM block", "is a placeholder", "is a path", "is a key of another service")
+"""Descriptions of the patterns that a text of such characters can match. Compiling the others would delay a start."""
+
 _INVALID_CHARACTER = FormatError(
     "contains a character that no token has", f"Store it again without special characters. {_BARE}"
 )
@@ -115,11 +118,13 @@ def find_format_error(text: str) -> FormatError | None:
 
     Limits: a password that consists of the characters of a token is accepted.
     """
+    is_token68 = re.fullmatch(_TOKEN68, text) is not None
     for pattern, description, next_step in _PATTERNS:
+        may_match = description in _FAULTS_IN_TOKEN68 or not is_token68
         # Compiled at the first use and cached by `re`: compiling at import would delay a cold start.
-        if re.match(pattern, text, re.ASCII | re.IGNORECASE):
+        if may_match and re.match(pattern, text, re.ASCII | re.IGNORECASE):
             return FormatError(description, next_step)
-    if not re.fullmatch(_TOKEN68, text):
+    if not is_token68:
         return _INVALID_CHARACTER
     if is_placeholder(text):
         return _PLACEHOLDER

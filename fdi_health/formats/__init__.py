@@ -11,7 +11,6 @@ import functools
 import importlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fdi_health.formats.accept import parse_accept, parse_media_range, weight_of
 from schemas import verdict as verdict_schema
 
 if TYPE_CHECKING:
@@ -78,7 +77,11 @@ def choose(name: str | None, accept: str | None) -> Format | None:
     """
     if name is not None:
         return FORMATS.get(name)
-    accepted = parse_media_range(accept or "")
+    if accept in (None, "*/*"):  # most callers: no parser need be loaded for them
+        return next(iter(FORMATS.values()))
+    from fdi_health.formats.accept import parse_media_range
+
+    accepted = parse_media_range(accept)
     if accepted is not None and accepted.weight > 0:
         for form in FORMATS.values():
             if _type(form) == accepted.media_type:
@@ -94,6 +97,8 @@ def choose_metrics(name: str | None, accept: str | None) -> Format | None:
     """
     if name is not None:
         return FORMATS[name] if name in METRICS else None
+    from fdi_health.formats.accept import parse_accept, weight_of
+
     accepted = parse_accept(accept or "")
     prometheus, openmetrics = (weight_of(_type(FORMATS[name]), accepted) for name in METRICS)
     named = any(media_range.media_type == _type(FORMATS["openmetrics"]) for media_range in accepted)
