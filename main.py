@@ -58,7 +58,7 @@ def functiongraph_handler(event: object, context: object) -> dict[str, object]:
 
 
 def event_handler(event: object, context: object) -> dict[str, object]:
-    """Answer an event of Alibaba Cloud, Tencent Cloud, Yandex Cloud, Scaleway or DigitalOcean."""
+    """Answer an event of Alibaba Cloud, Tencent Cloud, Yandex Cloud, Scaleway, DigitalOcean or OpenWhisk."""
     with _first:
         handle = _event_handler()
     return _flushed(handle, event, context)

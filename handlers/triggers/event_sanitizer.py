@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
+from fdi_health.errors import CheckError
 from handlers.request_context import broken_body
-
-if TYPE_CHECKING:
-    from fdi_health.errors import CheckError
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^`|~-]+", re.ASCII)
 """Without the underscore: servers drop such names, which a WSGI environ can't tell from those with a hyphen."""
@@ -87,3 +85,8 @@ def body(event: dict[str, Any]) -> bytes | CheckError:
         with contextlib.suppress(ValueError):
             return base64.b64decode("".join(text.split()), validate=True)
     return broken_body()
+
+
+def mixed_body() -> CheckError:
+    """Return the error of a body that cannot be told from the query: somebody's webhook must not choose instances."""
+    return CheckError("malformed_query", "the platform has mixed body and query; make it a raw web function (web: raw)")

@@ -1,7 +1,7 @@
 """HTTP events of Alibaba Cloud (FC 3), Tencent Cloud (SCF), Yandex Cloud, Scaleway and DigitalOcean functions.
 
-They differ in a few names only, so one entry point reads them all. Source: the vendors' pages on HTTP triggers and web
-functions. Anything else is a schedule's event and gets the anonymous verdict.
+They differ in a few names only, so one entry point reads them all, and those of OpenWhisk (`openwhisk`). Source: the
+vendors' pages on HTTP triggers and web functions. Anything else is a schedule's event and gets the anonymous verdict.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode
 
-from fdi_health.errors import CheckError
 from handlers.http import respond
 from handlers.request_context import RequestContext
-from handlers.triggers import event_sanitizer, non_http_events
+from handlers.triggers import event_sanitizer, non_http_events, openwhisk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +28,8 @@ def make_handler(application: Application) -> Callable[[Any, Any], dict[str, Any
         seconds_left = non_http_events.seconds_left(getattr(invocation, "get_remaining_time_in_millis", None))
         context = RequestContext(time.monotonic(), seconds_left=seconds_left, invocation=invocation)
         event = parsed(event)
+        if openwhisk.is_request(event):
+            return openwhisk.reply(respond(openwhisk.with_request(context, event), application))
         request = with_request(context, event)
         if request is None:
             return non_http_events.respond_to_event(context, application, event)
@@ -88,10 +89,5 @@ def with_request(context: RequestContext, event: Any) -> RequestContext | None:
         path="/" + unquote(event_sanitizer.ascii_url(path)).lstrip("/"),
         query_string=event_sanitizer.ascii_url(raw_query).encode("ascii"),
         headers=event_sanitizer.headers(headers, event.get("multiValueHeaders") or headers),
-        body=event_sanitizer.body(event) if is_raw or method.upper() != "POST" else _mixed_body(),
+        body=event_sanitizer.body(event) if is_raw or method.upper() != "POST" else event_sanitizer.mixed_body(),
     )
-
-
-def _mixed_body() -> CheckError:
-    """Return the error of a body that cannot be told from the query: somebody's webhook must not choose instances."""
-    return CheckError("malformed_query", "the platform has mixed body and query; make it a raw web function (web: raw)")
