@@ -9,7 +9,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-# What is imported makes a hundred thousand objects and no garbage: to look for some would take 4% of a cold start.
+# Imports make many objects and little garbage; looking for it delays a cold start (docs/decisions/0007-cold-start.md).
+_collects_garbage = gc.isenabled()
 gc.disable()
 
 from fdi_health import log  # noqa: E402 -- after gc.disable
@@ -135,6 +136,7 @@ def _is_health(view: Any) -> bool:
 
 
 _answer_before_flask()
-# None of these objects will be garbage: later searches need not look at them again.
+# Hardly any of these objects will become garbage: later searches need not look at them again.
 gc.freeze()
-gc.enable()
+if _collects_garbage:
+    gc.enable()

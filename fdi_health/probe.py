@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from fdi_health.errors import CheckError
 from fdi_health.models import ProbeResult
+from fdi_health.roma.error_responses import TOKEN_STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +118,5 @@ def too_late() -> CheckError:
 
 def _improve_next_step(error: CheckError, authenticator: Token | Signature, next_step: str) -> None:
     """Replace the general next step of a refusal; one that depends on the response is better and stays."""
-    from fdi_health.roma.error_responses import TOKEN_STEPS  # loaded by the refusal
-
     if authenticator.renewable and error.code == "token_rejected" and error.next_step in TOKEN_STEPS:
         error.next_step = next_step

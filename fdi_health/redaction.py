@@ -49,8 +49,8 @@ _CREDENTIALS = (
     # a long text of letters and digits
     r"|(?<![A-Za-z0-9+=])(?=[A-Za-z+=]*[0-9])(?=[0-9+=]*[A-Za-z])[A-Za-z0-9+=]{20,}"
 )
-"""What looks like a credential in a free text. Better too much of it than too little. Compiled when it is used first,
-which takes longer than importing any module here."""
+"""What looks like a credential in a free text. Better too much of it than too little. Compiling it at import would
+delay a cold start; `re` keeps it."""
 
 _ENCODED = re.compile("[A-Za-z0-9+/_-]{11,}={0,2}", re.ASCII)
 """What may be Base64 or hexadecimal of eight bytes or more."""

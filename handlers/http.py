@@ -57,7 +57,7 @@ def _is_for_a_browser(response: Response, context: RequestContext) -> bool:
     is_verdict = response.media_type == "application/json" and "FDI-Verdict" in response.headers
     if "text/html" not in accept or not (is_problem or is_verdict):
         return False
-    from fdi_health.formats.accept import parse_accept  # only where it is used
+    from fdi_health.formats.accept import parse_accept
 
     return any(accepted.media_type == "text/html" and accepted.weight > 0 for accepted in parse_accept(accept))
 

@@ -9,6 +9,7 @@ from fdi_health import log
 from fdi_health.errors import CheckError
 from handlers.authentication import CHALLENGE
 from handlers.response import Response
+from schemas.problem import ProblemSchema
 from schemas.settings_fields import MARKER, without_marker
 
 PROBLEMS = {
@@ -45,8 +46,6 @@ def problem_document(error: CheckError) -> dict[str, Any]:
 
     """
     status, title = PROBLEMS[error.code]
-    from schemas.problem import ProblemSchema  # a healthy process needs none
-
     document: dict[str, Any] = ProblemSchema().dump(
         {
             "type": f"urn:fdi-health:problem:{error.code}",

@@ -13,6 +13,7 @@ from handlers import authentication, request_parameters
 from handlers.checks import run_check
 from handlers.problems import json_response, log_as_problem
 from handlers.response import Response
+from schemas.problem import ReadinessSchema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -124,8 +125,6 @@ def _ready(context: RequestContext, application: Application) -> Response:
 
 
 def _readiness(*, ready: bool, faults: tuple[Fault, ...], details: dict[str, object]) -> Response:
-    from schemas.problem import ReadinessSchema  # only where it is used
-
     document = ReadinessSchema().dump({"ready": ready, "faults_count": len(faults), **details})
     return json_response(document, 200 if ready else 503)
 
@@ -137,13 +136,13 @@ def _openapi(_context: RequestContext, _application: Application) -> Response:
 
 
 def _page(context: RequestContext, application: Application) -> Response:
-    from handlers import status_page  # only where it is used
+    from handlers import status_page
 
     return status_page.verdict_page(context, application)
 
 
 def _details_page(context: RequestContext, application: Application) -> Response:
-    from handlers import status_page  # only where it is used
+    from handlers import status_page
 
     return status_page.details_page(context, application)
 

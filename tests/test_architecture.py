@@ -160,7 +160,9 @@ def test_process_with_one_secret_store__imports_no_other_store_and_no_library_of
     ]
 
 
-def test_main__imported__garbage_is_collected_again() -> None:
-    command = [sys.executable, "-c", "import gc, main; print(gc.isenabled(), gc.get_freeze_count() > 10_000)"]
+@pytest.mark.parametrize(("before", "after"), [("enable", "True"), ("disable", "False")])
+def test_main__imported__collects_garbage_as_before(before: str, after: str) -> None:
+    program = f"import gc; gc.{before}(); import main; print(gc.isenabled(), gc.get_freeze_count() > 10_000)"
+    command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603 -- our own program
-    assert done.stdout.split() == ["True", "True"]
+    assert done.stdout.split() == [after, "True"]

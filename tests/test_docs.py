@@ -192,7 +192,8 @@ def test_secret_urls__are_those_of_the_contract() -> None:
 
 SHARED = section(ARCHITECTURE, "Shared state")
 _HOLDS_STATE = re.compile(
-    r"threading\.(?:Lock|RLock|Condition|Semaphore|BoundedSemaphore|local)\(|lru_cache\b|^ +global "
+    r"threading\.(?:Lock|RLock|Condition|Semaphore|BoundedSemaphore|local)\(|lru_cache\b"
+    r"|functools\.cache\b|cached_property\b|^ +global "
     r"|ContextVar\(",
     re.MULTILINE,
 )

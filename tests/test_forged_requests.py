@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from fdi_health.transport import connect
 from simulator import Simulator
 from tests.conftest import CREDENTIALS, PASSWORD, PROJECT_ID, TOKEN
 
@@ -100,8 +101,13 @@ def test_iam_endpoint__resolving_to_a_metadata_service__gets_no_password(
 
 
 def test_endpoint__resolving_to_another_server_later__gets_no_more_requests(
-    function: Callable[..., Function], resolve: Callable[[int], None], authority: trustme.CA, ca_file: str
+    function: Callable[..., Function],
+    resolve: Callable[[int], None],
+    authority: trustme.CA,
+    ca_file: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(connect, "MIN_ADDRESS_SECONDS", 0.0)
     with contextlib.ExitStack() as running:
 
         def over_tls(name: str) -> Simulator:

@@ -34,7 +34,8 @@ class CachedSecret(NamedTuple):
     lifetime_seconds: float | None
 
     def __repr__(self) -> str:
-        return f"CachedSecret(kind={self.kind!r}, version={self.version!r}, expires_at={self.expires_at!r})"
+        times = f"expires_at={self.expires_at!r}, lifetime_seconds={self.lifetime_seconds!r}"
+        return f"CachedSecret(kind={self.kind!r}, version={self.version!r}, {times})"
 
     @property
     def renewable(self) -> bool:

@@ -47,31 +47,35 @@ class FormatError(NamedTuple):
 _QUOTES = "\"'`\u00b4\u2018-\u201f\u00ab\u00bb\u2039\u203a\u300c-\u300f\uff02\uff07"
 """ASCII and typographic quotes, for a character class of a regular expression."""
 
-_PATTERNS: tuple[tuple[str, str, str], ...] = (
-    (r"-----", "is a PEM block", "Store an IAM token or IAM credentials, not a key or a certificate."),
-    (r"(?!\{\{)[{\[]", "is JSON text", "Store the JSON object as the whole secret, or name its key in the secret URL."),
-    (rf"(?s:.*)[{_QUOTES}]", "has quotes around its text or inside it", f"Store it without quotes. {_BARE}"),
-    (r"(?s:.*)%[0-9a-f]{2}", "is percent-encoded", f"Store it decoded. {_BARE}"),
-    (r"<|\{|\$|%|(?s:.*)(?:\.\.\.|\u2026)", "is a placeholder", f"Replace the placeholder. {_BARE}"),
-    (r"[a-z][a-z0-9+.-]*://", "is a URL", _BARE),
-    (r"(?-i:[~.]{0,2}/(?:[a-z0-9._-]+/)+[a-z0-9._-]+\Z)", "is a path", "Name the file in the secret URL."),
-    (r"(?:bearer|basic|token|digest|negotiate)\s", "begins with an authentication scheme", _NOT_WRAPPED),
-    (r"(?:[?-]\s*)?[\w.-]+\s*:", "has the form `name: value`", _NOT_WRAPPED),
-    (r"(?:[a-z]+\s+)?[\w.-]+\s*=+\s*[^\s=]", "has the form NAME=value", _NOT_WRAPPED),
+_PATTERNS: tuple[tuple[str, str, str, bool], ...] = (
+    (r"-----", "is a PEM block", "Store an IAM token or IAM credentials, not a key or a certificate.", False),
+    (
+        r"(?!\{\{)[{\[]",
+        "is JSON text",
+        "Store the JSON object as the whole secret, or name its key in the secret URL.",
+        True,
+    ),
+    (rf"(?s:.*)[{_QUOTES}]", "has quotes around its text or inside it", f"Store it without quotes. {_BARE}", True),
+    (r"(?s:.*)%[0-9a-f]{2}", "is percent-encoded", f"Store it decoded. {_BARE}", True),
+    (r"<|\{|\$|%|(?s:.*)(?:\.\.\.|\u2026)", "is a placeholder", f"Replace the placeholder. {_BARE}", False),
+    (r"[a-z][a-z0-9+.-]*://", "is a URL", _BARE, True),
+    (r"(?-i:[~.]{0,2}/(?:[a-z0-9._-]+/)+[a-z0-9._-]+\Z)", "is a path", "Name the file in the secret URL.", False),
+    (r"(?:bearer|basic|token|digest|negotiate)\s", "begins with an authentication scheme", _NOT_WRAPPED, True),
+    (r"(?:[?-]\s*)?[\w.-]+\s*:", "has the form `name: value`", _NOT_WRAPPED, True),
+    (r"(?:[a-z]+\s+)?[\w.-]+\s*=+\s*[^\s=]", "has the form NAME=value", _NOT_WRAPPED, True),
     (
         r"(?-i:(?:AKIA|ASIA)[A-Z0-9]{16}|gh[pousr]_|github_pat_|glpat-|hv[sb]\.|xox[abp]-|AIza|sk-|SG\.)",
         "is a key of another service",
         _BARE,
+        False,
     ),
-    (r"(?s:.*)\s", "contains white space", f"Store a token without spaces and line breaks. {_BARE}"),
+    (r"(?s:.*)\s", "contains white space", f"Store a token without spaces and line breaks. {_BARE}", True),
 )
-"""Pattern for the beginning of a text, description, next step. The first match counts."""
+"""Pattern for the beginning of a text, description, next step, and whether the pattern needs a character that
+`_TOKEN68` does not have: it is not tried if the text has none. The first match counts."""
 
 _TOKEN68 = r"[A-Za-z0-9._~+/-]+={0,2}"
 """RFC 9110, section 11.2. Every known kind of token matches."""
-
-_FAULTS_IN_TOKEN68 = ("is a PEM block", "is a placeholder", "is a path", "is a key of another service")
-"""Descriptions of the patterns that a text of such characters can match. Compiling the others would delay a start."""
 
 _INVALID_CHARACTER = FormatError(
     "contains a character that no token has", f"Store it again without special characters. {_BARE}"
@@ -119,10 +123,9 @@ def find_format_error(text: str) -> FormatError | None:
     Limits: a password that consists of the characters of a token is accepted.
     """
     is_token68 = re.fullmatch(_TOKEN68, text) is not None
-    for pattern, description, next_step in _PATTERNS:
-        may_match = description in _FAULTS_IN_TOKEN68 or not is_token68
-        # Compiled at the first use and cached by `re`: compiling at import would delay a cold start.
-        if may_match and re.match(pattern, text, re.ASCII | re.IGNORECASE):
+    for pattern, description, next_step, needs_other in _PATTERNS:
+        # Compiled at the first use and cached by `re`: compiling all at import would delay a cold start.
+        if not (needs_other and is_token68) and re.match(pattern, text, re.ASCII | re.IGNORECASE):
             return FormatError(description, next_step)
     if not is_token68:
         return _INVALID_CHARACTER

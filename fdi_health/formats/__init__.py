@@ -77,7 +77,7 @@ def choose(name: str | None, accept: str | None) -> Format | None:
     """
     if name is not None:
         return FORMATS.get(name)
-    if accept in (None, "*/*"):  # most callers: no parser need be loaded for them
+    if accept in (None, "*/*"):  # most callers: skip loading the parser
         return next(iter(FORMATS.values()))
     from fdi_health.formats.accept import parse_media_range
 

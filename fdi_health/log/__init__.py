@@ -230,6 +230,7 @@ atexit.register(_writer.flush)
 
 
 def _write(level: int, message: str, fields: dict[str, Any]) -> None:
-    # Not Logger.log, which walks the stack for the place that it was called from: these lines show none.
+    # Not Logger.log, which walks the stack for the place of the call. Our lines show none, so records that a platform's
+    # handlers get (`to_root_logger`) have none either.
     if _LOG.isEnabledFor(level):
         _LOG.handle(_LOG.makeRecord(_LOG.name, level, "", 0, "%s", (message,), None, extra={"fields": fields}))

@@ -8,6 +8,8 @@ from urllib.parse import quote, urlencode
 
 from fdi_health.errors import CheckError
 from fdi_health.redaction import redact
+from fdi_health.roma.access_key_errors import map_refused_key
+from fdi_health.roma.error_responses import APP_STEP, ErrorResponse, is_html_page, map_error_response
 from fdi_health.roma.rate_limit import stated_limit
 from fdi_health.transport.client import MAX_STATISTICS_BYTES
 from fdi_health.transport.retry import NotSentError, Retries, retry_after
@@ -174,14 +176,16 @@ class Api:
         """Wait until the pace allows a request; raise NotSentError if it must not be sent.
 
         This comes after the permit of the authenticator. Requests that wait for a new key to be proven would otherwise
-        use up their turns, and all be sent at once when it is. At most two requests hold a permit for an unproven key.
+        have their turns behind them, and all be sent at once when it is. A permit is held for a few turns only: at most
+        two requests have one for an unproven key, and all others of that key wait for them.
         """
         if self._pace is not None:
             if is_verdict:
                 self._pace.wait(deadline)
             elif not self._pace.take_if_free():
                 raise NotSentError("throttled", "the pace leaves no request for an explanation")
-        hold = self._retries.hold(deadline)  # after the wait, because a 429 may have come in that time
+        # After the wait, because a 429 may have come in that time.
+        hold = self._retries.hold(deadline)
         if hold is None and not is_verdict:
             hold = self._explaining.hold(deadline)
         if hold is not None:
@@ -203,16 +207,11 @@ class Api:
                 return strict_json.loads(response.body)
             except strict_json.InvalidJSON as error:
                 fault = f"the response is not valid JSON: {error}"
-        from fdi_health.roma.error_responses import is_html_page
-
         if is_html_page(response.headers.get("Content-Type"), response.body):
             raise self._failure(response, authenticator)
         raise CheckError("invalid_response", fault, upstream_status=200)
 
     def _failure(self, response: Response, authenticator: Authenticator) -> CheckError:
-        from fdi_health.roma.access_key_errors import map_refused_key  # a healthy process needs none of these
-        from fdi_health.roma.error_responses import APP_STEP, ErrorResponse, map_error_response
-
         try:
             document = strict_json.loads(response.body)
         except strict_json.InvalidJSON:

@@ -105,7 +105,7 @@ class SharedRequests:
     def _keep(self, key: Key, value: Any) -> None:
         if isinstance(value, str):
             return
-        from fdi_health.tasks import FailedRun, TaskList  # loaded by what made the value
+        from fdi_health.tasks import FailedRun, TaskList
 
         kept, most = (self._lists, _MAX_LISTS) if isinstance(value, TaskList) else (self._runs, _MAX_RUNS)
         seconds = _RUN_SECONDS if isinstance(value, FailedRun) else self._cache_seconds

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fdi_health.clock import now
+from fdi_health.log import log_fault
 from fdi_health.models import Instance
 from fdi_health.policy import abnormal_tasks
 from fdi_health.roma.shared_requests import SharedRequests
@@ -87,6 +88,22 @@ class TaskReader:
         stopped = [_instance(part) for part in instances if part.runs_too_few]
         if not abnormal and not stopped:
             return {}
+        try:
+            return self._names_if_free(abnormal, stopped, count, tokens, deadline, remarks=remarks)
+        except Exception as error:  # noqa: BLE001 -- a fault of ours with the names must not take the verdict away
+            log_fault(error)
+            return {}
+
+    def _names_if_free(
+        self,
+        abnormal: Mapping[Instance, int],
+        stopped: Sequence[Instance],
+        count: int,
+        tokens: AuthenticatorSource,
+        deadline: Deadline,
+        *,
+        remarks: bool,
+    ) -> dict[tuple[str | None, str], TaskNames]:
         from fdi_health.tasks import TaskNames
 
         if not self._waiting.acquire(blocking=False):

@@ -10,6 +10,7 @@ from fdi_health.configuration import read_configuration
 from fdi_health.credentials.refreshing_cache import MAX_READ_SECONDS
 from fdi_health.errors import CheckError, Fault
 from fdi_health.evaluation import name_tasks
+from fdi_health.merging import merge
 from fdi_health.service.fan_out import FanOut
 from fdi_health.service.selection import Asked, known_labels, may_have, select, with_instances
 from fdi_health.service.sources import open_source
@@ -155,8 +156,6 @@ class Service(NamedTuple):
         is_plain = not others and first.target.settings.name is None and not first.warnings and first.error is None
         if is_plain and asked.warning is None:
             return first.target.check(first.instances or (), ask_by)
-        from fdi_health.merging import merge  # only where it is used
-
         began = self.clock()
         found = self.fan_out.run(lambda one: one.check(ask_by), selections, deadline)
         checked = [result or one.late(began) for one, result in zip(selections, found, strict=True)]
@@ -237,7 +236,7 @@ class Service(NamedTuple):
 
 
 def _api_keys(secret: ConfiguredSecret, clock: Callable[[], Instant], read_seconds: float) -> ApiKeys:
-    from fdi_health.credentials.api_keys import ApiKeys  # only where it is used
+    from fdi_health.credentials.api_keys import ApiKeys
 
     return ApiKeys(secret.store, secret.url.key, clock, read_seconds)
 

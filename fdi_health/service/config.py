@@ -17,7 +17,6 @@ from fdi_health.credentials.refreshing_cache import RefreshingCache
 from fdi_health.errors import CheckError, Fault
 from fdi_health.models import VerdictWarning
 from fdi_health.service.paces import Paces
-from fdi_health.service.sources import ConfigState
 from fdi_health.service.target import open_target
 
 if TYPE_CHECKING:
@@ -34,6 +33,21 @@ WAIT_SECONDS = 600.0
 """How old it may be before a request waits for another one."""
 
 _STEP = "Correct the document that FDI_CONFIG names: python -m fdi_health doctor --config FILE --offline checks it."
+
+
+class ConfigState(NamedTuple):
+    """What callers may know of the document.
+
+    Attributes:
+        version: the version of the secret, as its secret store calls it, or None.
+        loaded_at: when the document in use was read.
+        error: why a newer one could not be used, or None.
+
+    """
+
+    version: str | None
+    loaded_at: str
+    error: str | None
 
 
 class _Document(NamedTuple):

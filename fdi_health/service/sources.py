@@ -15,22 +15,8 @@ if TYPE_CHECKING:
     from fdi_health.clock import Deadline, Instant
     from fdi_health.configuration import Configuration
     from fdi_health.models import VerdictWarning
+    from fdi_health.service.config import ConfigState
     from fdi_health.service.target import Limits, Target
-
-
-class ConfigState(NamedTuple):
-    """What callers may know of the document.
-
-    Attributes:
-        version: the version of the secret, as its secret store calls it, or None.
-        loaded_at: when the document in use was read.
-        error: why a newer one could not be used, or None.
-
-    """
-
-    version: str | None
-    loaded_at: str
-    error: str | None
 
 
 class TargetSource(Protocol):
@@ -99,7 +85,7 @@ def open_source(
 
     """
     if configuration.config is not None:
-        from fdi_health.service.config import DocumentTargets  # only where it is used
+        from fdi_health.service.config import DocumentTargets
 
         return DocumentTargets(configuration.config, environ, limits, clock)
     settings, paces = from_settings(configuration.settings), Paces()

@@ -114,7 +114,7 @@ class Transport:
     ) -> Self:
         """Return a transport with a CA bundle and proxies, both read now; connects to nothing.
 
-        The CA bundle's variables are looked up in `environ`, the proxies' by requests, in the process's environment.
+        The CA bundle's variables are looked up in `environ`, the proxies' in the process's environment (`proxies`).
         No netrc file is read: it could replace credentials. Plain HTTP is for loopback only and never uses a proxy,
         which would see the token.
 
@@ -203,7 +203,8 @@ class Transport:
         try:
             response = self._exchange(request, exchange)
         except LIBRARY_EXCEPTIONS as error:
-            exchange.addresses.forget()
+            if exchange.needed_connection:
+                exchange.addresses.forget()
             mapped = map_exception(error, self.ca_folder_variable)
             raise (_timeout() if exchange.deadline.expired else mapped) from error
         if exchange.deadline.expired:

@@ -27,6 +27,9 @@ ATTEMPT_DELAY_SECONDS = 0.25
 ADDRESS_SECONDS = 1.0
 """How long the addresses of a host are used without looking them up again."""
 
+MIN_ADDRESS_SECONDS = 0.1
+"""The same after a failed connection."""
+
 _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 """For a single wait, poll is cheaper than the epoll of the default selector, which costs three system calls more."""
 
@@ -43,19 +46,22 @@ def resolve(host: str, port: int) -> list[Address]:
 
     Limits: the system's resolver decides how long this takes.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [Address(family, address) for family, _, _, _, address in found]
-    first = [address for address in addresses if address.family == addresses[0].family]
-    others = [address for address in addresses if address.family != addresses[0].family]
-    pairs = itertools.zip_longest(first, others)
-    return [address for pair in pairs for address in pair if address is not None]
+    return _alternating(_look_up(host, port), 0)
+
+
+class _Lookup(NamedTuple):
+    host: str
+    port: int
+    at: Instant
+    addresses: tuple[Address, ...]
 
 
 class Addresses:
-    """The addresses of the host that a transport connects to, looked up at most once a second.
+    """The addresses of the host that a transport connects to. A lookup serves the connections of the next second.
 
     A check of thousands of instances makes a new connection for each, and resolvers limit lookups: Amazon's drops what
-    exceeds 1,024 packets per second (VPC, "DNS quotas").
+    exceeds 1,024 packets per second (VPC, "DNS quotas"). Connections that begin at the same time, before the first
+    lookup has ended, look up by themselves: a lookup that hangs must not hold up the others.
 
     Args:
         clock: reads both clocks.
@@ -64,22 +70,50 @@ class Addresses:
 
     def __init__(self, clock: Callable[[], Instant] = now) -> None:
         self._clock = clock
-        self._known: tuple[str, int, Instant, list[Address]] | None = None
+        self._turns = itertools.count()
+        self._known: _Lookup | None = None
 
     def resolve(self, host: str, port: int) -> list[Address]:
-        """Return the addresses; see `resolve`."""
+        """Return the addresses, families alternating, beginning with the next one of each family at each call.
+
+        So the connections of a second are spread over all servers, as those of several lookups would be.
+
+        Raises:
+            socket.gaierror: the host has no address, or the resolver did not respond.
+
+        """
         began = self._clock()
-        if self._known is not None and self._known[:2] == (host, port):
-            _, _, known_at, addresses = self._known
-            if known_at.seconds_until(began) < ADDRESS_SECONDS:
-                return addresses
-        found = resolve(host, port)
-        self._known = (host, port, began, found)
-        return found
+        known = self._known  # read once: another thread may forget it
+        if known is None or known[:2] != (host, port) or known.at.seconds_until(began) >= ADDRESS_SECONDS:
+            known = self._known = _Lookup(host, port, began, _look_up(host, port))
+        return _alternating(known.addresses, next(self._turns))
 
     def forget(self) -> None:
-        """Look the host up for the next connection: a request failed, so the host may have moved."""
-        self._known = None
+        """Look the host up for the next connection: a request over a new one failed, so the host may have moved.
+
+        Not if it was looked up just now: in an outage, every connection fails.
+        """
+        known = self._known
+        if known is not None and known.at.seconds_until(self._clock()) >= MIN_ADDRESS_SECONDS:
+            self._known = None
+
+
+def _look_up(host: str, port: int) -> tuple[Address, ...]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return tuple(Address(family, address) for family, _, _, _, address in found)
+
+
+def _alternating(addresses: Sequence[Address], turn: int) -> list[Address]:
+    """Return the addresses, families alternating, each family rotated by some places."""
+    first = [address for address in addresses if address.family == addresses[0].family]
+    others = [address for address in addresses if address.family != addresses[0].family]
+    pairs = itertools.zip_longest(*(_rotated(family, turn) for family in (first, others)))
+    return [address for pair in pairs for address in pair if address is not None]
+
+
+def _rotated(addresses: list[Address], places: int) -> list[Address]:
+    start = places % len(addresses) if addresses else 0
+    return addresses[start:] + addresses[:start]
 
 
 def connect_first(
@@ -88,7 +122,7 @@ def connect_first(
     make_socket: Callable[[socket.AddressFamily, socket.SocketKind], Sock],
     options: Iterable[tuple[int, int, int | bytes]] = (),
 ) -> Sock:
-    """Return a socket that is connected to one of the addresses; its timeout is the time that is left.
+    """Return a blocking socket, without a timeout, that is connected to one of the addresses.
 
     Args:
         addresses: in the order to try them.
@@ -121,8 +155,7 @@ def connect_first(
                     selector.unregister(ready)
                     code = ready.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if code == 0:
-                        # Zero would mean "do not block".
-                        ready.settimeout(deadline.remaining() or None)
+                        ready.setblocking(True)
                         connected: Sock = ready
                         return connected
                     ready.close()

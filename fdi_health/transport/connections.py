@@ -150,7 +150,7 @@ class Connections:
             # Only here: without a proxy, a cold start need not load requests.
             from fdi_health.transport.proxy_adapter import pool_through_proxy
 
-            return pool_through_proxy(self._endpoint, self._context, self._proxies)
+            return pool_through_proxy(self._endpoint, self._context, self._proxies, {"http": Pool, "https": TLSPool})
         # The adapter would make the same pool; it costs a tenth of the CPU of a probe.
         parts = urlsplit(self._endpoint)
         host = str(parts.hostname)

@@ -1,8 +1,8 @@
 """Sockets that end every wait at the deadline of the exchange they serve, and that bound what they receive.
 
 A socket's own timeout is per receive: a server that sends one byte per second never reaches it. Here each send and each
-receive first sees to it that the timeout is the time that is left. Name resolution is the only wait that this cannot
-bound.
+receive first sees to it that the timeout is the time that is left, or a little more (`MAX_EXTRA_SECONDS`). Name
+resolution is the only wait that this cannot bound.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class _WithDeadline:
         return exchange
 
     def settimeout(self, seconds: float | None) -> None:
-        """Do nothing. urllib3 sets its timeouts here, and this socket knows the time that is left."""
+        """Do nothing: the time that is left counts, and not the timeouts that urllib3 and ssl set."""
 
     def recv_into(self, *args: Any) -> int:
         exchange = self._begin_wait()

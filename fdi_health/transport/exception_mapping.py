@@ -173,7 +173,7 @@ def _refused_tunnel(status: int) -> CheckError:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the exception and everything that requests, urllib3 and Python wrapped into it, the outermost first."""
+    """Yield the exception and everything that urllib3 and Python wrapped into it, the outermost first."""
     seen: set[int] = set()
     found: list[BaseException] = [error]
     while found:

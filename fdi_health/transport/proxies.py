@@ -1,7 +1,6 @@
 """Which proxy leads to an endpoint, and whether it can be used, before anything is sent to it.
 
-requests decides what the proxy variables mean. It is loaded only if there are some, since that takes 12 ms of a cold
-start.
+requests decides what the proxy variables mean. It is loaded only if there are some (docs/decisions/0007-cold-start.md).
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def environment_proxies(endpoint: str) -> Mapping[str, str]:
 
 
 def proxy_for(endpoint: str, proxies: Mapping[str, str]) -> str | None:
-    """Return the proxy for an endpoint, None for none."""
+    """Return the proxy for an endpoint, or None if there is none."""
     if not proxies:
         return None
     from requests.utils import select_proxy
@@ -68,7 +67,9 @@ def proxy_fault(url: str | None) -> CheckError | None:
         )
     try:
         parts = urlsplit(url)
-        sound = bool(parts.hostname) and parts.port != 0 and not any(character.isspace() for character in url)
+        # `http:/host` becomes `http://http:/host`, with a colon and no port.
+        has_host = bool(parts.hostname) and not parts.netloc.endswith(":")
+        sound = has_host and parts.port != 0 and not any(character.isspace() for character in url)
     except ValueError:
         sound = False
     return None if sound else CheckError("unreachable", "the URL of the proxy is malformed", next_step=PROXY_STEP)

@@ -96,7 +96,7 @@ def _is_stopping() -> bool:
 
     The handler of SIGTERM is a method of the worker, and sets its `alive` to false (gunicorn 27). False elsewhere.
     """
-    import signal  # only for servers that speak WSGI
+    import signal
 
     worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return getattr(worker, "alive", True) is False

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from fdi_health import __version__, evaluation_cache, log
 from fdi_health.errors import CheckError
 from fdi_health.evaluation import evaluate
+from tests.servers import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -512,3 +515,24 @@ def test_body_beyond_the_limit__is_overloaded(function: Callable[..., Function],
         response = checked.client.post("/", json={"instance": "one"})
     assert (response.status_code, response.get_json()["code"]) == (503, "overloaded")
     assert upstream.requests == []
+
+
+def test_problem__first_one_of_a_process_without_free_descriptors__is_json() -> None:
+    program = (
+        "import json, os, resource, main\n"
+        "from werkzeug.test import Client\n"
+        "client = Client(main.app)\n"
+        "client.get('/live')\n"
+        "highest = int(max(os.listdir('/proc/self/fd'), key=int))\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))\n"
+        "found = []\n"
+        "try:\n"
+        "    while True: found.append(os.dup(0))\n"
+        "except OSError: pass\n"
+        "answers = [client.get(path) for path in ('/nowhere', '/?format=xml', '/')]\n"
+        "print(json.dumps([[one.status_code, one.get_json()['code']] for one in answers]))\n"
+    )
+    done = subprocess.run(  # noqa: S603 -- our own program
+        [sys.executable, "-c", program], cwd=ROOT, env={}, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert json.loads(done.stdout) == [[404, "unknown_path"], [400, "malformed_query"], [500, "settings_invalid"]]

@@ -536,3 +536,16 @@ def test_reason__many_instances__keeps_every_instance_before_names(
     assert app.verdict(headers={"X-Api-Key": KEY})["reason"] == (
         "2 abnormal tasks in one; 2 abnormal tasks in two; 2 abnormal tasks in three; 2 abnormal tasks in four"
     )
+
+
+def test_names__a_fault_of_ours__leaves_the_verdict(
+    keyed: Callable[..., Function], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise OSError("no file descriptor is left to load a module with")
+
+    monkeypatch.setattr("fdi_health.roma.shared_requests.SharedRequests.results", broken)
+    response = keyed("doc_example").get(headers={"X-Api-Key": KEY})
+    assert (response.status_code, response.get_json()["status"]) == (503, "unhealthy")
+    assert "abnormal_tasks" not in response.get_json()["instances"][0]
+    assert [record.levelname for record in caplog.records if record.getMessage() == "fdi-health itself failed"]

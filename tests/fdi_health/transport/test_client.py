@@ -23,7 +23,7 @@ from fdi_health.roma.error_responses import ErrorResponse
 from fdi_health.transport import connections
 from fdi_health.transport.client import Response, Transport, _Request
 from fdi_health.transport.connect import Addresses
-from fdi_health.transport.deadline_socket import Exchange
+from fdi_health.transport.deadline_socket import DeadlineSocket, Exchange, bound_to
 from fdi_health.transport.exception_mapping import map_exception
 from fdi_health.transport.strict_response import _ResponseBuffer
 from fdi_health.transport.tls import CA_VARIABLES, tls_context
@@ -493,3 +493,13 @@ def test_response_buffer__closed_twice__tells_once_what_was_left() -> None:
         buffer.close()
         buffer.close()
     assert exchange.surplus is True
+
+
+def test_deadline_socket__longer_timeout_is_set__ends_at_the_deadline() -> None:
+    ours, theirs = socket.socketpair()
+    with DeadlineSocket(fileno=ours.detach()) as waiting, theirs:
+        waiting.settimeout(30.0)
+        began = time.monotonic()
+        with bound_to(Exchange(Deadline.after(0.2), 100, Addresses())), pytest.raises(TimeoutError):
+            waiting.recv(1)
+        assert_within(began, 0.3)

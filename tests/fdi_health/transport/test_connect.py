@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fdi_health.clock import Deadline, Instant
+from fdi_health.errors import CheckError
+from fdi_health.transport.client import Transport
 from fdi_health.transport.connect import (
     ADDRESS_SECONDS,
     ATTEMPT_DELAY_SECONDS,
+    MIN_ADDRESS_SECONDS,
     Address,
     Addresses,
     connect_first,
     resolve,
 )
+from tests.conftest import PROJECT_ID, TOKEN
 from tests.machine import assert_within
 
 if TYPE_CHECKING:
@@ -154,12 +160,43 @@ def test_addresses__another_host_or_port__is_looked_up(lookups: list[str]) -> No
     assert lookups == ["one", "two", "two"]
 
 
-def test_addresses__forgotten__are_looked_up(lookups: list[str]) -> None:
-    addresses = Addresses()
+@pytest.mark.parametrize(("seconds", "times"), [(0.0, 1), (MIN_ADDRESS_SECONDS * 0.9, 1), (MIN_ADDRESS_SECONDS, 2)])
+def test_addresses__a_connection_failed__are_looked_up_unless_they_just_were(
+    lookups: list[str], seconds: float, times: int
+) -> None:
+    present = [Instant(0.0, 0.0)]
+    addresses = Addresses(lambda: present[0])
     addresses.resolve("host", 1)
+    present.append(present.pop()._replace(monotonic=seconds))
     addresses.forget()
     addresses.resolve("host", 1)
-    assert lookups == ["host", "host"]
+    assert lookups == ["host"] * times
+
+
+def test_addresses__several_servers__take_turns_within_their_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    six = [(socket.AF_INET6, 0, 0, "", (f"::{number}", 1, 0, 0)) for number in range(2)]
+    four = [(socket.AF_INET, 0, 0, "", (f"127.0.0.{number}", 1)) for number in range(3)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [*six, *four])
+    addresses = Addresses()
+    asked = [[address.address[0] for address in addresses.resolve("host", 1)] for _ in range(6)]
+    assert [one[0] for one in asked] == ["::0", "::1"] * 3
+    assert [one[1] for one in asked] == ["127.0.0.0", "127.0.0.1", "127.0.0.2"] * 2
+    assert all(sorted(one) == sorted(asked[0]) for one in asked)
+
+
+def test_addresses__host_without_any__are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [])
+    assert Addresses().resolve("host", 1) == []
+
+
+def test_addresses__forgotten_by_other_threads__are_there_for_each(lookups: list[str]) -> None:
+    addresses = Addresses(lambda: Instant(next(clock), 0.0))
+    clock = itertools.count()  # every reading finds an old lookup
+    with ThreadPoolExecutor(8) as threads:
+        threads.map(lambda _: addresses.forget(), range(2000))
+        found = list(threads.map(lambda _: addresses.resolve("host", 1), range(2000)))
+    assert all(len(one) == 1 for one in found)
+    assert len(lookups) == 2000
 
 
 def test_check__many_instances__one_lookup(
@@ -178,20 +215,24 @@ def test_check__many_instances__one_lookup(
     assert hosts == ["127.0.0.1"]
 
 
-def test_check__host_moved_after_its_lookup__next_attempt_finds_it(
-    function: Callable[..., Function], upstream: Simulator, refusing: Address, monkeypatch: pytest.MonkeyPatch
+def test_transport__host_moved_after_its_lookup__is_found_after_one_failure(
+    upstream: Simulator, refusing: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    upstream.play("i", "healthy")
+    transport = Transport(upstream.url)
+    before = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", refusing.address)]
     real = socket.getaddrinfo
-    moved: list[str] = []
-
-    def getaddrinfo(host: str, *args: Any, **kwargs: Any) -> Any:
-        if moved:
-            return real(host, *args, **kwargs)
-        moved.append(host)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", refusing.address)]
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    assert function("healthy").verdict()["status"] == "healthy"
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: before)
+    for _ in range(2):
+        with pytest.raises(CheckError, match="refused"):
+            transport.get("/", {}, Deadline.after(1))
+        monkeypatch.setattr(socket, "getaddrinfo", real)
+        time.sleep(MIN_ADDRESS_SECONDS * 1.1)
+    began = time.monotonic()
+    path = f"/v2/{PROJECT_ID}/fdi/instances/i/statistics/tasks"
+    assert transport.get(path, {"X-Auth-Token": TOKEN}, Deadline.after(2)).status == 200
+    assert_within(began, ADDRESS_SECONDS - 3 * MIN_ADDRESS_SECONDS)
+    transport.close()
 
 
 def test_check__first_address_is_dead__is_in_time(

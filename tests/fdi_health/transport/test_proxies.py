@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from fdi_health.clock import Deadline
 from fdi_health.errors import CheckError
 from fdi_health.transport.client import Transport
-from fdi_health.transport.exception_mapping import map_exception
+from fdi_health.transport.exception_mapping import map_exception, may_have_been_sent
 from fdi_health.transport.proxies import proxy_fault, proxy_url
 from tests.certificates import issue, make_ca
-from tests.servers import free_port
+from tests.servers import ROOT, free_port
 from tests.tunnel_proxy import TunnelProxy
 
 if TYPE_CHECKING:
@@ -40,20 +40,40 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-@pytest.mark.parametrize(("variable", "loaded"), [("NO_PROXY", "False"), ("HTTPS_PROXY", "True")])
-def test_requests__no_proxy_is_configured__is_not_loaded(variable: str, loaded: str) -> None:
+def requests_is_loaded(**variables: str) -> bool:
     program = (
         "import sys, main\nfrom fdi_health.transport.client import Transport\n"
         "Transport.open('https://roma.example', {}, 1).close()\nprint('requests' in sys.modules)"
     )
-    done = subprocess.run(  # noqa: S603 -- ourselves
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, variable: "proxy.example:3128"},
-    )
-    assert done.stdout.strip() == loaded
+    command, environ = [sys.executable, "-c", program], {**os.environ, **variables}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603 -- our own program
+    return done.stdout.strip() == "True"
+
+
+def test_requests__only_exempt_hosts_are_configured__is_not_loaded() -> None:
+    assert not requests_is_loaded(NO_PROXY="localhost")
+
+
+def test_requests__proxy_is_configured__is_loaded() -> None:
+    assert requests_is_loaded(HTTPS_PROXY="http://proxy.example:3128")
+
+
+@pytest.mark.parametrize("url", ["http:/127.0.0.1:1", "http:127.0.0.1", "http://127.0.0.1:"])
+def test_proxy__a_slash_or_the_port_is_missing__is_named_as_malformed(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", url)
+    assert failure().message == "the URL of the proxy is malformed"
+
+
+def test_proxy__requests_does_not_accept_it__was_certainly_not_sent_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    opened = Transport.open(ENDPOINT, {}, 1)
+    opened._connections._proxies["https"] = "http://:3128"  # as a rule that `proxy_fault` does not know would leave it
+    with pytest.raises(CheckError) as caught:
+        opened.get("/", {}, Deadline.after(2))
+    assert not may_have_been_sent(caught.value)
+    assert "HTTPS_PROXY" in str(caught.value.next_step)
 
 
 def failure(endpoint: str = ENDPOINT, context: ssl.SSLContext | None = None) -> CheckError:
