@@ -42,6 +42,27 @@ check()
 """
 
 
+DECODING = """
+import os
+from fdi_health.transport import deadline_socket
+
+places = deadline_socket._decoding.places
+while places.acquire(blocking=False):  # as threads do that decode large responses
+    pass
+if os.fork() == 0:
+    print(deadline_socket._decoding.places.acquire(blocking=False), flush=True)
+    os._exit(0)
+os.wait()
+print(deadline_socket._decoding.places.acquire(blocking=False))
+"""
+
+
+def test_forked_process__while_large_responses_are_decoded__has_all_places() -> None:
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", DECODING]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603 -- a program of ours
+    assert done.stdout.split() == ["True", "False"]
+
+
 @pytest.mark.parametrize("token", ["token", "credentials"])
 def test_forked_process__of_a_process_that_checked__starts_anew(
     upstream: Simulator, tmp_path: Path, token: str

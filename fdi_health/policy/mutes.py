@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from fdi_health.clock import format_timestamp, to_datetime
 from fdi_health.models import ListedMute, VerdictWarning, total
-from fdi_health.policy import abnormal_tasks, missing_tasks
+from fdi_health.policy import Mute, abnormal_tasks, missing_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from fdi_health.models import Instance, InstanceVerdict, ProbeResult
-    from fdi_health.policy import Mute, Policy
+    from fdi_health.policy import Policy
     from fdi_health.tasks import TaskList
+    from schemas.policy_fields import TaskMute
 
 NEVER_MUTED = frozenset({"token_unavailable", "token_rejected", "forbidden", "api_not_found", "blocked"})
 """Codes that are not about an instance: a mute would hide that nothing is watched."""
@@ -25,6 +26,14 @@ NEVER_MUTED = frozenset({"token_unavailable", "token_rejected", "forbidden", "ap
 _MAX_KEYS_SHOWN = 5
 
 _MUTED_NEXT_STEP = "Nobody is paged for this instance until then. Look at it in the ROMA Connect console."
+
+
+def mutes_of_tasks(entries: Iterable[TaskMute]) -> dict[str, dict[str, Mute]]:
+    """Return instance → task → mute."""
+    found: dict[str, dict[str, Mute]] = {}
+    for entry in entries:
+        found.setdefault(entry.instance, {})[entry.task] = Mute(entry.begins, entry.ends)
+    return found
 
 
 def may_mute_tasks(result: ProbeResult, policy: Policy, present: float) -> bool:

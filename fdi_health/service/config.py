@@ -7,6 +7,7 @@ and connections.
 
 from __future__ import annotations
 
+import ssl
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +21,7 @@ from fdi_health.service.paces import Paces
 from fdi_health.service.target import open_target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from fdi_health.clock import Deadline, Instant
     from fdi_health.service.target import Limits, Target
@@ -146,11 +147,17 @@ class DocumentTargets:
                     after.append(before.pop(settings.name))
                 else:
                     of_process = self._environ, self._limits, self._clock, self._paces, self._credential_limits
-                    after.append(open_target(settings, secret, *of_process, share=len(snapshot.value.targets)))
+                    share, context = len(snapshot.value.targets), _tls_context([*self._targets, *after])
+                    after.append(open_target(settings, secret, *of_process, share=share, context=context))
             self._was_ready = self.is_ready
             self._targets, self._generation = tuple(after), snapshot.generation
         for removed in before.values():
             removed.close()
+
+
+def _tls_context(targets: Sequence[Target]) -> ssl.SSLContext | None:
+    contexts = (target.transport.context for target in targets)
+    return next((context for context in contexts if isinstance(context, ssl.SSLContext)), None)
 
 
 def _describe(error: CheckError) -> str:

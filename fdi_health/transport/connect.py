@@ -82,10 +82,10 @@ class Addresses:
             socket.gaierror: the host has no address, or the resolver did not respond.
 
         """
-        began = self._clock()
         known = self._known  # read once: another thread may forget it
-        if known is None or known[:2] != (host, port) or known.at.seconds_until(began) >= ADDRESS_SECONDS:
-            known = self._known = _Lookup(host, port, began, _look_up(host, port))
+        if known is None or known[:2] != (host, port) or known.at.seconds_until(self._clock()) >= ADDRESS_SECONDS:
+            addresses = _look_up(host, port)
+            known = self._known = _Lookup(host, port, self._clock(), addresses)
         return _alternating(known.addresses, next(self._turns))
 
     def forget(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import socket
 import ssl
 import threading
@@ -35,7 +36,19 @@ MAX_DECODING = 2
 """How many responses that are not small are decoded at once. Decoding keeps Python's interpreter lock: if hundreds of
 threads compete for it, the thread that has to answer at the deadline gets it too late."""
 
-_decoding = threading.BoundedSemaphore(MAX_DECODING)
+
+class _Decoding:
+    """The places for decoding; made anew in a forked process, where the threads that held some are gone."""
+
+    def __init__(self) -> None:
+        self._start_anew()
+        os.register_at_fork(after_in_child=self._start_anew)
+
+    def _start_anew(self) -> None:
+        self.places = threading.BoundedSemaphore(MAX_DECODING)
+
+
+_decoding = _Decoding()
 
 
 class ResponseTooLargeError(http.client.HTTPException):
@@ -70,7 +83,7 @@ class Exchange:
         self.connection: Any = None
         self._received = 0
         self._bytes_left = MAX_HEAD_BYTES
-        self._decodes = False
+        self._place: threading.BoundedSemaphore | None = None
 
     def begin_body(self) -> None:
         """Allow as many bytes as a body of the largest size and its framing may have."""
@@ -90,9 +103,9 @@ class Exchange:
 
     def end_decoding(self) -> None:
         """Let another response be decoded, e.g. while the next bytes of this one are awaited."""
-        if self._decodes:
-            self._decodes = False
-            _decoding.release()
+        if self._place is not None:
+            self._place.release()
+            self._place = None
 
     def count_received(self, received: int) -> None:
         """Count received bytes. Those of a large response may be decoded when this returns, see `MAX_DECODING`.
@@ -108,9 +121,10 @@ class Exchange:
             self.too_large = True
             raise ResponseTooLargeError
         if self._received > SMALL_RESPONSE_BYTES:
-            if not _decoding.acquire(timeout=self.seconds_left()):
+            places = _decoding.places
+            if not places.acquire(timeout=self.seconds_left()):
                 raise TimeoutError
-            self._decodes = True
+            self._place = places
 
 
 _thread = threading.local()

@@ -139,8 +139,11 @@ _BEFORE_SENDING = (
     urllib3.exceptions.ConnectTimeoutError,
     urllib3.exceptions.SSLError,
     urllib3.exceptions.ProxyError,
+    urllib3.exceptions.LocationParseError,
+    UnicodeError,
 )
-"""DNS, connect, TLS and proxy. TLS nearly always fails in the handshake; later only if something breaks a response."""
+"""DNS, connect, TLS and proxy; and a host name or a proxy's URL that cannot be used. TLS nearly always fails in the
+handshake; later only if something breaks a response."""
 
 
 def may_have_been_sent(error: CheckError) -> bool:

@@ -6,11 +6,17 @@ requests decides what the proxy variables mean. It is loaded only if there are s
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from fdi_health.errors import CheckError
 
-PROXY_STEP = "Correct the proxy variables, e.g. HTTPS_PROXY=http://proxy.example:3128 (escape / # [ in a password)."
+PROXY_STEP = (
+    "Correct the proxy variables, e.g. HTTPS_PROXY=http://proxy.example:3128 (escape / # [ in a password, which may "
+    "have only letters of Latin-1)."
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,9 +73,12 @@ def proxy_fault(url: str | None) -> CheckError | None:
         )
     try:
         parts = urlsplit(url)
-        # `http:/host` becomes `http://http:/host`, with a colon and no port.
+        parse_url(url)  # urllib3 reads it too, and more strictly
+        # IDNA refuses empty and long labels, HTTP a password beyond Latin-1. `http:/host` becomes `http://http:/host`.
+        (parts.hostname or "").encode("idna")
+        unquote(parts.netloc.rpartition("@")[0]).encode("latin-1")
         has_host = bool(parts.hostname) and not parts.netloc.endswith(":")
         sound = has_host and parts.port != 0 and not any(character.isspace() for character in url)
-    except ValueError:
+    except (ValueError, LocationParseError):
         sound = False
     return None if sound else CheckError("unreachable", "the URL of the proxy is malformed", next_step=PROXY_STEP)

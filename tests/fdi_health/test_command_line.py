@@ -247,7 +247,7 @@ def test_doctor__walks_the_whole_way(run: Run) -> None:
         ),
         ({"FDI_ENDPOINT": "https://a.invalid", "https_proxy": "127.0.0.1:9"}, 12, "the connection was refused"),
         ({"FDI_ENDPOINT": "https://a.invalid", "https_proxy": "socks5h://127.0.0.1:9"}, 12, "SOCKS proxy"),  # D47
-        ({"FDI_ENDPOINT": f"https://{'a' * 80}.example"}, 12, "the host name could not be resolved"),
+        ({"FDI_ENDPOINT": f"https://{'a' * 80}.example"}, 10, "must be https://HOST"),
         ({}, 13, "unknown: the credentials were refused (token_rejected, HTTP 401, APIGW.0301"),
     ],
 )

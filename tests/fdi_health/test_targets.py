@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,8 @@ import yaml
 from fdi_health.clock import Instant, now
 from fdi_health.service.config import DocumentTargets
 from fdi_health.service.target import Target
+from fdi_health.transport import client
+from fdi_health.transport.tls import tls_context
 from simulator import Iam, Simulator, json_response
 from tests.conftest import CREDENTIALS, PROJECT_ID, TOKEN, Function
 from tests.machine import assert_within
@@ -666,3 +670,23 @@ def test_discovery__no_list__is_the_error_of_the_verdict(
     upstream.instances.claim_total(9)
     document = function("healthy", FDI_INSTANCES="*").verdict()
     assert (document["status"], document["error"]["code"], document["instances"]) == ("unknown", "invalid_response", [])
+
+
+def test_document__many_https_targets__read_the_ca_bundle_once(
+    deploy: Callable[..., Deployment], regions: dict[str, Simulator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[ssl.SSLContext] = []
+
+    def counting(environ: Any) -> ssl.SSLContext:
+        context = tls_context(environ)
+        assert isinstance(context, ssl.SSLContext)
+        made.append(context)
+        return context
+
+    monkeypatch.setattr(client, "tls_context", counting)
+    with socket.create_server(("127.0.0.1", 0)) as refusing:
+        port = refusing.getsockname()[1]
+    endpoint = f"https://127.0.0.1:{port}"
+    targets = [target(f"t{number}", regions["emea"], "one", endpoint=endpoint) for number in range(5)]
+    assert deploy(*targets).verdict()["instances_count"]["unknown"] == 5
+    assert len(made) == 1

@@ -119,6 +119,13 @@ def test_endpoint__is_https_or_loopback(endpoint: str, loaded: str) -> None:
         "https://host\\x",
         "https://",
         "https://host//x",
+        "https://[1]",
+        "https://[:::]",
+        "https://[1.2.3.4]",
+        "https://[::1]x",
+        "https://a..b",
+        f"https://{'a' * 64}.example",
+        "https://" + ".".join(["a" * 60] * 5),
     ],
 )
 def test_endpoint__refuses_anything_else(endpoint: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fdi_health.credentials.iam_client import IamClient
+from fdi_health.credentials.secret_reader import CachedSecret
 from fdi_health.credentials.token_provider import TokenProvider
 from fdi_health.errors import CheckError
 from fdi_health.log import line_of
@@ -678,3 +679,9 @@ def test_check__other_error_after_a_renewal__keeps_its_next_step(function: Calla
     error = function(("refuses_token", "status_500"), ROMA_TOKEN=CREDENTIALS).instance()["error"]
     assert error["code"] == "upstream_error"
     assert "IAM" not in error["next_step"]
+
+
+def test_cached_secret__repr__hides_the_value() -> None:
+    shown = repr(CachedSecret(TOKEN, "token", "7", 1.0, None))
+    assert TOKEN not in shown
+    assert "version='7'" in shown

@@ -368,3 +368,9 @@ def test_dropped_lines__are_counted_in_a_line_of_the_same_form() -> None:
         "WARNING",
         "7 log lines were dropped: nobody read this log for a while",
     )
+
+
+def test_problem__level_of_the_logger_is_higher__writes_nothing(caplog_info: pytest.LogCaptureFixture) -> None:
+    caplog_info.set_level(logging.CRITICAL, "fdi_health")
+    log.log_problem(CheckError("internal_error", "x"), 500)
+    assert caplog_info.records == []

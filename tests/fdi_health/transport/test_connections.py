@@ -427,7 +427,7 @@ def test_large_response__others_are_being_decoded__waits_until_the_deadline_at_m
 ) -> None:  # H01
     upstream.play("i", body_response(b" " * MAX_STATISTICS_BYTES), "healthy")
     for _ in range(deadline_socket.MAX_DECODING):
-        deadline_socket._decoding.acquire()
+        deadline_socket._decoding.places.acquire()
     began = time.monotonic()
     try:
         with pytest.raises(CheckError) as caught:
@@ -436,7 +436,7 @@ def test_large_response__others_are_being_decoded__waits_until_the_deadline_at_m
         assert caught.value.code == "timeout"
         assert get(transport) == 200  # a small one does not wait
     finally:
-        deadline_socket._decoding.release(deadline_socket.MAX_DECODING)
+        deadline_socket._decoding.places.release(deadline_socket.MAX_DECODING)
 
 
 @pytest.mark.parametrize("name", ["X-Long", "\tfolded"])
