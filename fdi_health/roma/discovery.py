@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fdi_health.clock import Deadline, Instant
     from fdi_health.concurrency.single_flight import Call
     from fdi_health.roma.api import Api
-    from fdi_health.roma.instances import TokenSource
+    from fdi_health.roma.instances import RenewableTokenSource
     from schemas.targets import TargetSettings
 
 MAX_AGE_SECONDS = 3600.0
@@ -68,7 +68,7 @@ class Discovery:
         self,
         settings: TargetSettings,
         api: Api,
-        tokens: TokenSource[Any],
+        tokens: RenewableTokenSource[Any],
         seconds: float,
         clock: Callable[[], Instant] = now,
         limit_seconds: float = MAX_READ_SECONDS,

@@ -54,7 +54,7 @@ class RenewableAuthenticator(Authenticator, Protocol):
 Renewable = TypeVar("Renewable", bound=RenewableAuthenticator)
 
 
-class TokenSource(Protocol[Renewable]):
+class RenewableTokenSource(Protocol[Renewable]):
     """Provides the token or access key of one target. Both methods raise CheckError."""
 
     def current(self, deadline: Deadline) -> Renewable:
@@ -112,7 +112,7 @@ def list_instances(api: Api, authenticator: Authenticator, deadline: Deadline) -
         raise _about_the_list(error) from None
 
 
-def list_with_renewal(api: Api, tokens: TokenSource[Any], deadline: Deadline) -> tuple[ListedInstance, ...]:
+def list_with_renewal(api: Api, tokens: RenewableTokenSource[Any], deadline: Deadline) -> tuple[ListedInstance, ...]:
     """Return every instance of the project. A refused token or key is read again, and the request is sent once more.
 
     Raises:

@@ -17,7 +17,7 @@ from fdi_health.transport.connections import Connections, is_reusable
 from fdi_health.transport.deadline_socket import Exchange, bound_to
 from fdi_health.transport.exception_mapping import LIBRARY_EXCEPTIONS, map_exception
 from fdi_health.transport.proxies import environment_proxies, proxy_fault, proxy_for, proxy_url
-from fdi_health.transport.strict_response import read_body
+from fdi_health.transport.strict_response import read_response_body
 from fdi_health.transport.tls import ca_folder_variable, tls_context
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ class Transport:
                     timeout=exchange.seconds_left(),
                 )
                 with contextlib.closing(response):
-                    content, complete = read_body(response, exchange)
+                    content, complete = read_response_body(response, exchange)
             reusable = is_reusable(exchange)
             differs_from_last = request.compare and response.status == 200 and content != connection.last_body
             exchange.may_be_stray = not exchange.needed_connection and (differs_from_last or not reusable)

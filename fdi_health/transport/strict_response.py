@@ -144,7 +144,7 @@ class StrictResponse(http.client.HTTPResponse):
         return int(size[1], 16)
 
 
-def read_body(response: BaseHTTPResponse, exchange: Exchange) -> tuple[bytes, bool]:
+def read_response_body(response: BaseHTTPResponse, exchange: Exchange) -> tuple[bytes, bool]:
     """Return the body and whether it is complete.
 
     A body that breaks off is an error for 200 and 201. For other statuses its beginning is enough: it only explains the
