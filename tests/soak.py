@@ -41,7 +41,7 @@ CALM_AFTER_SECONDS = 6.0
 """How long a wild phase goes on having effects: holds last 5 s, reads of a secret as long."""
 
 WARM_UP_SECONDS = 300.0
-"""By then every kind of phase has run once, also that of new passwords after two minutes and a half, so that all modules
+"""By then every kind of phase has run once, also that of new passwords after two minutes, so that all modules
 are imported and each thread's memory has its size."""
 
 MOST_GROWTH = 2 * 1024 * 1024
