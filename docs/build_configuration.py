@@ -70,7 +70,7 @@ threads, so that trouble of one neither delays nor hides another one.
 - **Changes.** The document is looked at again by a request if the last look is older than 60 s; after 10 minutes that
   request waits for it. A version that cannot be used leaves the last one in use, with the warning `config_rejected`.
   A target that did not change keeps its credentials, cooldowns and connections. `/ready` shows `config`: version,
-  time and error.
+  time and error. The CA bundle is read once, for all targets: restart the process after a change of it.
 - **Threads.** Each target has up to `FDI_MAX_PARALLEL` divided by the number of targets, at least 1.
 
 This page is generated from the schemas by `docs/build_configuration.py`.

@@ -77,17 +77,17 @@ class Endpoint(fields.Field[str]):
 
 def _match_endpoint(text: str) -> re.Match[str] | None:
     match = _ENDPOINT.fullmatch(text)
-    is_sound = match is not None and 0 < int(match["port"] or 443) < 65536 and is_host(match["host"])
+    is_sound = match is not None and 0 < int(match["port"] or 443) < 65536 and _is_host(match["host"])
     return match if is_sound else None
 
 
-def is_host(host: str) -> bool:
+def _is_host(host: str) -> bool:
     """Whether an IPv6 address in brackets is one, and whether the parts of a name have lengths that DNS can carry.
 
     Source: RFC 1035, 2.3.4.
     """
     if not host.startswith("["):
-        return len(host) <= 253 and all(0 < len(label) < 64 for label in host.removesuffix(".").split("."))
+        return len(host) <= 253 and all(0 < len(label) < 64 for label in host.split("."))
     try:
         ipaddress.IPv6Address(host[1:-1])
     except ValueError:

@@ -88,31 +88,17 @@ class TaskReader:
         stopped = [_instance(part) for part in instances if part.runs_too_few]
         if not abnormal and not stopped:
             return {}
+        has_place = self._waiting.acquire(blocking=False)
         try:
-            return self._names_if_free(abnormal, stopped, count, tokens, deadline, remarks=remarks)
+            if not has_place:
+                return _busy([*abnormal, *stopped])
+            return self._names(abnormal, stopped, count, tokens, deadline, remarks=remarks)
         except Exception as error:  # noqa: BLE001 -- a fault of ours with the names must not take the verdict away
             log_fault(error)
             return {}
-
-    def _names_if_free(
-        self,
-        abnormal: Mapping[Instance, int],
-        stopped: Sequence[Instance],
-        count: int,
-        tokens: AuthenticatorSource,
-        deadline: Deadline,
-        *,
-        remarks: bool,
-    ) -> dict[tuple[str | None, str], TaskNames]:
-        from fdi_health.tasks import TaskNames
-
-        if not self._waiting.acquire(blocking=False):
-            busy = TaskNames((), _TOO_MANY_CALLERS, (), _TOO_MANY_CALLERS)
-            return {(instance.target, instance.instance_id): busy for instance in (*abnormal, *stopped)}
-        try:
-            return self._names(abnormal, stopped, count, tokens, deadline, remarks=remarks)
         finally:
-            self._waiting.release()
+            if has_place:
+                self._waiting.release()
 
     def _names(
         self,
@@ -209,6 +195,13 @@ class TaskReader:
         }
         found = self._requests.results(works, tokens, deadline)
         return {(instance_id, task_id): result for (instance_id, task_id, _), result in found.items()}
+
+
+def _busy(instances: Sequence[Instance]) -> dict[tuple[str | None, str], TaskNames]:
+    from fdi_health.tasks import TaskNames
+
+    busy = TaskNames((), _TOO_MANY_CALLERS, (), _TOO_MANY_CALLERS)
+    return {(instance.target, instance.instance_id): busy for instance in instances}
 
 
 def _instance(part: InstanceVerdict) -> Instance:

@@ -13,13 +13,13 @@ from urllib3.util import parse_url
 
 from fdi_health.errors import CheckError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 PROXY_STEP = (
     "Correct the proxy variables, e.g. HTTPS_PROXY=http://proxy.example:3128 (escape / # [ in a password, which may "
     "have only letters of Latin-1)."
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _SUPPORTED_SCHEMES = ("http", "https")
 

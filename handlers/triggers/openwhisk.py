@@ -31,9 +31,10 @@ def is_request(event: Any) -> bool:
 def with_request(context: RequestContext, event: dict[str, Any]) -> RequestContext:
     """Return the context with the request in the arguments of a web action."""
     method, path = event[f"{_PREFIX}method"].upper(), event.get(f"{_PREFIX}path")
-    query, is_raw = event.get(f"{_PREFIX}query"), f"{_PREFIX}query" in event
-    if not isinstance(query, str):
-        # Not raw: the parameters are among the arguments.
+    query: Any = event.get(f"{_PREFIX}query")
+    is_raw = isinstance(query, str)
+    if not is_raw:
+        # The parameters are among the arguments.
         others = {name: value for name, value in event.items() if not name.startswith(_PREFIX)}
         query = urlencode(event_sanitizer.single_values(others))
     return context._replace(

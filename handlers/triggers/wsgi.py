@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -96,7 +97,5 @@ def _is_stopping() -> bool:
 
     The handler of SIGTERM is a method of the worker, and sets its `alive` to false (gunicorn 27). False elsewhere.
     """
-    import signal
-
     worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return getattr(worker, "alive", True) is False
